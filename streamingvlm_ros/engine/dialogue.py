@@ -1,0 +1,136 @@
+"""The dialogue's format: text to segments of token ids and back.
+
+The only place that knows special tokens. The engine and the trainer both build their
+sequences here, so what a model is trained on is what it is later fed.
+
+Source: arXiv 2510.09608 and the published inference code; docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ModelError
+from .ledger import Grid, Kind, Segment
+
+SYSTEM_PROMPT = "You are a helpful assistant."
+TO_BE_CONTINUED = " ..."
+
+
+class Dialogue:
+    """Writes turns as segments for one tokenizer and reads generated ids back."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """`tokenizer` is a checkpoint's own; ModelError if it isn't a Qwen2.5-VL's."""
+        self._tokenizer = tokenizer
+        self.end_id = self._special("<|im_end|>")
+        self.pad_id = self._special("<|video_pad|>")
+        self._start_id = self._special("<|im_start|>")
+        self._vision_start_id = self._special("<|vision_start|>")
+        self._vision_end_id = self._special("<|vision_end|>")
+        self._newline = self.encode("\n")
+        self._continued = self.encode(TO_BE_CONTINUED)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of plain text: special tokens written in it are not special."""
+        if not text:
+            return ()
+        ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return tuple(ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """What a person reads: no special tokens, no ` ...`, no space around."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.removesuffix(TO_BE_CONTINUED).strip()
+
+    def opening(self, previous: Sequence[int] = ()) -> list[Segment]:
+        """The system turn and the ids of the previous text, before the first round."""
+        head = (self._start_id, *self.encode("previous text\n"))
+        return [
+            self._system(),
+            Segment(Kind.PREVIOUS_HEAD, head),
+            Segment(Kind.PREVIOUS_TEXT, tuple(previous)),
+            Segment(Kind.PREVIOUS_END, self._turn_end),
+        ]
+
+    def user_turn(
+        self,
+        round: int,
+        start_s: float,
+        end_s: float,
+        grid: Grid | None = None,
+        grid_seconds: float = 1.0,
+        question: str = "",
+        instruction: str = "",
+    ) -> list[Segment]:
+        """A round's user turn and the header of the answer to it. Without `grid`: no frames."""
+        time = self.encode(f"Time={start_s:.1f}-{end_s:.1f}s")
+        asked = self.encode(" " + question) if question else ()
+        return [
+            Segment(Kind.USER_HEAD, (self._start_id, *self.encode("user\n")), round),
+            Segment(Kind.TIME, time, round),
+            Segment(Kind.QUESTION, asked, round),
+            *([self._vision(round, grid, grid_seconds)] if grid else []),
+            Segment(Kind.INSTRUCTION, self.encode(instruction), round),
+            Segment(Kind.USER_END, self._turn_end, round),
+            Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), round),
+        ]
+
+    def plain_turn(self, question: str, grid: Grid, grid_seconds: float) -> list[Segment]:
+        """Frames and a question alone, with nothing said before: the model's ordinary prompt."""
+        return [
+            self._system(),
+            Segment(Kind.USER_HEAD, (self._start_id, *self.encode("user\n")), 0),
+            self._vision(0, grid, grid_seconds),
+            Segment(Kind.QUESTION, self.encode(question), 0),
+            Segment(Kind.USER_END, self._turn_end, 0),
+            Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), 0),
+        ]
+
+    def plain_answer(self, answer: str) -> list[Segment]:
+        """What the assistant is trained to say to `plain_turn`."""
+        return [Segment(Kind.NARRATION, self.encode(answer), 0), self.closing(0)]
+
+    def assistant_turn(self, round: int, text: str, answer: str = "") -> list[Segment]:
+        """What the assistant is trained to say: an answer, if asked, then the narration.
+
+        The narration starts with a space, as every word of a text stream does; one that is
+        empty is a silent round.
+        """
+        spoken = (answer + "\n" if answer else "") + (" " + text.strip() if text.strip() else "")
+        ids = (*self.encode(spoken), *self._continued)
+        said, continued = self.split_generated(round, ids)
+        return [said, continued, self.closing(round)]
+
+    def split_generated(self, round: int, ids: Sequence[int]) -> tuple[Segment, Segment]:
+        """Generated ids (without `<|im_end|>`) as narration and its ` ...`, if it stands there."""
+        n = len(self._continued)
+        cut = len(ids) - n if tuple(ids[-n:]) == self._continued else len(ids)
+        return (
+            Segment(Kind.NARRATION, tuple(ids[:cut]), round),
+            Segment(Kind.ASSISTANT_END, tuple(ids[cut:]), round),
+        )
+
+    def closing(self, round: int) -> Segment:
+        """What ends an assistant turn and has not been through the model when it is written."""
+        return Segment(Kind.ASSISTANT_END, self._turn_end, round)
+
+    def _system(self) -> Segment:
+        text = self.encode("system\n" + SYSTEM_PROMPT)
+        return Segment(Kind.SYSTEM, (self._start_id, *text, *self._turn_end))
+
+    def _vision(self, round: int, grid: Grid, grid_seconds: float) -> Segment:
+        pads = (self.pad_id,) * (grid[0] * grid[1] * grid[2])
+        ids = (self._vision_start_id, *pads, self._vision_end_id)
+        return Segment(Kind.VISION, ids, round, grid, grid_seconds)
+
+    @property
+    def _turn_end(self) -> tuple[int, ...]:
+        return (self.end_id, *self._newline)
+
+    def _special(self, text: str) -> int:
+        id = self._tokenizer.convert_tokens_to_ids(text)
+        if id is None or id == self._tokenizer.unk_token_id:
+            raise ModelError(f"the tokenizer has no {text} token: not a Qwen2.5-VL tokenizer")
+        return int(id)

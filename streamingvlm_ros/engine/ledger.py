@@ -1,0 +1,72 @@
+"""What is in the cache, in order: segments of tokens, each knowing what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+Grid = tuple[int, int, int]
+"""(temporal steps, rows, columns) of a round's vision tokens, after spatial merging."""
+
+
+class Kind(Enum):
+    """What a segment is. The order is the order inside the dialogue."""
+
+    SYSTEM = "system turn"
+    PREVIOUS_HEAD = "header of the previous text"
+    PREVIOUS_TEXT = "body of the previous text: the sink and what was carried over"
+    PREVIOUS_END = "end of the previous text"
+    USER_HEAD = "start of a user turn"
+    TIME = "time of the round"
+    QUESTION = "question asked in this round"
+    VISION = "vision tokens between their two markers"
+    INSTRUCTION = "instruction of the first round"
+    USER_END = "end of a user turn"
+    ASSISTANT_HEAD = "start of an assistant turn"
+    NARRATION = "what the model said"
+    ASSISTANT_END = "end of an assistant turn"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens that are kept, moved or dropped together.
+
+    `round` is the round that appended them, -1 for what stood there before the first.
+    `grid` and `grid_seconds` (time between two temporal steps) are set for VISION alone.
+    """
+
+    kind: Kind
+    ids: tuple[int, ...]
+    round: int = -1
+    grid: Grid | None = None
+    grid_seconds: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An immutable record of the cache: segment after segment, slot after slot.
+
+    Being immutable is what makes a branch of a stream free: it holds the same ledger.
+    """
+
+    segments: tuple[Segment, ...] = ()
+
+    def __len__(self) -> int:
+        """Tokens in the cache."""
+        return sum(map(len, self.segments))
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
+
+    def append(self, segments: Iterable[Segment]) -> Ledger:
+        """A ledger with more segments at the end; those without tokens are left out."""
+        return Ledger(self.segments + tuple(s for s in segments if s.ids))
+
+    @property
+    def ids(self) -> list[int]:
+        """Every token id in the cache, in order."""
+        return [token for segment in self.segments for token in segment.ids]

@@ -1,0 +1,122 @@
+"""Finding and loading a checkpoint. Weights are safetensors; no code of a checkpoint is run."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+from transformers.utils import is_flash_attn_2_available
+
+from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
+from ..errors import ModelError
+
+_MODEL_TYPE = "qwen2_5_vl"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A checkpoint in memory: weights, its tokenizer, and its own sampling settings."""
+
+    model: Any
+    tokenizer: Any
+    top_k: int = 0
+    top_p: float = 1.0
+    stop_ids: frozenset[int] = frozenset()
+
+    def complete(self, config: SamplingConfig) -> SamplingConfig:
+        """`config` with what it leaves to the checkpoint filled in."""
+        top_k = self.top_k if config.top_k < 0 else config.top_k
+        top_p = self.top_p if config.top_p == 0.0 else config.top_p
+        return SamplingConfig(**{**vars(config), "top_k": top_k, "top_p": top_p})
+
+
+def resolve(name: str) -> Path | str:
+    """A folder, or a hub id, from what a user may write for a model.
+
+    'auto' is the published model where there is a GPU and the demo model elsewhere. A name that
+    looks like a path must be one. ModelError if it isn't there.
+    """
+    if name == "auto":
+        name = PUBLISHED_MODEL if torch.cuda.is_available() else "demo"
+    if name == "demo":
+        return DEMO_CHECKPOINT
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"no model at {name}: give a checkpoint's folder, a hub id such as {PUBLISHED_MODEL}, "
+            "or 'demo'"
+        )
+    return name
+
+
+def load(checkpoint: Path | str, config: ModelConfig) -> LoadedModel:
+    """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it."""
+    try:
+        declared = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"can't read a model at {checkpoint}: {_first_line(error)}") from error
+    if declared.model_type != _MODEL_TYPE:
+        raise ModelError(
+            f"{checkpoint} is a {declared.model_type}, not a {_MODEL_TYPE}: this engine runs "
+            "Qwen2.5-VL checkpoints only"
+        )
+    device, dtype = _place(config)
+    try:
+        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            checkpoint,
+            dtype=dtype,
+            device_map={"": device},
+            attn_implementation=attention_backend(device, dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"can't load {checkpoint}: {_first_line(error)}") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(f"{checkpoint} lacks {len(missing)} weights, such as {missing[0]}")
+    own = model.generation_config
+    stop = own.eos_token_id if own.eos_token_id is not None else []
+    stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
+    return LoadedModel(model.eval(), tokenizer, own.top_k or 0, own.top_p or 1.0, stop_ids)
+
+
+def release_memory() -> None:
+    """Give back what models that nobody holds any more took, also on the GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
+    """The vision tower's attention: flash-attn where it is installed and applies, else SDPA."""
+    half = dtype in (torch.bfloat16, torch.float16)
+    if device.type == "cuda" and half and is_flash_attn_2_available():
+        return "flash_attention_2"
+    return "sdpa"
+
+
+def _place(config: ModelConfig) -> tuple[torch.device, torch.dtype]:
+    """The device and number format that 'auto' stands for."""
+    cuda = torch.cuda.is_available()
+    device = torch.device(("cuda" if cuda else "cpu") if config.device == "auto" else config.device)
+    if device.type == "cuda" and not cuda:
+        raise ModelError(
+            "device cuda was asked for, but torch sees no GPU: see `streamingvlm doctor`"
+        )
+    if config.dtype == "auto":
+        return device, torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    return device, dtype
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,113 @@
+"""Frames to the patches that Qwen2.5-VL's vision tower takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..config import ModelConfig
+from ..types import Image
+from .ledger import Grid
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """How a checkpoint's vision tower cuts frames. `min_tokens` and `max_tokens` are per frame."""
+
+    patch_px: int = 14
+    temporal_patch: int = 2
+    merge: int = 2
+    min_tokens: int = 100
+    max_tokens: int = 768
+
+    @classmethod
+    def of(cls, tower: Any, config: ModelConfig) -> VisionSpec:
+        """That of a checkpoint (`tower` is its `vision_config`) with a user's budget."""
+        return cls(
+            patch_px=tower.patch_size,
+            temporal_patch=tower.temporal_patch_size,
+            merge=tower.spatial_merge_size,
+            min_tokens=config.min_frame_tokens,
+            max_tokens=config.max_frame_tokens,
+        )
+
+    @property
+    def token_px(self) -> int:
+        """Side of the square of pixels that becomes one token."""
+        return self.patch_px * self.merge
+
+
+def frame_size(height: int, width: int, spec: VisionSpec) -> tuple[int, int]:
+    """The (height, width) that a frame is resized to, in pixels.
+
+    Both are multiples of a token's side, there are never more tokens than the spec allows (fewer
+    only where the shape leaves no choice), and the shape is kept as well as that allows: the rule
+    of `smart_resize` in qwen-vl-utils, except that the budget also holds for very small and very
+    long frames.
+    """
+    side = spec.token_px
+    rows, columns = max(1, round(height / side)), max(1, round(width / side))
+    if rows * columns > spec.max_tokens:
+        scale = math.sqrt(height * width / (spec.max_tokens * side * side))
+        rows = max(1, math.floor(height / scale / side))
+        columns = max(1, math.floor(width / scale / side))
+    elif rows * columns < spec.min_tokens:
+        scale = math.sqrt(spec.min_tokens * side * side / (height * width))
+        rows, columns = math.ceil(height * scale / side), math.ceil(width * scale / side)
+    rows = min(rows, spec.max_tokens)
+    columns = min(columns, spec.max_tokens // rows)
+    return rows * side, columns * side
+
+
+def to_patches(
+    images: Sequence[Image], spec: VisionSpec, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Grid]:
+    """Patches of one round's frames, and the grid of tokens that they become.
+
+    `images` are (height, width, 3) uint8, all of one size; an odd last one is doubled. Returns
+    float32 (patches, 3 * temporal_patch * patch_px**2) in the tower's order (four patches of a
+    token together) and the merged grid.
+    """
+    video = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
+    size = frame_size(video.shape[2], video.shape[3], spec)
+    if size != tuple(video.shape[2:]):
+        video = _resize(video, size)
+    missing = -len(video) % spec.temporal_patch
+    if missing:
+        video = torch.cat([video, video[-1:].expand(missing, -1, -1, -1)])
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+    return _cut((video.float() / 255.0 - mean) / std, spec)
+
+
+def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic with antialiasing, rounded to uint8 levels: what torchvision does to a tensor."""
+    resized = F.interpolate(video.float(), size=size, mode="bicubic", antialias=True)
+    return resized.round().clamp(0, 255)
+
+
+def _cut(video: Tensor, spec: VisionSpec) -> tuple[Tensor, Grid]:
+    """(frames, 3, height, width) into rows of one patch each, grouped by merged token."""
+    frames, channels, height, width = video.shape
+    steps, merge, patch = frames // spec.temporal_patch, spec.merge, spec.patch_px
+    rows, columns = height // spec.token_px, width // spec.token_px
+    video = video.reshape(
+        steps, spec.temporal_patch, channels, rows, merge, patch, columns, merge, patch
+    )
+    video = video.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    patches = video.reshape(steps * rows * columns * merge * merge, -1)
+    return patches, (steps, rows, columns)
+
+
+def patch_grid(grid: Grid, spec: VisionSpec) -> Grid:
+    """The grid in patches, as transformers' `grid_thw` counts it."""
+    return grid[0], grid[1] * spec.merge, grid[2] * spec.merge

@@ -1,0 +1,117 @@
+"""What leaves the cache before a round: a pure function of the ledger, without torch.
+
+Source: arXiv 2510.09608, section 3, with its published code's order of eviction. The oldest
+narrations move to the end of the previous text; frames and turns that are too old are dropped;
+of the previous text the first tokens (the sink) and the newest stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..config import WindowConfig
+from .ledger import Kind, Ledger, Segment
+
+Slots = list[int]
+"""Where tokens lie in the cache, in order."""
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """The ledger afterwards, and for each of its tokens the slot that it came from."""
+
+    ledger: Ledger
+    slots: Slots
+
+    @property
+    def first_moved(self) -> int:
+        """The first slot whose token changes; the length of the cache if none does."""
+        for slot, source in enumerate(self.slots):
+            if slot != source:
+                return slot
+        return len(self.slots)
+
+
+def evict(ledger: Ledger, round: int, window: WindowConfig) -> Eviction:
+    """What is kept when `round` is about to be fed."""
+    moved: list[tuple[tuple[int, ...], Slots]] = []
+    kept: list[tuple[Segment, Slots]] = []
+    start = 0
+    for segment in ledger:
+        slots = list(range(start, start + len(segment)))
+        start += len(segment)
+        if not _is_too_old(segment, round, window):
+            kept.append((segment, slots))
+        elif segment.kind is Kind.NARRATION:
+            moved.append((segment.ids, slots))
+    return _rebuild(kept, moved, window)
+
+
+def cut(previous: Sequence[int], window: WindowConfig) -> list[int]:
+    """The previous text's ids with only its sink and its newest tokens."""
+    return [previous[i] for i in _kept_indices(len(previous), window)]
+
+
+def token_bound(window: WindowConfig, fixed: int, vision: int, user: int, assistant: int) -> int:
+    """Most tokens that the cache holds while a round is fed and answered.
+
+    `fixed` tokens never leave; `vision`, `user` and `assistant` are the most that one round adds
+    of frames, of the rest of its user turn, and of its assistant turn.
+    """
+    carried = window.text_sink + window.text_window
+    return (
+        fixed
+        + carried
+        + window.vision_rounds * vision
+        + max(window.vision_rounds, window.text_rounds) * user
+        + window.text_rounds * assistant
+    )
+
+
+def _is_too_old(segment: Segment, round: int, window: WindowConfig) -> bool:
+    age = round - segment.round
+    match segment.kind:
+        case Kind.SYSTEM | Kind.PREVIOUS_HEAD | Kind.PREVIOUS_TEXT | Kind.PREVIOUS_END:
+            return False
+        case Kind.VISION:
+            return age >= window.vision_rounds
+        case Kind.TIME | Kind.ASSISTANT_HEAD | Kind.NARRATION | Kind.ASSISTANT_END:
+            return age >= window.text_rounds
+        case _:
+            return age >= max(window.vision_rounds, window.text_rounds)
+
+
+def _rebuild(
+    kept: list[tuple[Segment, Slots]],
+    moved: list[tuple[tuple[int, ...], Slots]],
+    window: WindowConfig,
+) -> Eviction:
+    """Put the moved narrations at the end of the previous text and cut it."""
+    body_ids = [i for s, _ in kept if s.kind is Kind.PREVIOUS_TEXT for i in s.ids]
+    body_slots = [i for s, slots in kept if s.kind is Kind.PREVIOUS_TEXT for i in slots]
+    for ids, slots in moved:
+        body_ids += ids
+        body_slots += slots
+    chosen = _kept_indices(len(body_ids), window)
+    body = Segment(Kind.PREVIOUS_TEXT, tuple(body_ids[i] for i in chosen))
+
+    segments: list[Segment] = []
+    sources: Slots = []
+    for segment, slots in kept:
+        if segment.kind is Kind.PREVIOUS_TEXT:
+            continue
+        if segment.kind is Kind.PREVIOUS_END:
+            segments.append(body)
+            sources += [body_slots[i] for i in chosen]
+        segments.append(segment)
+        sources += slots
+    return Eviction(Ledger().append(segments), sources)
+
+
+def _kept_indices(length: int, window: WindowConfig) -> Slots:
+    """Which tokens of the previous text stay. Its `<|im_end|>` is the window's last token."""
+    newest = window.text_window - 1
+    if length <= window.text_sink + newest:
+        return list(range(length))
+    return [*range(window.text_sink), *range(length - newest, length)]

@@ -1,0 +1,25 @@
+"""What this package raises on purpose derives from these. Each message says what to do."""
+
+
+class StreamingVLMError(Exception):
+    """Base of all errors below: catch it to catch whatever is ours."""
+
+
+class ConfigError(StreamingVLMError, ValueError):
+    """A setting is outside its range, or settings contradict each other."""
+
+
+class ImageError(StreamingVLMError, ValueError):
+    """An image can't be read: unknown encoding, no pixels, a wrong step, a broken file."""
+
+
+class ModelError(StreamingVLMError):
+    """A checkpoint is missing, unreadable, or not a Qwen2.5-VL."""
+
+
+class QuestionError(StreamingVLMError, ValueError):
+    """A question can't be answered: empty, too long, or nothing has been seen yet."""
+
+
+class SourceError(StreamingVLMError):
+    """A video or another source of frames can't be opened or read."""

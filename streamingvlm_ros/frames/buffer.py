@@ -1,0 +1,126 @@
+"""Between the thread that receives frames and the one that narrates: bounded, newest first."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from ..config import FrameConfig
+from ..types import NS_PER_S
+from .sampler import RawChunk, Sampler, Verdict
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+GRACE_NS = NS_PER_S // 2
+"""How long after its end an incomplete chunk is closed: longer than frames are under way."""
+
+
+class FrameBuffer(Generic[T, R]):
+    """Takes in frames (payload `T`) and requests (`R`); hands out chunks and requests in turn.
+
+    Neither `put` nor `post` ever waits for the reader. At most `backlog_chunks` chunks wait: an
+    older one is thrown away, and the next chunk says in `dropped` how many frames that cost.
+    Requests are handed out before any chunk. Every sampled frame is handed out or counted, once,
+    except those of the chunk that is still open. Safe between threads.
+    """
+
+    def __init__(self, config: FrameConfig, on_jump: Callable[[], R]) -> None:
+        """`on_jump` makes the request that is handed out when the sensor's clock was set back."""
+        self._config = config
+        self._on_jump = on_jump
+        self._sampler: Sampler[T] = Sampler(config)
+        self._chunks: deque[RawChunk[T]] = deque()
+        self._requests: deque[R] = deque()
+        self._dropped = 0
+        self._deadline_ns: int | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def backlog(self) -> int:
+        """Complete chunks that wait."""
+        return len(self._chunks)
+
+    def put(self, stamp_ns: int, payload: T, now_ns: int) -> Verdict:
+        """Take in a frame that arrives at `now_ns`, on a clock that need not be the sensor's.
+
+        A stamp a chunk or more behind the newest is a clock set back: what waits is thrown away,
+        `on_jump`'s request is handed out, and chunks begin anew with this frame.
+        """
+        with self._changed:
+            if self._sampler.jumped_back(stamp_ns):
+                self._restart(self._on_jump())
+            verdict, done = self._sampler.offer(stamp_ns, payload)
+            if verdict is Verdict.SAMPLED:
+                self._keep(done)
+                self._deadline_ns = self._deadline(stamp_ns, now_ns)
+            return verdict
+
+    def expire(self, now_ns: int) -> None:
+        """Close the open chunk if its end is past, as `put`'s clock runs: the camera stopped."""
+        with self._changed:
+            if self._deadline_ns is not None and now_ns >= self._deadline_ns:
+                self._deadline_ns = None
+                self._keep(self._sampler.close())
+
+    def post(self, request: R) -> bool:
+        """Hand out `request` as soon as the reader asks. False, and not taken, if closed."""
+        with self._changed:
+            if not self._closed:
+                self._requests.append(request)
+                self._changed.notify()
+            return not self._closed
+
+    def restart(self, request: R) -> bool:
+        """Throw away every frame, begin anew with the next, and `post` the request."""
+        with self._changed:
+            if not self._closed:
+                self._restart(request)
+            return not self._closed
+
+    def close(self) -> list[R]:
+        """End the reader's iteration. Returns the requests that nobody will serve."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            left = list(self._requests)
+            self._requests.clear()
+            return left
+
+    def __iter__(self) -> Iterator[RawChunk[T] | R]:
+        """What is to be done next, waiting for it without polling, until `close`."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._requests or self._chunks)
+                if self._closed:
+                    return
+                event = self._requests.popleft() if self._requests else self._chunks.popleft()
+            yield event
+
+    def _deadline(self, stamp_ns: int, now_ns: int) -> int | None:
+        """When to give up on the open chunk, should this be its last frame."""
+        end_ns = self._sampler.open_until_ns
+        return None if end_ns is None else now_ns + (end_ns - stamp_ns) + GRACE_NS
+
+    def _restart(self, request: R) -> None:
+        self._dropped += sum(chunk.dropped + len(chunk.frames) for chunk in self._chunks)
+        self._dropped += self._sampler.open_frames
+        self._chunks.clear()
+        self._sampler = Sampler(self._config)
+        self._deadline_ns = None
+        self._requests.append(request)
+        self._changed.notify()
+
+    def _keep(self, chunks: list[RawChunk[T]]) -> None:
+        for chunk in chunks:
+            self._chunks.append(replace(chunk, dropped=self._dropped))
+            self._dropped = 0
+        while len(self._chunks) > self._config.backlog_chunks:
+            oldest = self._chunks.popleft()
+            lost = oldest.dropped + len(oldest.frames)
+            self._chunks[0] = replace(self._chunks[0], dropped=self._chunks[0].dropped + lost)
+        self._changed.notify()

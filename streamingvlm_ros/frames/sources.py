@@ -1,0 +1,91 @@
+"""Video files as sources of chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..config import FrameConfig
+from ..errors import SourceError
+from ..types import NS_PER_S, Chunk, Frame, Image
+from .sampler import RawChunk, Sampler
+
+
+class VideoSource:
+    """The chunks of a video file, decoded while they are iterated. Time 0 is the first frame.
+
+    SourceError if the file can't be opened or has no video; while iterating, if it is broken.
+    """
+
+    def __init__(self, path: Path | str, config: FrameConfig) -> None:
+        self._path, self._config = Path(path), config
+        with self._opened() as container:
+            self.duration_s: float | None = _duration_s(container, _video(container, self._path))
+            """Length in seconds; None where the file doesn't say."""
+
+    def __iter__(self) -> Iterator[Chunk]:
+        sampler: Sampler[VideoFrame] = Sampler(self._config)
+        try:
+            with self._opened() as container:
+                for stamp_ns, picture in self._frames(container):
+                    if sampler.jumped_back(stamp_ns):
+                        raise SourceError(
+                            f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
+                            "joined recordings: narrate its parts one by one, or encode it anew"
+                        )
+                    _, done = sampler.offer(stamp_ns, picture)
+                    yield from map(_decode, done)
+        except av.FFmpegError as error:
+            raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
+        yield from map(_decode, sampler.close())
+
+    def _opened(self) -> InputContainer:
+        try:
+            return av.open(str(self._path))
+        except (av.FFmpegError, OSError) as error:
+            raise SourceError(f"can't open {self._path} as a video: {error.strerror}") from error
+
+    def _frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
+        """(stamp in ns, picture) of every frame, the first at 0."""
+        stream = _video(container, self._path)
+        stream.thread_type = "AUTO"
+        first: int | None = None
+        for picture in container.decode(stream):
+            if picture.pts is None or picture.time_base is None:
+                raise SourceError(
+                    f"the frames of {self._path} have no time stamps: put them into a container, "
+                    "for instance with `ffmpeg -i VIDEO -c copy video.mp4`"
+                )
+            first = picture.pts if first is None else first
+            yield round((picture.pts - first) * picture.time_base * NS_PER_S), picture
+        if first is None:
+            raise SourceError(f"{self._path} has no frames")
+
+
+def _video(container: InputContainer, path: Path) -> VideoStream:
+    if not container.streams.video:
+        raise SourceError(f"{path} has no video in it")
+    return container.streams.video[0]
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else None
+
+
+def _decode(chunk: RawChunk[VideoFrame]) -> Chunk:
+    frames = (Frame(_upright(picture), stamp_ns) for stamp_ns, picture in chunk.frames)
+    return Chunk(tuple(frames), chunk.start_ns, chunk.end_ns, chunk.dropped)
+
+
+def _upright(picture: VideoFrame) -> Image:
+    """The picture as a player shows it: a telephone held upright records lying down."""
+    lying = picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.rot90(lying, picture.rotation // 90))

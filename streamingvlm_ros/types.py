@@ -1,0 +1,71 @@
+"""What travels between the rooms. Times are sensor time in integer nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""(height, width, 3) uint8 RGB."""
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture and the moment it was taken."""
+
+    image: Image = field(repr=False)
+    stamp_ns: int
+    frame_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The frames of one round: what was seen in [start_ns, end_ns).
+
+    `frames` is never empty and ordered by stamp. `dropped` counts the sampled frames that
+    were skipped since the chunk before, because the model was busy.
+    """
+
+    frames: tuple[Frame, ...]
+    start_ns: int
+    end_ns: int
+    dropped: int = 0
+
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest frame."""
+        return self.frames[-1].stamp_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Narration:
+    """What the model said about one chunk. `text` is empty for a silent second."""
+
+    text: str
+    start_ns: int
+    end_ns: int
+    newest_ns: int
+    frame_id: str = ""
+    sequence: int = 0
+    frames: int = 0
+    dropped: int = 0
+    tokens: int = 0
+
+    @property
+    def silent(self) -> bool:
+        """True when the model chose to say nothing."""
+        return not self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said to a question, and the frames it rests on."""
+
+    text: str
+    seen_from_ns: int
+    seen_until_ns: int
+    tokens: int = 0

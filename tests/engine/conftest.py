@@ -1,0 +1,63 @@
+"""A tiny random checkpoint, its engine, and chunks of noise to feed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.model import LoadedModel, load
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+
+CHECKPOINT = Path(__file__).parent.parent / "data" / "parity" / "checkpoint"
+
+SMALL: dict[str, Any] = {
+    "vision_rounds": 4,
+    "text_rounds": 4,
+    "text_sink": 12,
+    "text_window": 16,
+    "min_frame_tokens": 1,
+    "max_frame_tokens": 6,
+    "temperature": 0.0,
+    "max_new_tokens": 6,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The checkpoint is so small that a second thread only costs time."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def loaded() -> LoadedModel:
+    return load(CHECKPOINT, Settings().model)
+
+
+@pytest.fixture(scope="session")
+def make_engine(loaded: LoadedModel) -> Callable[..., StreamingEngine]:
+    """An engine on the shared weights, with some settings changed."""
+
+    def make(**changes: Any) -> StreamingEngine:
+        return StreamingEngine(loaded, Settings().updated(SMALL | changes))
+
+    return make
+
+
+def chunk_of(
+    round: int, frames: int = 2, fps: float = 2.0, seed: int = 0, size: tuple[int, int] = (56, 84)
+) -> Chunk:
+    """A second of noise, always the same for the same round and seed."""
+    random = np.random.default_rng([seed, round])
+    images = random.integers(0, 256, (frames, *size, 3), dtype=np.uint8)
+    start = round * NS_PER_S
+    pictures = tuple(
+        Frame(image, start + int(i * NS_PER_S / fps)) for i, image in enumerate(images)
+    )
+    return Chunk(pictures, start, start + NS_PER_S)

@@ -1,0 +1,60 @@
+"""While nothing has left the cache, streaming is one full forward of transformers' own model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from streamingvlm_ros.config import SamplingConfig
+from streamingvlm_ros.engine.engine import Stream, StreamingEngine
+from streamingvlm_ros.engine.model import LoadedModel
+from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.sampler import Sampler
+from streamingvlm_ros.engine.vision import patch_grid, to_patches
+
+from .conftest import chunk_of
+
+
+class Listening(Sampler):
+    """Samples as always, and keeps the logits by the place of the token they follow."""
+
+    def __init__(self, stream: Stream, vocabulary: int) -> None:
+        super().__init__(vocabulary, 0, torch.device("cpu"))
+        self._stream = stream
+        self.heard: dict[int, Tensor] = {}
+
+    def choose(self, logits: Tensor, config: SamplingConfig) -> Tensor:
+        self.heard[self._stream.cached_tokens - 1] = logits
+        return super().choose(logits, config)
+
+
+@pytest.mark.parametrize(
+    ("fps", "frames"), [(2.0, 2), (1.0, 1), (5.0, 5), (8.0, 8), (30.0, 30), (8.0, 3)]
+)
+def test_streaming_equals_a_full_forward_before_the_first_eviction(
+    loaded: LoadedModel, make_engine: Callable[..., StreamingEngine], fps: float, frames: int
+) -> None:
+    engine = make_engine(fps=fps, vision_rounds=8, text_rounds=8)
+    stream = engine.open_stream()
+    stream.sampler = listening = Listening(stream, engine.decoder.vocabulary)
+    chunks = [chunk_of(i, frames, fps) for i in range(4)]
+    for chunk in chunks:
+        stream.step(chunk)
+
+    patches, grids = zip(
+        *(to_patches([f.image for f in c.frames], engine.vision_spec) for c in chunks),
+        strict=True,
+    )
+    with torch.inference_mode():
+        full = loaded.model(
+            input_ids=torch.tensor([stream.ledger.ids]),
+            position_ids=positions(stream.ledger, engine.tokens_per_second)[:, None],
+            pixel_values_videos=torch.cat(patches),
+            video_grid_thw=torch.tensor([patch_grid(g, engine.vision_spec) for g in grids]),
+        ).logits[0]
+    assert len(listening.heard) >= len(chunks)
+    for place, logits in listening.heard.items():
+        assert (full[place] - logits).abs().max() < 1e-4

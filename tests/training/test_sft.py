@@ -1,0 +1,210 @@
+"""A training run from its recipe to a checkpoint that the engine streams."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from streamingvlm_ros.config import Settings, settings_for
+from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+from training import dataset
+from training.attention import EQUAL_CHUNKS, register
+from training.dataset import WorldClips
+from training.recipe import Recipe, read_recipe
+from training.scratch import new_model
+from training.sft import collator_for, main, train
+
+
+def test_a_run_makes_a_checkpoint_that_streams(recipe_path: Path, tmp_path: Path) -> None:
+    folder = train(recipe_path, tmp_path / "run")
+    settings = settings_for(folder)
+    assert settings.window.vision_rounds == 4
+    stream = StreamingEngine.from_pretrained(folder, settings).open_stream()
+    image = World(0).frame(0.5, 56, 56)
+    narration = stream.step(Chunk((Frame(image, 0), Frame(image, NS_PER_S // 2)), 0, NS_PER_S))
+    assert narration.tokens > 0
+    log = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [1, 2]
+    assert (folder / "recipe.yaml").read_text() == recipe_path.read_text()
+
+
+def test_a_run_is_resumed_from_its_last_step(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 0
+    (tmp_path / "run" / "training.jsonl").open("a").write('{"step": 3, "loss": 1.0}\n')
+    longer = recipe_path.read_text().replace("steps: 2", "steps: 4")
+    recipe_path.write_text(longer)
+    assert main([str(recipe_path), "--output", str(tmp_path / "run"), "--resume"]) == 0
+    log = (tmp_path / "run" / "model" / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
+    assert "left" in capsys.readouterr().out
+
+
+def test_a_second_stage_goes_on_from_the_first_and_notes_its_hash(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    first = train(recipe_path, tmp_path / "first")
+    second_path = tmp_path / "second.yaml"
+    no_step = recipe_path.read_text() + f"\nstart: {first}\n"
+    second_path.write_text(no_step.replace("training:", "training:\n  learning_rate: 0.0"))
+    second = train(second_path, tmp_path / "second")
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    digest = hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest()
+    assert json.loads((second / "start.json").read_text()) == {"sha256": digest}
+    assert (second / "start_recipe.yaml").read_text() == recipe_path.read_text()
+
+
+def test_a_second_stage_without_a_first_says_so(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe_path.write_text(recipe_path.read_text() + "\nstart: ./nowhere\n")
+    assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
+    assert "no model at ./nowhere" in capsys.readouterr().err
+
+
+def test_learning_a_clip_by_heart_lowers_its_loss(
+    tiny: Recipe, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    model = new_model(tiny.model, tokenizer)
+    clips = WorldClips(2, 0, tiny.clips, tiny.settings)
+    batch = collator_for(model, tokenizer, tiny.settings)([clips[0], clips[1]])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = model(**batch).loss
+        loss.backward()
+        losses.append(loss.item())
+        optimiser.step()
+        optimiser.zero_grad()
+    assert losses[2] < losses[0]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_all_chunks_at_once_attend_as_one_by_one(
+    tiny: Recipe, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    register()
+    model = new_model(tiny.model, tokenizer)
+    clips = WorldClips(2, 0, tiny.clips, tiny.settings)
+    batch = collator_for(model, tokenizer, tiny.settings)([clips[0], clips[1]])
+    tower = model.model.visual
+    seen = []
+    for attention in ("sdpa", EQUAL_CHUNKS):
+        model.set_attn_implementation({"vision_config": attention, "text_config": "sdpa"})
+        assert tower.config._attn_implementation == attention
+        with torch.inference_mode():
+            out = tower(batch["pixel_values_videos"], grid_thw=batch["video_grid_thw"])
+        seen.append(out.pooler_output)
+    assert (seen[0] - seen[1]).abs().max() < 1e-4
+
+
+def test_a_saved_tokenizer_reads_as_the_one_that_was_trained(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    again = Dialogue(AutoTokenizer.from_pretrained(tmp_path))
+    text = "Time=4321.0-4322.0s red circle hits blue star ... Wie geht's? \n\n 你好"
+    assert again.encode(text) == Dialogue(tokenizer).encode(text)
+    assert again.decode(again.encode(text)) == text
+
+
+@pytest.mark.parametrize("text", [" ...", " circle", " leaves", "Time", "assistant", " table"])
+def test_words_of_the_world_are_one_token(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    assert len(Dialogue(tokenizer).encode(text)) == 1
+
+
+def test_every_caption_fits_into_a_round(
+    tokenizer: PreTrainedTokenizerFast, settings: Settings
+) -> None:
+    captions = {World(seed).caption(n) for seed in range(30) for n in range(60)}
+    longest = max(len(Dialogue(tokenizer).encode(f" {caption} ...")) for caption in captions)
+    assert longest < settings.sampling.max_new_tokens
+
+
+def test_unseen_worlds_are_never_trained_on(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    class Noting(World):
+        def __init__(self, seed: int) -> None:
+            seeds.append(seed)
+            super().__init__(seed)
+
+    monkeypatch.setattr(dataset, "World", Noting)
+    clips = WorldClips(200, 1, tiny.clips, tiny.settings)
+    for index in range(200):
+        clips[index]
+    assert len(set(seeds)) > 200
+    assert max(seeds) < FIRST_UNSEEN_SEED
+
+
+def test_a_new_run_doesnt_mix_with_an_earlier_one(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(recipe_path), "--output", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert main(command) == 1
+    assert "holds an earlier run" in capsys.readouterr().err
+
+
+def test_resuming_nothing_says_so(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(recipe_path), "--output", str(tmp_path / "new"), "--resume"]) == 1
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a list", "holds no recipe"),
+        ("a: [", "is not YAML"),
+        ("speed: 3", "unknown entry speed"),
+        ("training: {step: 3}", "unknown entry step"),
+        ("training: {steps: many}", "steps must be a number"),
+        ("training: {steps: 1.5}", "steps must be a number"),
+        ("training: {steps: 0}", "steps must be between"),
+        ("model: {hidden: 100}", "hidden must be a multiple of 32"),
+        ("model: {key_heads: 3}", "key_heads must divide"),
+        ("clips: {montage: 2}", "montage must be between"),
+        ("training: fast", "training must hold names and values"),
+        ("streaming: {window: 3}", "unknown setting: window"),
+        ("streaming: {vision_rounds: 0}", "vision_rounds must be between"),
+        ("streaming: {vision_rounds: many}", "vision_rounds must be a int"),
+        ("streaming: {vision_rounds: 5.5}", "vision_rounds must be a int"),
+        ("streaming: {instruction: 3}", "instruction must be a str"),
+    ],
+)
+def test_a_recipe_that_cant_be_run_says_why(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(path)
+
+
+def test_a_missing_recipe_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "none.yaml")]) == 1
+    assert "can't read the recipe" in capsys.readouterr().err
+
+
+def test_numbers_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("training: {learning_rate: 1e-3}\nclips: {montage: 1}")
+    recipe = read_recipe(path)
+    assert recipe.training.learning_rate == 0.001
+    assert recipe.clips.montage == 1.0

@@ -1,0 +1,1 @@
+"""Learning from clips: `python -m training.sft RECIPE.yaml`."""

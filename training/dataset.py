@@ -1,0 +1,240 @@
+"""Clips of the synthetic world. Clip number i is always the same, in whichever worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
+from streamingvlm_ros.demo.acts import Second, Thing, Verb
+from streamingvlm_ros.demo.questions import Asked, about_moments, about_now, about_past
+from streamingvlm_ros.demo.story import BLOCK_S
+from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.engine.dialogue import SYSTEM_PROMPT, TO_BE_CONTINUED
+from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.types import Image
+
+from .samples import ClipRound, ClipSample
+
+RECENT_FRAMES = 4
+"""Frames of a question about now alone."""
+
+MOST_MOMENTS = 4
+"""Moments of long ago that a question is answered from."""
+
+BEFORE_CLIP_S = 3
+"""Seconds before a clip of which questions are asked too: their captions are surely kept."""
+
+_REMEMBERED_S = 60
+"""Seconds of captions, from either end of the past, that are more than any window keeps."""
+
+QUESTIONS = ("What is on the table?", "How many things are on the table?")
+ANSWERS = ("None.", "One.", "Two.", "A red circle and a blue square.", "Nothing.")
+"""Of the questions about the world and their answers, those that a tokenizer is made from: the
+rest is written with the pieces that these and the captions leave."""
+
+_STILL = (Verb.STOPS, Verb.RESTS)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Which clips are cut from the worlds.
+
+    Clips start at multiples of half their length, so that they overlap by half.
+    """
+
+    rounds: int = setting(9, "Rounds of a clip.", low=2, high=60)
+    side_px: int = setting(112, "Height and width of the frames.", low=28, high=4096)
+    latest_s: int = setting(7200, "Clips start up to this time of a stream.", low=600, high=10**6)
+    from_start: float = setting(
+        0.25, "Share of clips that begin with the stream, with an instruction.", low=0.0, high=1.0
+    )
+    montage: float = setting(
+        0.5,
+        "Share of clips whose rounds come from different worlds: to copy what was said last gets "
+        "nothing right there, so the model must learn to look.",
+        low=0.0,
+        high=1.0,
+    )
+    late: float = setting(
+        0.1, "Frames are up to this many seconds late, as a camera's are.", low=0.0, high=0.2
+    )
+    question: float = setting(
+        0.3, "Chance that a clip ends with questions about what was seen and said.", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+    remembered: float = setting(
+        0.0, "Chance that a question was asked in the clip and its answer remembered.", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+    recent: float = setting(
+        0.0, "Share of samples that are a question about a few frames alone.", low=0.0, high=1.0
+    )
+    moments: float = setting(
+        0.0, "Share of samples that are a question about moments of long ago.", low=0.0, high=1.0
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class WorldClips(Dataset[ClipSample]):
+    """`count` clips of worlds with seeds below FIRST_UNSEEN_SEED."""
+
+    def __init__(self, count: int, seed: int, clips: ClipConfig, settings: Settings) -> None:
+        if settings.frames.chunk_seconds != 1.0:
+            raise ConfigError("the synthetic world is told by the second: chunk_seconds must be 1")
+        self._count, self._seed, self._clips = count, seed, clips
+        self._frames: FrameConfig = settings.frames
+        self._instruction = settings.prompt.instruction
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> ClipSample:
+        random = np.random.default_rng([self._seed, index])
+        kind = random.random()
+        if kind < self._clips.recent:
+            return self._recent(random)
+        if kind < self._clips.recent + self._clips.moments:
+            return self._long_ago(random)
+        return self._stream(random)
+
+    def _stream(self, random: np.random.Generator) -> ClipSample:
+        """A clip of narration, with or without questions."""
+        world, start = _world(random), self._start(random)
+        past = _captions(world, start)
+        numbers = range(start, start + self._clips.rounds)
+        if random.random() < self._clips.montage:
+            seen = [_eventful(random) for _ in numbers]
+        else:
+            seen = [(world, number) for number in numbers]
+        rounds = [self._round(n, *where, random) for n, where in zip(numbers, seen, strict=True)]
+        before = [world.second(n) for n in range(max(0, start - BEFORE_CLIP_S), start)]
+        told = [*before, *(its.second(number) for its, number in seen)]
+        if random.random() < self._clips.remembered:
+            at = int(random.integers(1, len(rounds)))
+            asked = _asked(told[: len(before) + at], random)
+            rounds[at] = replace(rounds[at], question=asked.question, answer=asked.answer)
+        if random.random() < self._clips.question:
+            for _ in range(int(random.integers(1, 4))):
+                rounds.append(_question_round(rounds[-1], _asked(told, random)))
+        return ClipSample(tuple(rounds), past, "" if start else self._instruction)
+
+    def _recent(self, random: np.random.Generator) -> ClipSample:
+        """The newest frames of a second and of the one before, and a question about them."""
+        world, number = _world(random), int(random.integers(1, 300))
+        frames = [
+            image
+            for second in (number - 1, number)
+            for image in self._round(0, world, second, random).images
+        ]
+        asked = about_now(world.second(number), random)
+        asking = ClipRound(
+            0, 0, tuple(frames[-RECENT_FRAMES:]), question=asked.question, answer=asked.answer
+        )
+        return ClipSample((asking,), plain=True)
+
+    def _long_ago(self, random: np.random.Generator) -> ClipSample:
+        """A few moments of a thing's time on the table, one frame of each, and a question."""
+        while True:
+            world, block = _world(random), BLOCK_S * int(random.integers(10))
+            numbers, thing = _appearance(world, block, random)
+            asked = about_moments([world.second(n) for n in numbers], thing, random)
+            if asked:
+                break
+        origin = int(random.integers(self._clips.latest_s // BLOCK_S)) * BLOCK_S - block
+        rounds = [
+            replace(full, images=full.images[-1:], given=True)
+            for full in (self._round(n + max(0, origin), world, n, random) for n in numbers)
+        ]
+        return ClipSample((*rounds, _question_round(rounds[-1], asked)))
+
+    def _start(self, random: np.random.Generator) -> int:
+        """Early and late starts alike: half of those in mid-stream are in the first minute."""
+        if random.random() < self._clips.from_start:
+            return 0
+        stride = self._clips.rounds // 2
+        latest_s = self._clips.latest_s if random.random() < 0.5 else 60
+        return stride * int(random.integers(1, latest_s // stride))
+
+    def _round(
+        self, number: int, world: World, second: int, random: np.random.Generator
+    ) -> ClipRound:
+        """What is seen in one second of a world, as round `number` of a stream."""
+        count = self._frames.frames_per_chunk
+        late = random.uniform(0.0, self._clips.late, count)
+        images: tuple[Image, ...] = tuple(
+            world.frame(
+                second + i / self._frames.fps + late[i], self._clips.side_px, self._clips.side_px
+            )
+            for i in range(count)
+        )
+        return ClipRound(number, number + 1, images, world.caption(second))
+
+
+def world_texts(prompt: PromptConfig) -> Iterator[str]:
+    """What is written in clips: what a small tokenizer for them is made from."""
+    for seed in range(40):
+        world = World(seed)
+        for second in range(300):
+            yield f" {world.caption(second)}{TO_BE_CONTINUED}"
+    turns = ("system\n", SYSTEM_PROMPT, "previous text\n", "user\nTime=0.0s", "assistant\n")
+    for text in (*turns, prompt.instruction, *QUESTIONS, *ANSWERS):
+        # Often enough for every word to become one token.
+        yield from [text, " " + text] * 50
+
+
+def _world(random: np.random.Generator) -> World:
+    return World(int(random.integers(FIRST_UNSEEN_SEED)))
+
+
+def _captions(world: World, until: int) -> tuple[str, ...]:
+    """What was said before second `until`: the first and the last of it."""
+    numbers: Sequence[int] = range(until)
+    if until > 2 * _REMEMBERED_S:
+        numbers = [*range(_REMEMBERED_S), *range(until - _REMEMBERED_S, until)]
+    return tuple(world.caption(number) for number in numbers)
+
+
+def _eventful(random: np.random.Generator) -> tuple[World, int]:
+    """A second that can be described without knowing the one before."""
+    while True:
+        world = _world(random)
+        for number in random.integers(300, size=4):
+            if not any(act.verb in _STILL for act in world.second(int(number)).acts):
+                return world, int(number)
+
+
+def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
+    """A question about now or about what was told before."""
+    past = about_past(told, random) if random.random() < 0.5 else None
+    return past or about_now(told[-1], random)
+
+
+def _question_round(newest: ClipRound, asked: Asked) -> ClipRound:
+    return ClipRound(
+        newest.start_s, newest.end_s, question=asked.question, answer=asked.answer
+    )
+
+
+def _appearance(
+    world: World, block: int, random: np.random.Generator
+) -> tuple[list[int], Thing]:
+    """Some seconds that speak of one thing, and that thing. Its shape is on no other there."""
+    while True:
+        seconds = {n: world.second(n) for n in range(block, block + BLOCK_S)}
+        things = sorted({a.thing for s in seconds.values() for a in s.acts}, key=str)
+        if not things:
+            block += BLOCK_S
+            continue
+        thing = things[int(random.integers(len(things)))]
+        spoken = [n for n, second in seconds.items() if thing.name in second.caption]
+        count = min(len(spoken), int(random.integers(1, MOST_MOMENTS + 1)))
+        numbers = sorted(int(n) for n in random.choice(spoken, count, replace=False))
+        shapes = [a.thing.shape for n in numbers for a in seconds[n].acts if a.thing != thing]
+        if thing.shape not in shapes:
+            return numbers, thing

@@ -1,0 +1,47 @@
+"""What a training run says while it runs: a line to read, and the same in a file to keep."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class Progress(TrainerCallback):
+    """Prints step, loss and the time left, and appends them to a file of JSON lines."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._began_s = time.monotonic()
+        self._first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Time counts from here. What the log says of steps that are done again goes."""
+        self._began_s, self._first_step = time.monotonic(), state.global_step
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        done = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        self._log.write_text("".join(f"{line}\n" for line in done))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """One line per report that holds a loss."""
+        if not logs or "loss" not in logs:
+            return
+        elapsed_s = time.monotonic() - self._began_s
+        done = state.global_step - self._first_step
+        left_s = elapsed_s / done * (state.max_steps - state.global_step)
+        line = {
+            "step": state.global_step,
+            "loss": float(logs["loss"]),
+            "learning_rate": float(logs["learning_rate"]),
+            "elapsed_s": round(elapsed_s, 1),
+        }
+        with self._log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(
+            f"step {state.global_step}/{state.max_steps}  loss {line['loss']:.4f}  "
+            f"{elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left",
+            flush=True,
+        )

@@ -1,0 +1,1 @@
+"""The nodes: the only place that imports rclpy and ROS messages."""

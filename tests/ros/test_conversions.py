@@ -1,0 +1,178 @@
+"""Images to arrays and back."""
+
+from __future__ import annotations
+
+import io
+from array import array
+from contextlib import suppress
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, Image
+
+from streamingvlm_ros.ros.conversions import (
+    CONVERTED_BYTES,
+    BadImageError,
+    check,
+    to_array,
+    to_compressed,
+    to_message,
+    to_ns,
+    to_time,
+)
+
+PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
+
+
+def message(rows: np.ndarray, encoding: str, width: int) -> Image:
+    """`rows` is (height, step) bytes."""
+    image = Image(encoding=encoding, height=len(rows), width=width, step=rows.shape[1])
+    image.header.stamp.sec = 5
+    image.data = array("B", rows.tobytes())
+    return image
+
+
+def test_a_picture_survives_the_wire() -> None:
+    sent = to_message(PICTURE, 12_000_000_345, "camera")
+    received = deserialize_message(serialize_message(sent), Image)
+    assert np.array_equal(to_array(received), PICTURE)
+    assert to_ns(received.header.stamp) == 12_000_000_345
+    assert received.header.frame_id == "camera"
+
+
+def test_a_view_of_a_picture_survives_too() -> None:
+    flipped = PICTURE[::-1, ::2]
+    assert np.array_equal(to_array(to_message(flipped, 1, "")), flipped)
+
+
+def test_padded_rows() -> None:
+    rows = np.pad(PICTURE.reshape(24, 96), ((0, 0), (0, 13)), constant_values=99)
+    assert np.array_equal(to_array(message(rows, "rgb8", 32)), PICTURE)
+    unpadded_end = message(rows, "rgb8", 32)
+    unpadded_end.data = unpadded_end.data[:-13]
+    assert np.array_equal(to_array(unpadded_end), PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "rows"),
+    [
+        ("bgr8", PICTURE[..., ::-1].reshape(24, 96)),
+        ("8UC3", PICTURE[..., ::-1].reshape(24, 96)),
+        ("rgba8", np.dstack([PICTURE, PICTURE[..., :1]]).reshape(24, 128)),
+        ("bgra8", np.dstack([PICTURE[..., ::-1], PICTURE[..., :1]]).reshape(24, 128)),
+        ("rgb16", (PICTURE.astype("<u2") * 257).view(np.uint8).reshape(24, 192)),
+    ],
+)
+def test_colour_encodings(encoding: str, rows: np.ndarray) -> None:
+    assert np.array_equal(to_array(message(rows, encoding, 32)), PICTURE)
+    padded = np.pad(rows, ((0, 0), (0, 8)), constant_values=99)
+    assert np.array_equal(to_array(message(padded, encoding, 32)), PICTURE)
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1", "mono16"])
+def test_grey_becomes_three_equal_channels(encoding: str) -> None:
+    grey = PICTURE[..., 0]
+    rows = grey if encoding != "mono16" else (grey.astype("<u2") * 257).view(np.uint8)
+    assert np.array_equal(to_array(message(rows, encoding, 32)), np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize("encoding", CONVERTED_BYTES)
+def test_every_other_known_encoding_gives_a_picture(encoding: str) -> None:
+    rows = np.full((24, 32 * CONVERTED_BYTES[encoding]), 128, np.uint8)
+    picture = to_array(message(rows, encoding, 32))
+    assert picture.shape == (24, 32, 3)
+    assert picture.dtype == np.uint8
+    assert np.abs(picture.astype(int) - 128).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"encoding": "sixteen colours"}, "encoding"),
+        ({"encoding": "32FC1"}, "encoding"),
+        ({"encoding": ""}, "encoding"),
+        ({"width": 0}, "size"),
+        ({"height": 0}, "size"),
+        ({"step": 95}, "step"),
+        ({"step": 97}, "size"),
+        ({"height": 25}, "size"),
+        ({"width": 2**32 - 1}, "step"),
+        ({"data": array("B")}, "size"),
+    ],
+)
+def test_what_cannot_be_a_picture_is_known_without_reading_it(
+    changes: dict[str, object], reason: str
+) -> None:
+    image = message(PICTURE.reshape(24, 96), "rgb8", 32)
+    for name, value in changes.items():
+        setattr(image, name, value)
+    with pytest.raises(BadImageError) as caught:
+        check(image)
+    assert caught.value.reason == reason
+
+
+def test_an_image_without_a_stamp_is_bad() -> None:
+    with pytest.raises(BadImageError, match="no time stamp"):
+        check(to_message(PICTURE, 0, "camera"))
+
+
+def test_an_odd_width_that_an_encoding_does_not_allow_is_bad() -> None:
+    with pytest.raises(BadImageError, match="yuv422"):
+        to_array(message(np.zeros((24, 62), np.uint8), "yuv422", 31))
+
+
+def packed(form: str) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(PICTURE).save(file, form)
+    return file.getvalue()
+
+
+def compressed(data: bytes) -> CompressedImage:
+    image = CompressedImage(format="jpeg", data=array("B", data))
+    image.header.stamp.sec = 5
+    return image
+
+
+def test_a_16_bit_png_keeps_its_shades() -> None:
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    packed = io.BytesIO()
+    PIL.Image.fromarray(ramp).save(packed, "PNG")
+    message = CompressedImage(format="png", data=array("B", packed.getvalue()))
+    message.header.stamp.sec = 1
+    assert np.array_equal(to_array(message)[..., 1], ramp >> 8)
+
+
+def test_png_exactly_and_jpeg_nearly() -> None:
+    assert np.array_equal(to_array(compressed(packed("PNG"))), PICTURE)
+    smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    seen = to_array(to_compressed(smooth, 5, "camera"))
+    assert np.abs(seen.astype(int) - smooth).max() < 30
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@given(st.data())
+def test_whatever_breaks_a_file_is_a_bad_image_or_a_picture(form: str, data: st.DataObject) -> None:
+    whole = bytearray(packed(form))
+    for _ in range(data.draw(st.integers(0, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    whole = whole[: data.draw(st.integers(0, len(whole)))]
+    with suppress(BadImageError):
+        picture = to_array(compressed(bytes(whole)))
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_truncated_jpeg_is_bad(part: float) -> None:
+    whole = packed("JPEG")
+    with pytest.raises(BadImageError, match="can't be read"):
+        to_array(compressed(whole[: int(len(whole) * part)]))
+
+
+@given(st.integers(0, 2**31 * 10**9 - 1))
+def test_stamps_are_exact(stamp_ns: int) -> None:
+    assert to_ns(to_time(stamp_ns)) == stamp_ns

@@ -1,0 +1,29 @@
+"""What the diagnostics warn of."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from streamingvlm_ros.ros.diagnostics import JUMPS, PATIENCE, Report, Tally
+
+ACTIVE = {"state": "active", "model": "demo", "topic": "/image"}
+
+
+def test_a_camera_that_is_slow_is_no_reason_to_warn_and_one_that_is_gone_is() -> None:
+    tally = Tally()
+    report = Report("narrator", tally)
+    for _ in range(3):
+        tally.add("frames received")
+        levels = [report.status("", ACTIVE).level for _ in range(PATIENCE)]
+        assert levels == [DiagnosticStatus.OK] * PATIENCE
+    status = report.status("", ACTIVE)
+    assert status.level == DiagnosticStatus.WARN
+    assert "no images on /image" in status.message
+
+
+def test_stamps_that_jump_back_are_named_before_what_they_cost() -> None:
+    tally = Tally()
+    report = Report("narrator", tally)
+    tally.add(JUMPS)
+    tally.add("frames dropped", 5)
+    assert "jumped back" in report.status("", ACTIVE).message

@@ -1,0 +1,20 @@
+"""What a narrator has while it is configured, and gives back."""
+
+from __future__ import annotations
+
+import weakref
+
+from streamingvlm_ros.ros import params
+from streamingvlm_ros.ros.loaded import Loaded
+
+from .peer import TINY
+from .test_params import node
+
+
+def test_unloading_leaves_nobody_who_holds_the_weights_or_the_cache() -> None:
+    with node(**TINY) as n:
+        loaded = Loaded(n, params.declare_model(n))
+        held = [weakref.ref(thing) for thing in (loaded.stream._cache, loaded._engine.decoder)]
+        assert all(ref() for ref in held)
+        loaded.unload()
+        assert not any(ref() for ref in held)

@@ -1,0 +1,85 @@
+"""The synthetic camera in a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+from streamingvlm_ros.msg import Narration
+
+from streamingvlm_ros.demo.world import World
+from streamingvlm_ros.ros.conversions import to_array, to_ns
+
+from .peer import Peer
+
+S = 1_000_000_000
+RATE = 20
+
+
+def test_images_show_the_world_at_their_stamps_and_the_truth_is_told() -> None:
+    world = World(7)
+    with Peer() as peer:
+        images, truths = (
+            peer.subscribe(Image, "/image"),
+            peer.subscribe(Narration, "/synthetic_camera/truth"),
+        )
+        parameters = {"seed": 7, "rate_hz": RATE, "width_px": 140, "height_px": 112}
+        with peer.process("synthetic_camera", **parameters, frame_id="eye"):
+            truths.wait(lambda m: m.sequence == 2)
+        start_ns = to_ns(truths.wait().start)
+        assert start_ns % S == 0
+        stamps = [to_ns(m.header.stamp) for m in images.all()]
+        assert len(stamps) > RATE
+        assert all((ns - start_ns) % (S // RATE) == 0 for ns in stamps)
+        assert all(b > a for a, b in itertools.pairwise(stamps))
+        for message, ns in list(zip(images.all(), stamps, strict=True))[::7]:
+            expected = world.frame((ns - start_ns) / S, 112, 140)
+            assert np.array_equal(to_array(message), expected)
+            assert message.header.frame_id == "eye"
+        for truth in truths.all():
+            assert truth.text == world.caption(truth.sequence)
+            assert truth.silent == (truth.text == "")
+            assert to_ns(truth.start) == start_ns + truth.sequence * S
+            assert to_ns(truth.end) - to_ns(truth.start) == S
+
+
+def test_it_keeps_its_rate_without_drift() -> None:
+    with Peer() as peer:
+        arrivals: list[tuple[int, int]] = []
+        clock = peer.node.get_clock()
+        peer.node.create_subscription(
+            CompressedImage,
+            "/image/compressed",
+            lambda m: arrivals.append((to_ns(m.header.stamp), clock.now().nanoseconds)),
+            100,
+        )
+        parameters = {"rate_hz": RATE, "image_transport": "compressed"}
+        with peer.process("synthetic_camera", **parameters, width_px=56, height_px=56):
+            peer.until(lambda: len(arrivals) > 3 * RATE)
+        late_s = [(arrived - stamp) / S for stamp, arrived in arrivals]
+        # Half of them within 20 ms even on a busy machine, the last no later than the first.
+        assert np.median(late_s) < 0.02
+        assert np.median(late_s[-RATE:]) < np.median(late_s[:RATE]) + 0.02
+        skipped = (arrivals[-1][0] - arrivals[0][0]) * RATE / S + 1 - len(arrivals)
+        assert skipped <= RATE
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("image_transport", "carrier pigeon", "image_transport must be one of raw, compressed"),
+        ("seed", -1, "Parameter seed"),
+    ],
+)
+def test_a_parameter_that_cannot_be_ends_it_with_one_clear_line(
+    name: str, value: object, message: str
+) -> None:
+    with Peer() as peer:
+        from .peer import Process
+
+        process = Process("synthetic_camera", {name: value}, peer.domain)
+        assert process.child.wait(20) == 1
+        assert message in process.log()
+        assert "Traceback" not in process.log()

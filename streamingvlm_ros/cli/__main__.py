@@ -1,0 +1,5 @@
+"""`python -m streamingvlm_ros.cli`."""
+
+from . import main
+
+main()

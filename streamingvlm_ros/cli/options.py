@@ -1,0 +1,33 @@
+"""Options that are settings: meaning and range come from the one place that declares them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import typer
+
+from ..config import (
+    FrameConfig,
+    ModelConfig,
+    PromptConfig,
+    SamplingConfig,
+    WindowConfig,
+)
+
+_GROUPS = (FrameConfig, ModelConfig, WindowConfig, SamplingConfig, PromptConfig)
+
+
+def setting_option(name: str) -> Any:
+    """The option for the setting `name`, with its description and range.
+
+    Its value is None when it isn't given: then the checkpoint's own settings hold.
+    """
+    declared = next(item for group in _GROUPS for item in fields(group) if item.name == name)
+    limits = {"min": declared.metadata["low"], "max": declared.metadata["high"]}
+    return typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=declared.metadata["description"],
+        show_default=False,
+        **limits,
+    )

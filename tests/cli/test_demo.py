@@ -1,0 +1,146 @@
+"""`streamingvlm demo` with real nodes in processes of their own, over real ROS 2."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.cli.scoreboard import Scoreboard
+from streamingvlm_ros.config import DEMO_CHECKPOINT
+from streamingvlm_ros.errors import StreamingVLMError
+
+from .commands import ROOT, command, environment, streamingvlm
+from .test_processes import script
+
+pytest.importorskip("rclpy", reason="the demo needs ROS 2")
+pytest.importorskip("streamingvlm_ros.msg", reason="the demo needs this package's interfaces")
+watch = pytest.importorskip("streamingvlm_ros.cli.watch")
+needs_model = pytest.mark.skipif(
+    not (DEMO_CHECKPOINT / "config.json").is_file(), reason="`make demo-model` trains the model"
+)
+
+# Not the same for two runs of these tests on one machine.
+DOMAINS = itertools.count(100 + os.getpid() % 100)
+
+
+@pytest.fixture
+def domain() -> str:
+    """A ROS domain that no other test of this run uses."""
+    return str(next(DOMAINS))
+
+
+@needs_model
+def test_headless_ends_with_one_line_of_json_and_no_process_left(domain: str) -> None:
+    result = streamingvlm("demo", "--headless", "--seconds", 10, ROS_DOMAIN_ID=domain)
+    assert result.returncode == 0, result.stderr
+    [line] = result.stdout.splitlines()
+    summary = json.loads(line)
+    assert summary["rounds"] == 10
+    assert summary["accuracy"] >= 0.8
+    assert 0 < summary["lag_p50_s"] <= summary["lag_p95_s"] < 5
+    assert summary["dropped_frames"] >= 0
+    assert summary["seed"] == 10_000
+    assert nodes_of(domain) == {}
+
+
+@needs_model
+def test_an_interrupt_ends_the_nodes_and_tells_what_was_heard(domain: str) -> None:
+    with started("demo", "--headless", domain=domain) as child:
+        wait_for_nodes(domain, child)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+    assert child.returncode == 130, err
+    assert json.loads(out)["rounds"] < 60
+    assert "Traceback" not in err
+    assert nodes_of(domain) == {}
+
+
+@needs_model
+def test_a_node_that_dies_ends_the_demo_and_is_named(domain: str) -> None:
+    with started("demo", "--headless", domain=domain) as child:
+        narrator = wait_for_nodes(domain, child)["narrator"]
+        os.kill(narrator, signal.SIGKILL)
+        out, err = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert out == ""
+    assert "error: narrator ended with exit code -9" in err
+    assert nodes_of(domain) == {}
+
+
+@needs_model
+def test_a_second_demo_in_the_same_domain_is_refused(domain: str) -> None:
+    with started("demo", "--headless", domain=domain) as child:
+        wait_for_nodes(domain, child)
+        second = streamingvlm("demo", "--headless", "--seconds", 1, ROS_DOMAIN_ID=domain)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+    assert second.returncode == 1
+    assert "a demo already runs" in second.stderr
+
+
+def test_without_ros_the_demo_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "rclpy.py").write_text("raise ImportError('no rclpy here')\n")
+    result = streamingvlm("demo", "--headless", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert result.returncode == 1
+    assert "error: the demo needs ROS 2" in result.stderr
+    assert "streamingvlm doctor" in result.stderr
+
+
+@needs_model
+def test_nodes_that_say_nothing_for_too_long_are_given_up(
+    domain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import time; print('thinking', flush=True); time.sleep(60)"
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    monkeypatch.setattr(watch, "_PATIENCE_S", 2.0)
+    monkeypatch.setattr(watch, "_nodes", lambda seed: [script(code)])
+    with pytest.raises(StreamingVLMError, match="nothing was narrated for 2 s") as caught:
+        watch.watch(Scoreboard(), 0, 1, lambda image: None, pictures=False)
+    assert "thinking" in str(caught.value)
+
+
+@contextmanager
+def started(*arguments: object, domain: str) -> Iterator[subprocess.Popen[str]]:
+    """The command line running beside the test; ended if the test fails."""
+    child = subprocess.Popen(
+        command(*arguments),
+        env=environment(ROS_DOMAIN_ID=domain),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            child.wait(30)
+
+
+def nodes_of(domain: str) -> dict[str, int]:
+    """Name and process id of our nodes that run in a ROS domain, as the kernel tells."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            environ = (process / "environ").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        modules = [word for word in words if word.startswith("streamingvlm_ros.ros.")]
+        if modules and f"ROS_DOMAIN_ID={domain}" in environ:
+            found[modules[0].rpartition(".")[2]] = int(process.name)
+    return found
+
+
+def wait_for_nodes(domain: str, child: subprocess.Popen[str]) -> dict[str, int]:
+    while len(nodes := nodes_of(domain)) < 2:
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    return nodes

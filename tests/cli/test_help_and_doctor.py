@@ -1,0 +1,83 @@
+"""What a person sees first: help, and what is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.config import SamplingConfig
+
+from .commands import environment, streamingvlm
+
+
+def test_help_names_the_three_commands() -> None:
+    result = streamingvlm("--help")
+    assert result.returncode == 0
+    for name in ("demo", "narrate", "doctor"):
+        assert name in result.stdout
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    result = streamingvlm("fly")
+    assert result.returncode == 2
+    assert "fly" in result.stderr
+
+
+def test_the_command_line_loads_neither_torch_nor_ros() -> None:
+    heavy = "{'torch', 'transformers', 'rclpy'}"
+    code = f"import sys, streamingvlm_ros.cli; print({heavy} & {{*sys.modules}})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
+
+
+def test_settings_on_the_command_line_say_what_config_says() -> None:
+    declared = SamplingConfig.__dataclass_fields__["temperature"].metadata
+    result = streamingvlm("narrate", "--help", COLUMNS="400")
+    assert declared["description"] in result.stdout
+    assert f"{declared['low']}<=x<={declared['high']}" in result.stdout
+
+
+def test_doctor_names_each_thing_it_looks_at() -> None:
+    result = streamingvlm("doctor")
+    for name in ("Python", "torch", "GPU", "attention", "transformers", "ROS 2", "demo model"):
+        assert name in result.stdout
+    repairs = [line for line in result.stdout.splitlines() if line.startswith("✗")]
+    assert result.returncode == (1 if repairs else 0), result.stdout
+
+
+def test_doctor_says_what_to_do_where_ros_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    hide(tmp_path, "rclpy")
+    result = streamingvlm("doctor", PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
+    assert "source /opt/ros/" in result.stdout
+    assert "✗ ROS 2" not in result.stdout, "the engine and the trainer need no ROS"
+
+
+def test_doctor_names_a_middleware_that_cannot_be_loaded() -> None:
+    result = streamingvlm("doctor", RMW_IMPLEMENTATION="rmw_of_nobody_cpp")
+    assert "rmw_of_nobody_cpp can't be loaded" in result.stdout
+    assert result.returncode == 1
+
+
+def test_doctor_fails_where_torch_is_missing(tmp_path: Path) -> None:
+    hide(tmp_path, "torch")
+    result = streamingvlm("doctor", PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
+    assert result.returncode == 1
+    assert "pip install torch" in result.stdout
+    assert result.stderr == ""
+
+
+def test_doctor_refuses_a_dds_profile_that_is_not_there(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    profile = str(tmp_path / "none.xml")
+    result = streamingvlm("doctor", FASTDDS_DEFAULT_PROFILES_FILE=profile)
+    assert result.returncode == 1
+    assert f"{profile} isn't there" in result.stdout
+
+
+def hide(folder: Path, module: str) -> None:
+    """Put a module in `folder` that can't be imported, to be found before the real one."""
+    (folder / f"{module}.py").write_text(f"raise ImportError('no {module} here')\n")

@@ -1,0 +1,181 @@
+"""`streamingvlm narrate` on a video that the test makes."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+import av
+import numpy as np
+import pytest
+
+from streamingvlm_ros.cli import main
+
+from .commands import ROOT, TINY_CHECKPOINT, command, environment, streamingvlm
+from .test_writers import cues
+
+SECONDS = 4
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A square that moves over a plain table, 10 frames per second."""
+    return write_video(tmp_path_factory.mktemp("videos") / "square.mp4", SECONDS)
+
+
+def write_video(path: Path, seconds: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 56
+        for index in range(10 * seconds):
+            image = np.full((56, 56, 3), 180, dtype=np.uint8)
+            image[20:30, index % 40 : index % 40 + 10] = (200, 30, 30)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def narrate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """`streamingvlm narrate` in this process: torch is imported once for all of these tests."""
+    given = ["streamingvlm", "narrate", *map(str, arguments)]
+    if "--model" not in given:
+        given += ["--model", str(TINY_CHECKPOINT)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with patch("sys.argv", given), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(given, code, out.getvalue(), err.getvalue())
+
+
+def test_json_lines_tell_every_second_of_the_video(video: Path) -> None:
+    result = streamingvlm(
+        "narrate", video, "--model", TINY_CHECKPOINT, "--format", "jsonl", "--temperature", 0
+    )
+    assert result.returncode == 0, result.stderr
+    rounds = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(round["start_s"], round["end_s"]) for round in rounds] == [
+        (second, second + 1) for second in range(SECONDS)
+    ]
+    assert any(round["text"] for round in rounds)
+
+
+def test_vtt_goes_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> None:
+    output = tmp_path / "square.vtt"
+    result = narrate(video, "--format", "vtt", "--output", output)
+    assert (result.returncode, result.stdout) == (0, "")
+    subtitles = cues(output.read_text())
+    assert subtitles
+    assert all(0 <= start < end <= SECONDS for start, end, _ in subtitles)
+
+
+def test_the_same_seed_says_the_same(video: Path) -> None:
+    sampled = ("--temperature", 1, "--format", "jsonl", "--seed")
+    first, again, other = (narrate(video, *sampled, seed).stdout for seed in (3, 3, 4))
+    assert first == again != other
+
+
+def test_frames_per_second_are_the_users_choice(video: Path) -> None:
+    result = narrate(video, "--format", "jsonl", "--fps", 4)
+    assert [json.loads(line)["frames"] for line in result.stdout.splitlines()] == [4] * SECONDS
+
+
+def test_what_is_not_a_video_is_one_clear_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video at all")
+    assert_one_error_line(narrate(broken), "broken.mp4")
+
+
+def test_a_missing_video_is_a_usage_error(tmp_path: Path) -> None:
+    result = narrate(tmp_path / "none.mp4")
+    assert result.returncode == 2
+    assert "none.mp4" in "".join(result.stderr.split())
+
+
+def test_a_missing_model_is_one_clear_line(video: Path) -> None:
+    result = streamingvlm("narrate", video, "--model", "./no/such/folder")
+    assert_one_error_line(result, "./no/such/folder")
+
+
+def test_a_folder_that_is_no_model_is_one_clear_line(video: Path, tmp_path: Path) -> None:
+    assert_one_error_line(narrate(video, "--model", tmp_path), str(tmp_path))
+
+
+def test_settings_outside_their_range_are_usage_errors(video: Path) -> None:
+    result = narrate(video, "--temperature", 9)
+    assert result.returncode == 2
+    assert "--temperature" in result.stderr
+
+
+def test_an_output_that_cannot_be_written_is_a_usage_error(video: Path, tmp_path: Path) -> None:
+    result = narrate(video, "--output", tmp_path / "no" / "folder.vtt")
+    assert result.returncode == 2
+    assert "can't write" in result.stderr
+
+
+def test_the_video_itself_is_never_written_over(video: Path, tmp_path: Path) -> None:
+    before = video.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(video)
+    assert narrate(video, "--output", link).returncode == 2
+    assert video.read_bytes() == before
+
+
+def test_a_model_that_cannot_be_loaded_costs_nobody_a_file(video: Path, tmp_path: Path) -> None:
+    output = tmp_path / "earlier.txt"
+    output.write_text("said before")
+    assert narrate(video, "--model", tmp_path, "--output", output).returncode == 1
+    assert output.read_text() == "said before"
+    assert narrate(video, "--output", output).returncode == 0
+    assert "said before" not in output.read_text()
+
+
+def test_a_full_disk_is_one_clear_line(video: Path) -> None:
+    result = narrate(video, "--output", "/dev/full")
+    assert result.returncode == 1
+    assert "error: can't write /dev/full: No space left on device" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_interrupting_keeps_what_was_written(tmp_path: Path) -> None:
+    long = write_video(tmp_path / "long.mp4", seconds=600)
+    output = tmp_path / "long.jsonl"
+    arguments = command(
+        "narrate", long, "--model", TINY_CHECKPOINT, "--format", "jsonl", "--output", output
+    )
+    with subprocess.Popen(
+        arguments, env=environment(), stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as child:
+        wait_for_lines(output, child)
+        os.kill(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 130, said
+    assert "Stopped" in said
+    assert "Traceback" not in said
+    lines = output.read_text().splitlines()
+    assert 2 <= len(lines) < 600
+    assert all(json.loads(line) for line in lines)
+
+
+def wait_for_lines(path: Path, child: subprocess.Popen[str]) -> None:
+    while child.poll() is None:
+        if path.exists() and path.read_text().count("\n") >= 2:
+            return
+        try:
+            child.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    pytest.fail("the command ended before it wrote anything")
+
+
+def assert_one_error_line(result: subprocess.CompletedProcess[str], names: str) -> None:
+    assert result.returncode == 1, result.stderr
+    assert result.stdout == ""
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("Loading")]
+    assert line.startswith("error: ")
+    assert names in line

@@ -1,0 +1,102 @@
+"""Child processes are started, watched and ended: these and no others."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from streamingvlm_ros.cli import processes
+from streamingvlm_ros.cli.processes import Node, Process, ProcessError, running
+
+
+@dataclass(frozen=True)
+class Script(Node):
+    """A node that is a few lines of Python."""
+
+    code: str = ""
+
+    def command(self, namespace: str) -> list[str]:
+        return [sys.executable, "-c", self.code]
+
+
+def script(code: str) -> Script:
+    return Script("child", "", {}, code)
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def alive(process: Process) -> bool:
+    try:
+        os.kill(process.child.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_node_gets_its_namespace_and_parameters_as_ros_arguments() -> None:
+    command = Node("camera", "a.module", {"seed": "7"}).command("/demo")
+    assert command[:3] == [sys.executable, "-m", "a.module"]
+    assert command[3:] == ["--ros-args", "-r", "__ns:=/demo", "-p", "seed:=7"]
+
+
+def test_processes_are_ended_with_an_interrupt_when_the_block_is_left() -> None:
+    code = """if True:
+        import signal, sys, time
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(17))
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    with running([script(code)], "/x") as [process]:
+        until(lambda: "ready" in process.log_end())
+    assert process.child.returncode == 17
+
+
+def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_STOP_S", 0.2)
+    code = """if True:
+        import signal, time
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("deaf", flush=True)
+        time.sleep(60)
+    """
+    with running([script(code)], "/x") as [process]:
+        until(lambda: "deaf" in process.log_end())
+    assert process.child.returncode == -signal.SIGKILL
+    assert not alive(process)
+
+
+def test_processes_are_ended_also_after_an_error() -> None:
+    started: list[Process] = []
+
+    def fail() -> None:
+        with running([script("import time; time.sleep(60)")] * 2, "/x") as children:
+            started.extend(children)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert len(started) == 2
+    assert not any(map(alive, started))
+
+
+def test_a_process_that_ends_by_itself_is_told_with_the_end_of_its_log() -> None:
+    code = "print('early'); raise SystemExit('the camera is on fire')"
+    with running([script(code)], "/x") as [process]:
+        until(lambda: process.child.poll() is not None)
+        with pytest.raises(ProcessError, match=r"child ended with exit code 1.*") as caught:
+            process.check()
+    assert "the camera is on fire" in str(caught.value)
+
+
+def test_a_running_process_passes_the_check() -> None:
+    with running([script("import time; time.sleep(60)")], "/x") as [process]:
+        process.check()

@@ -1,0 +1,91 @@
+"""Text, JSON lines and WebVTT."""
+
+import io
+import json
+import re
+
+import pytest
+
+from streamingvlm_ros.cli.writers import Format, Writer, clock
+from streamingvlm_ros.types import NS_PER_S, Narration
+
+CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
+
+
+def said(text: str, start_s: float = 0.0, end_s: float | None = None) -> Narration:
+    end_s = start_s + 1 if end_s is None else end_s
+    return Narration(
+        text=text,
+        start_ns=round(start_s * NS_PER_S),
+        end_ns=round(end_s * NS_PER_S),
+        newest_ns=round(end_s * NS_PER_S) - 1,
+        frames=2,
+        tokens=5,
+    )
+
+
+def written(format: Format, *narrations: Narration) -> str:
+    file = io.StringIO()
+    writer = Writer(format, file)
+    for narration in narrations:
+        writer(narration)
+    return file.getvalue()
+
+
+def cues(vtt: str) -> list[tuple[float, float, str]]:
+    """The cues of a WebVTT text, read as the standard says: blocks between blank lines."""
+    head, *blocks = vtt.removesuffix("\n").split("\n\n")
+    assert head == "WEBVTT"
+    matches = [CUE.fullmatch(block.strip("\n")) for block in blocks if block.strip()]
+    assert all(matches), vtt
+    return [
+        (
+            int(m[1]) * 3600 + int(m[2]) * 60 + float(m[3]),
+            int(m[4]) * 3600 + int(m[5]) * 60 + float(m[6]),
+            m[7],
+        )
+        for m in matches
+        if m
+    ]
+
+
+def test_text_is_one_line_a_second_and_leaves_silence_out() -> None:
+    lines = written(Format.TEXT, said("a cat"), said("", 1), said("it\njumps", 75)).splitlines()
+    assert lines == ["[0:00] a cat", "[1:15] it jumps"]
+
+
+def test_json_lines_hold_every_round_with_seconds_from_the_start() -> None:
+    text = written(Format.JSONL, said("katze “grün”", 0.5, 1.5), said("", 1.5, 2.0))
+    first, second = map(json.loads, text.splitlines())
+    assert first == {
+        "start_s": 0.5, "end_s": 1.5, "text": "katze “grün”", "frames": 2, "tokens": 5,
+    }  # fmt: skip
+    assert second["text"] == ""
+
+
+def test_vtt_has_a_cue_for_every_spoken_round_only() -> None:
+    vtt = written(Format.VTT, said("a cat"), said("", 1), said("jumps", 2.25, 3.0))
+    assert cues(vtt) == [(0.0, 1.0, "a cat"), (2.25, 3.0, "jumps")]
+
+
+def test_vtt_without_narration_is_still_valid() -> None:
+    assert written(Format.VTT).split("\n")[0] == "WEBVTT"
+
+
+def test_vtt_keeps_what_looks_like_markup_or_an_arrow_as_text() -> None:
+    [(_, _, text)] = cues(written(Format.VTT, said("a <b> & c --> d\n\nNOTE x")))
+    assert text == "a &lt;b&gt; &amp; c --&gt; d NOTE x"
+
+
+@pytest.mark.parametrize("start_s", [0.0, 59.9999, 3599.5, 360_000.0])
+def test_vtt_times_are_right_past_minutes_and_hours(start_s: float) -> None:
+    [(start, end, _)] = cues(written(Format.VTT, said("x", start_s)))
+    assert start == pytest.approx(start_s, abs=1e-3)
+    assert end == pytest.approx(start_s + 1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0, "0:00"), (9.99, "0:09"), (75.5, "1:15"), (3661, "1:01:01")]
+)
+def test_clock_reads_like_a_player(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown

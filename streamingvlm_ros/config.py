@@ -174,8 +174,33 @@ class PromptConfig:
         "What the model should believe was said before. Its first text_sink tokens are never "
         "forgotten: the place for the robot's mission, names and scene.",
     )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class AskingConfig:
+    """How questions are answered."""
+
     max_question_tokens: int = setting(256, "Longer questions are refused.", low=1, high=4096)
     max_answer_tokens: int = setting(64, "Most tokens of one answer.", low=1, high=2048)
+    questions_at_once: int = setting(
+        8, "Questions that are answered side by side; further ones wait.", low=1, high=64
+    )
+    recent_frames: int = setting(
+        4, "Newest frames that a question in mode 'recent' is answered from.", low=1, high=64
+    )
+    history_moments: int = setting(
+        4, "Best moments that a question in mode 'history' is answered from.", low=1, high=64
+    )
+    question_frame_tokens: int = setting(
+        1280,
+        "In modes 'recent' and 'history' a frame takes at most this many 28x28 px tokens: more "
+        "than max_frame_tokens lets a stream see, because there are few.",
+        low=1,
+        high=16384,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -190,6 +215,7 @@ class Settings:
     window: WindowConfig = field(default_factory=WindowConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    asking: AskingConfig = field(default_factory=AskingConfig)
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its own name, without the groups (names are unique)."""

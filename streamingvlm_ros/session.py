@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .errors import StreamingVLMError
-from .types import Answer, Chunk, Narration
+from .types import Answer, Chunk, Narration, Question
 
 if TYPE_CHECKING:
     from .engine.stream import Stream
@@ -15,13 +16,21 @@ if TYPE_CHECKING:
 Sink = Callable[[Narration], None]
 
 
-@dataclass(frozen=True)
-class Question:
-    """Asked of the stream between two rounds. `reply` is called once, from the session's thread."""
+def _listen(piece: str) -> bool:
+    return True
 
-    text: str
+
+@dataclass(frozen=True)
+class Ask:
+    """A question between two rounds.
+
+    `heard` is given the answer piece by piece, and says whether to go on; `reply` is called once,
+    at the end. Both are called from the session's thread.
+    """
+
+    question: Question
     reply: Callable[[Answer | StreamingVLMError], None]
-    max_tokens: int | None = None
+    heard: Callable[[str], bool] = _listen
 
 
 @dataclass(frozen=True)
@@ -31,30 +40,40 @@ class Reset:
     reply: Callable[[], None] = lambda: None
 
 
-Event = Chunk | Question | Reset
+Request = Ask | Reset
+Event = Chunk | Sequence[Request]
 
 
 def run(source: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
     """Serve events in order until the source ends. Narrations go to every sink.
 
-    A question that can't be answered is told so and the session goes on; any other error
-    belongs to the caller.
+    Questions that follow each other in one event are answered side by side. One that can't be
+    answered is told so and the session goes on; any other error belongs to the caller.
     """
     for event in source:
-        match event:
-            case Chunk():
-                narration = stream.step(event)
-                for sink in sinks:
-                    sink(narration)
-            case Question():
-                event.reply(_answer(stream, event))
-            case Reset():
+        if isinstance(event, Chunk):
+            narration = stream.step(event)
+            for sink in sinks:
+                sink(narration)
+        else:
+            _serve(stream, event)
+
+
+def _serve(stream: Stream, requests: Sequence[Request]) -> None:
+    for kind, group in groupby(requests, type):
+        if kind is Reset:
+            for reset in group:
                 stream.reset()
-                event.reply()
+                reset.reply()
+        else:
+            _answer(stream, list(group))
 
 
-def _answer(stream: Stream, question: Question) -> Answer | StreamingVLMError:
-    try:
-        return stream.ask(question.text, question.max_tokens)
-    except StreamingVLMError as error:
-        return error
+def _answer(stream: Stream, asks: Sequence[Ask]) -> None:
+    def heard(index: int, piece: str) -> bool:
+        return asks[index].heard(piece)
+
+    def reply(index: int, outcome: Answer | StreamingVLMError) -> None:
+        asks[index].reply(outcome)
+
+    stream.answer([ask.question for ask in asks], heard, reply)

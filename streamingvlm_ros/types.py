@@ -62,10 +62,40 @@ class Narration:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A frame of long ago, and what was said in [start_ns, end_ns) when it was seen."""
+
+    frame: Frame
+    start_ns: int
+    end_ns: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Asked of what a stream has in mind; or, if given, of `frames` alone or of `moments` alone.
+
+    `max_tokens` bounds the answer; None leaves it to the settings. With `remember`, question and
+    answer become part of what the stream has in mind.
+    """
+
+    text: str
+    max_tokens: int | None = None
+    remember: bool = False
+    frames: tuple[Frame, ...] = ()
+    moments: tuple[Moment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said to a question, and the frames it rests on."""
+    """What the model said to a question, and the frames it rests on.
+
+    `complete` is false if it was cut off: by the most tokens it may have, or because nobody
+    listened any more.
+    """
 
     text: str
     seen_from_ns: int
     seen_until_ns: int
     tokens: int = 0
+    complete: bool = True

@@ -69,7 +69,8 @@ class StreamingEngine:
             user=user,
             assistant=settings.sampling.max_new_tokens + len(dialogue.closing(0)),
         )
-        return bound + user + prompt.max_question_tokens + prompt.max_answer_tokens
+        asking = settings.asking
+        return bound + user + asking.max_question_tokens + asking.max_answer_tokens
 
     def see(self, chunk: Chunk) -> tuple[Tensor, Grid]:
         """Vision tokens (tokens, hidden) of a chunk's frames, and their grid."""

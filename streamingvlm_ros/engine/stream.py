@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig
-from ..errors import ConfigError, QuestionError
-from ..types import NS_PER_S, Answer, Chunk, Narration
+from ..errors import ConfigError, QuestionError, StreamingVLMError
+from ..types import NS_PER_S, Answer, Chunk, Narration, Question
 from .ledger import Ledger, Segment
 from .positions import positions
 from .sampler import Sampler
@@ -128,6 +128,25 @@ class Stream:
         stamps = [stamp for span in state.spans_ns for stamp in span]
         return Answer(dialogue.decode(ids), min(stamps), max(stamps), len(ids))
 
+    def answer(
+        self,
+        questions: Sequence[Question],
+        heard: Callable[[int, str], bool],
+        reply: Callable[[int, Answer | StreamingVLMError], None],
+    ) -> None:
+        """Answer several questions side by side; `reply` is called once for each, by its number.
+
+        `heard` is given every piece of an answer as it comes, and says whether to go on.
+        """
+        for index, question in enumerate(questions):
+            try:
+                answer = self.ask(question.text, question.max_tokens)
+            except QuestionError as error:
+                reply(index, error)
+            else:
+                heard(index, answer.text)
+                reply(index, answer)
+
     @contextmanager
     def branch(self) -> Iterator[None]:
         """Roll back, on leaving, whatever was fed and said inside. Nothing is copied.
@@ -239,7 +258,7 @@ class Stream:
 
     def _check_question(self, question: str, max_tokens: int | None) -> int:
         """The most tokens of the answer."""
-        prompt = self._engine.settings.prompt
+        prompt = self._engine.settings.asking
         if not question:
             raise QuestionError("the question is empty")
         length = len(self._engine.dialogue.encode(" " + question))

@@ -35,8 +35,8 @@ def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> Non
         stream.step(chunk_of(round))
         assert stream.cached_tokens == len(stream.ledger)
         most = max(most, stream.cached_tokens)
-    prompt = engine.settings.prompt
-    assert most <= engine.capacity() - prompt.max_question_tokens - prompt.max_answer_tokens
+    asking = engine.settings.asking
+    assert most <= engine.capacity() - asking.max_question_tokens - asking.max_answer_tokens
     assert [arena.data_ptr() for arena in _arenas(stream)] == arenas
 
 

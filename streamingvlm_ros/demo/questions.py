@@ -1,0 +1,185 @@
+"""Questions about the synthetic world, and their true answers.
+
+What a person would ask of a table with things on it: about now, about what was said in the last
+seconds, and about moments of long ago. Pure Python and numpy, for training and for scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .acts import COLOURS, SHAPES, Act, Cell, Second, Thing, Verb
+
+ABSENT = "Not on the table."
+NOTHING = "Nothing."
+NUMBERS = ("None.", "One.", "Two.")
+
+_MOVING = (Verb.ENTERS, Verb.MOVES, Verb.HITS)
+_ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and its one true answer. `kind` is what the question is of, for scores."""
+
+    kind: str
+    question: str
+    answer: str
+
+
+def about_now(now: Second, random: np.random.Generator) -> Asked:
+    """What stands on the table at the end of a second, and whether it moves."""
+    ask = _NOW[int(random.integers(len(_NOW)))]
+    return ask(now, random)
+
+
+def about_past(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+    """What was narrated in `seconds`, of which the newest is last. None if nothing can be asked."""
+    for index in random.permutation(len(_PAST)):
+        asked = _PAST[index](seconds, random)
+        if asked:
+            return asked
+    return None
+
+
+def about_moments(
+    moments: Sequence[Second], thing: Thing, random: np.random.Generator
+) -> Asked | None:
+    """`thing` in a few seconds of long ago, oldest first. None if it is in none of them.
+
+    The answer is true of the newest moment that shows it.
+    """
+    shown = [second for second in moments if _act_of(second, thing)]
+    if not shown:
+        return None
+    ask = _MOMENTS[int(random.integers(len(_MOMENTS)))]
+    return ask(shown[-1], thing)
+
+
+def place_name(cell: Cell) -> str:
+    """One of the table's nine places, in words."""
+    name = f"{_ROWS[cell[1]]} {_COLUMNS[cell[0]]}".strip()
+    return f"At the {name}." if name else "In the middle."
+
+
+def _what(now: Second, random: np.random.Generator) -> Asked:
+    return Asked("what", "What is on the table?", _list(now.things))
+
+
+def _count(now: Second, random: np.random.Generator) -> Asked:
+    return Asked("count", "How many things are on the table?", NUMBERS[len(now.things)])
+
+
+def _colour(now: Second, random: np.random.Generator) -> Asked:
+    shape = _one([t.shape for t in now.things], SHAPES, random)
+    colours = " and ".join(t.colour for t in now.things if t.shape == shape)
+    answer = f"{colours.capitalize()}." if colours else ABSENT
+    return Asked("colour", f"What colour is the {shape}?", answer)
+
+
+def _where(now: Second, random: np.random.Generator) -> Asked:
+    name = _one([t.name for t in now.things], _NAMES, random)
+    ends = [a.end for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
+    return Asked("where", f"Where is the {name}?", place_name(ends[0]) if ends else ABSENT)
+
+
+def _moving(now: Second, random: np.random.Generator) -> Asked:
+    name = _one([t.name for t in now.things], _NAMES, random)
+    verbs = [a.verb for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
+    answer = ("Yes." if verbs[0] in _MOVING else "No.") if verbs else ABSENT
+    return Asked("moving", f"Is the {name} moving?", answer)
+
+
+def _left(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+    return _latest(Verb.LEAVES, "What left last?", seconds)
+
+
+def _entered(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+    return _latest(Verb.ENTERS, "What entered last?", seconds)
+
+
+def _before(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+    if len(seconds) < 2:
+        return None
+    return Asked("before", "What happened before?", _sentence(seconds[-2].caption))
+
+
+def _did(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+    """What a thing did when it was last spoken of; not of one that was last spoken of as hit."""
+    names = sorted({act.thing.name for second in seconds for act in second.acts})
+    if not names:
+        return None
+    name = str(random.choice(names))
+    spoken = [second for second in seconds if name in second.caption]
+    if not spoken:
+        return None
+    latest = spoken[-1]
+    hit = any(a.verb is Verb.HITS for a in latest.acts)
+    acts = [a for a in latest.acts if a.thing.name == name and (a.verb is Verb.HITS or not hit)]
+    if not acts:
+        return None
+    answer = f"It{acts[0].words.removeprefix(name)}."
+    return Asked("did", f"What did the {name} do last?", answer)
+
+
+def _colour_then(shown: Second, thing: Thing) -> Asked:
+    question = f"What colour was the {thing.shape}?"
+    return Asked("colour then", question, f"{thing.colour.capitalize()}.")
+
+
+def _where_then(shown: Second, thing: Thing) -> Asked:
+    act = _act_of(shown, thing)
+    assert act
+    cell = act.start if act.verb is Verb.LEAVES else act.end
+    return Asked("where then", f"Where was the {thing.name}?", place_name(cell))
+
+
+def _with_then(shown: Second, thing: Thing) -> Asked:
+    others = [act.thing for act in shown.acts if act.thing != thing]
+    question = f"What was on the table with the {thing.name}?"
+    return Asked("company then", question, _list(others))
+
+
+_NOW: tuple[Callable[[Second, np.random.Generator], Asked], ...] = (
+    _what,
+    _count,
+    _colour,
+    _where,
+    _moving,
+)
+_PAST: tuple[Callable[[Sequence[Second], np.random.Generator], Asked | None], ...] = (
+    _left,
+    _entered,
+    _before,
+    _did,
+)
+_MOMENTS: tuple[Callable[[Second, Thing], Asked], ...] = (_colour_then, _where_then, _with_then)
+_NAMES = [Thing(colour, shape).name for colour in COLOURS for shape in SHAPES]
+
+
+def _one(there: Sequence[str], all: Sequence[str], random: np.random.Generator) -> str:
+    """Mostly something that is there."""
+    return str(random.choice(there if there and random.random() < 0.8 else all))
+
+
+def _latest(verb: Verb, question: str, seconds: Sequence[Second]) -> Asked | None:
+    for second in reversed(seconds):
+        things = [act.thing for act in second.acts if act.verb is verb]
+        if things:
+            return Asked(verb.value, question, _list(things))
+    return None
+
+
+def _act_of(second: Second, thing: Thing) -> Act | None:
+    return next((act for act in second.acts if act.thing == thing), None)
+
+
+def _list(things: Sequence[Thing]) -> str:
+    return _sentence(" and ".join(f"a {thing.name}" for thing in things))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}." if text else NOTHING

@@ -31,9 +31,9 @@ class Decoder:
         self.device: torch.device = self._embed.weight.device
         self.vocabulary: int = self._head.out_features
 
-    def new_cache(self, capacity: int) -> KVCache:
-        """An empty arena for `capacity` tokens."""
-        shape = CacheShape(len(self._layers), self._heads, capacity, self._head_dim)
+    def new_cache(self, window: int, room: int = 0) -> KVCache:
+        """An empty arena for a stream of `window` tokens and branches of `room` more."""
+        shape = CacheShape(len(self._layers), self._heads, self._head_dim, window, room)
         return KVCache(shape, self.dtype, self.device)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -50,25 +50,37 @@ class Decoder:
     def prefill(self, embedded: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
         """Append (tokens, hidden) embeddings to the cache; logits (1, vocabulary) of the last."""
         start, end = cache.length, cache.length + len(embedded)
-        slots = torch.arange(start, end, device=self.device)
-        mask = torch.arange(end, device=self.device) <= slots[:, None]
-        cache.length = end
-        return self._run(embedded, positions, slots, mask, cache)
+        slots = torch.arange(end, device=self.device)
+        return self.extend(
+            embedded, positions, slots <= slots[start:, None], cache, slots[-1:] - start
+        )
+
+    def extend(
+        self, embedded: Tensor, positions: Tensor, mask: Tensor, cache: KVCache, wanted: Tensor
+    ) -> Tensor:
+        """Append (tokens, hidden) embeddings to the cache; logits of the `wanted` ones of them.
+
+        `mask` (tokens, slots) is true where a token sees a slot, of all slots that are then in
+        use. `wanted` holds indices of tokens; the logits are (wanted, vocabulary).
+        """
+        start, cache.length = cache.length, cache.length + len(embedded)
+        slots = torch.arange(start, cache.length, device=self.device)
+        return self._logits(self._run(embedded, positions, slots, mask, cache)[wanted])
 
     def step(self, token: Tensor, position: Tensor, slot: Tensor, cache: KVCache) -> Tensor:
         """One token through the layers; logits (1, vocabulary).
 
         `token` and `slot` are (1,), `position` (3, 1). Every shape is the same at every step,
-        whatever the cache holds: attention looks at the whole arena through a mask. The caller
-        advances `cache.length`.
+        whatever the cache holds: attention looks at the stream's whole window through a mask. The
+        caller advances `cache.length`.
         """
-        mask = torch.arange(cache.capacity, device=self.device)[None] <= slot[:, None]
-        return self._run(self.embed(token), position, slot, mask, cache)
+        mask = torch.arange(cache.window, device=self.device)[None] <= slot[:, None]
+        return self._logits(self._run(self.embed(token), position, slot, mask, cache))
 
     def _run(
         self, hidden: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, cache: KVCache
     ) -> Tensor:
-        """Logits of the last token. Attention sees as many slots as `mask` has columns."""
+        """(tokens, hidden) after all layers. Attention sees as many slots as `mask` has columns."""
         end = mask.shape[1]
         cos, sin = self.rotation(positions)
         mask = mask.repeat(self._groups, 1)
@@ -80,7 +92,10 @@ class Decoder:
             attended = self._attend(rotate(queries, cos, sin), keys, values, mask)
             hidden = hidden + layer.self_attn.o_proj(attended)
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        logits: Tensor = self._head(self._norm(hidden[-1:]))
+        return hidden
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self._head(self._norm(hidden))
         return logits
 
     def _project(self, attention: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -92,6 +92,10 @@ class Dialogue:
         """What the assistant is trained to say to `plain_turn`."""
         return [Segment(Kind.NARRATION, self.encode(answer), 0), self.closing(0)]
 
+    def answers(self, round: int, answers: Sequence[str]) -> Segment:
+        """Remembered answers, as they stand in the assistant's turn before the narration."""
+        return Segment(Kind.ANSWER, self.encode("".join(f"{text}\n" for text in answers)), round)
+
     def assistant_turn(self, round: int, text: str, answer: str = "") -> list[Segment]:
         """What the assistant is trained to say: an answer, if asked, then the narration.
 

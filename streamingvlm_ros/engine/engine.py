@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..config import Settings
-from ..types import Chunk
+from ..types import Frame
 from .decoder import Decoder
 from .dialogue import Dialogue
 from .ledger import Grid
@@ -34,6 +36,8 @@ class StreamingEngine:
         vision = loaded.model.config.vision_config
         self.tokens_per_second = float(vision.tokens_per_second)
         self.vision_spec = VisionSpec.of(vision, settings.model)
+        most = max(settings.asking.question_frame_tokens, settings.model.max_frame_tokens)
+        self.question_spec = replace(self.vision_spec, max_tokens=most)
         self._tower = loaded.model.model.visual
 
     @classmethod
@@ -57,25 +61,54 @@ class StreamingEngine:
         steps = math.ceil(frames / self.vision_spec.temporal_patch)
         return steps * self.vision_spec.max_tokens
 
-    def capacity(self) -> int:
-        """Slots that a stream needs: its full window and a question beside it."""
+    @property
+    def remembered_bound(self) -> int:
+        """Most tokens of remembered questions and answers in a stream's cache."""
+        asking = self.settings.asking
+        return asking.max_question_tokens + asking.max_answer_tokens + 2
+
+    def window_bound(self) -> int:
+        """Most slots that a stream itself fills."""
         settings, dialogue = self.settings, self.dialogue
-        prompt = settings.prompt
-        user = sum(map(len, dialogue.user_turn(0, LATEST_S, LATEST_S)))
-        bound = token_bound(
+        return token_bound(
             settings.window,
-            fixed=sum(map(len, dialogue.opening())) + len(dialogue.encode(prompt.instruction)),
+            fixed=sum(map(len, dialogue.opening()))
+            + len(dialogue.encode(settings.prompt.instruction))
+            + self.remembered_bound,
             vision=self.vision_tokens_per_round + 2,
-            user=user,
+            user=self._turn,
             assistant=settings.sampling.max_new_tokens + len(dialogue.closing(0)),
         )
-        asking = settings.asking
-        return bound + user + asking.max_question_tokens + asking.max_answer_tokens
 
-    def see(self, chunk: Chunk) -> tuple[Tensor, Grid]:
-        """Vision tokens (tokens, hidden) of a chunk's frames, and their grid."""
-        images = [frame.image for frame in chunk.frames]
-        patches, grid = to_patches(images, self.vision_spec, self.decoder.device)
-        shape = torch.tensor([patch_grid(grid, self.vision_spec)], device=self.decoder.device)
+    @property
+    def room(self) -> int:
+        """Slots beside a stream's own: for the longest questions of each kind."""
+        asking, dialogue = self.settings.asking, self.dialogue
+        question = len(dialogue.closing(0)) + self._turn + asking.max_question_tokens
+        own = question + asking.max_answer_tokens
+        opening = sum(map(len, dialogue.opening()))
+        frame = self.question_spec.max_tokens + 2
+        said = sum(map(len, dialogue.assistant_turn(0, ""))) + self.settings.sampling.max_new_tokens
+        return max(
+            asking.questions_at_once * own,
+            opening + asking.recent_frames * frame + own,
+            opening + asking.history_moments * (self._turn + frame + said) + own,
+        )
+
+    def shortened(self, text: str) -> str:
+        """A narration of long ago, no longer than one round's may be."""
+        ids = self.dialogue.encode(text)[: self.settings.sampling.max_new_tokens]
+        return self.dialogue.decode(ids)
+
+    def look(self, frames: Sequence[Frame], spec: VisionSpec) -> tuple[Tensor, Grid]:
+        """Vision tokens (tokens, hidden) of frames that belong together, and their grid."""
+        images = [frame.image for frame in frames]
+        patches, grid = to_patches(images, spec, self.decoder.device)
+        shape = torch.tensor([patch_grid(grid, spec)], device=self.decoder.device)
         seen = self._tower(patches.to(self.decoder.dtype), grid_thw=shape)
         return seen.pooler_output, grid
+
+    @property
+    def _turn(self) -> int:
+        """Most tokens of a turn's header and times."""
+        return sum(map(len, self.dialogue.user_turn(0, LATEST_S, LATEST_S)))

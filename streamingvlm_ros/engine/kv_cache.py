@@ -16,12 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of an arena."""
+    """Sizes of an arena: a stream lies in the first `window` slots, branches in `room` more."""
 
     layers: int
     heads: int
-    capacity: int
     head_dim: int
+    window: int
+    room: int = 0
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -39,13 +40,12 @@ class KVCache:
     """Slots 0 to `length` hold tokens; the rest is room. The arenas are never allocated again."""
 
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
-        size = (shape.layers, shape.heads, shape.capacity, shape.head_dim)
+        self.window, self.capacity = shape.window, shape.window + shape.room
+        size = (shape.layers, shape.heads, self.capacity, shape.head_dim)
         self.unrotated_keys = torch.zeros(size, dtype=dtype, device=device)
         self.keys = torch.zeros(size, dtype=dtype, device=device)
         self.values = torch.zeros(size, dtype=dtype, device=device)
-        self.capacity = shape.capacity
         self.length = 0
-        self.evictions = 0
 
     def write(
         self, layer: int, slots: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor
@@ -73,7 +73,6 @@ class KVCache:
             values[:, first:end] = values.index_select(1, sources)
             keys[:, first:end] = rotate(unrotated[:, first:end], cos, sin)
         self.length = end
-        self.evictions += 1
 
     @property
     def nbytes(self) -> int:

@@ -24,6 +24,7 @@ class Kind(Enum):
     INSTRUCTION = "instruction of the first round"
     USER_END = "end of a user turn"
     ASSISTANT_HEAD = "start of an assistant turn"
+    ANSWER = "remembered answer, before the narration"
     NARRATION = "what the model said"
     ASSISTANT_END = "end of an assistant turn"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,30 +13,16 @@ from torch import Tensor
 from ..config import SamplingConfig
 from ..errors import ConfigError, QuestionError, StreamingVLMError
 from ..types import NS_PER_S, Answer, Chunk, Narration, Question
+from .branches import Branches
 from .ledger import Ledger, Segment
 from .positions import positions
+from .prompts import Prompt, prompt_of
 from .sampler import Sampler
+from .state import State
 from .window import cut, evict
 
 if TYPE_CHECKING:
     from .engine import StreamingEngine
-
-
-@dataclass(frozen=True)
-class _State:
-    """All that a stream knows beside its cache. Immutable, so a branch of it is free.
-
-    `pending` ends the last round and goes through the model with the next one. `span_s` is the
-    newest round in seconds of stream; `spans_ns` are the oldest and newest stamps of each visible
-    round.
-    """
-
-    ledger: Ledger = Ledger()
-    pending: Segment | None = None
-    round: int = 0
-    origin_ns: int = 0
-    span_s: tuple[float, float] = (0.0, 0.0)
-    spans_ns: tuple[tuple[int, int], ...] = ()
 
 
 class Stream:
@@ -46,7 +32,7 @@ class Stream:
         self._engine = engine
         self.sampling = engine.settings.sampling
         decoder = engine.decoder
-        self._cache = decoder.new_cache(engine.capacity())
+        self._cache = decoder.new_cache(engine.window_bound(), engine.room)
         self._position = torch.zeros(3, 1, device=decoder.device)
         self._slot = torch.zeros(1, dtype=torch.long, device=decoder.device)
         self.reset()
@@ -56,7 +42,7 @@ class Stream:
         decoder = self._engine.decoder
         self._cache.truncate(0)
         self.sampler = Sampler(decoder.vocabulary, self.sampling.seed, decoder.device)
-        self._state = _State()
+        self._state = State()
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -113,21 +99,17 @@ class Stream:
             tokens=len(ids),
         )
 
+    def ask(self, question: str | Question) -> Answer:
+        """Answer one question. QuestionError says why it can't be answered."""
+        outcomes: list[Answer | StreamingVLMError] = []
+        asked = Question(question) if isinstance(question, str) else question
+        self.answer([asked], lambda _, piece: True, lambda _, outcome: outcomes.append(outcome))
+        (outcome,) = outcomes
+        if isinstance(outcome, StreamingVLMError):
+            raise outcome
+        return outcome
+
     @torch.inference_mode()
-    def ask(self, question: str, max_tokens: int | None = None) -> Answer:
-        """Answer from what is in the cache; the stream is afterwards as if nothing was asked.
-
-        QuestionError if the question is empty or too long, or nothing has been seen yet.
-        """
-        question = question.strip()
-        limit = self._check_question(question, max_tokens)
-        state, dialogue = self._state, self._engine.dialogue
-        with self.branch():
-            turn = dialogue.user_turn(state.round, *state.span_s, question=question)
-            ids = self._generate(self._feed(turn), limit)
-        stamps = [stamp for span in state.spans_ns for stamp in span]
-        return Answer(dialogue.decode(ids), min(stamps), max(stamps), len(ids))
-
     def answer(
         self,
         questions: Sequence[Question],
@@ -136,38 +118,67 @@ class Stream:
     ) -> None:
         """Answer several questions side by side; `reply` is called once for each, by its number.
 
-        `heard` is given every piece of an answer as it comes, and says whether to go on.
+        `heard` is given every piece of an answer as it comes, and says whether to go on. Neither
+        may touch the stream, which is afterwards as if nothing was asked, but for what is to be
+        remembered.
         """
-        for index, question in enumerate(questions):
+        waiting: deque[tuple[int, Question]] = deque(enumerate(questions))
+        while waiting:
+            batch = self._batch(waiting, heard, reply)
+            if batch:
+                self._decode(batch, heard, reply)
+
+    def _batch(
+        self,
+        waiting: deque[tuple[int, Question]],
+        heard: Callable[[int, str], bool],
+        reply: Callable[[int, Answer | StreamingVLMError], None],
+    ) -> list[tuple[int, Prompt]]:
+        """The next questions that there is room for; one that can't be asked is told so."""
+        batch: list[tuple[int, Prompt]] = []
+        free = self._cache.capacity - self._cache.length
+        while waiting and len(batch) < self._engine.settings.asking.questions_at_once:
+            number, question = waiting[0]
             try:
-                answer = self.ask(question.text, question.max_tokens)
+                prompt = prompt_of(question, self._engine, self._state)
+                # One that is remembered takes of the room that the next one asks for.
+                if batch and (question.remember or len(prompt) > free):
+                    break
+                self._check_free(len(prompt), free)
             except QuestionError as error:
-                reply(index, error)
+                reply(number, error)
             else:
-                heard(index, answer.text)
-                reply(index, answer)
+                if heard(number, ""):
+                    batch.append((number, prompt))
+                    free -= len(prompt)
+                else:
+                    reply(number, Answer("", *prompt.seen_ns, complete=False))
+            waiting.popleft()
+        return batch
 
-    @contextmanager
-    def branch(self) -> Iterator[None]:
-        """Roll back, on leaving, whatever was fed and said inside. Nothing is copied.
-
-        A round can't be stepped inside: it would evict what the branch returns to.
-        """
-        state, length, evictions = self._state, self._cache.length, self._cache.evictions
-        random = self.sampler.random.get_state()
+    def _decode(
+        self,
+        batch: Sequence[tuple[int, Prompt]],
+        heard: Callable[[int, str], bool],
+        reply: Callable[[int, Answer | StreamingVLMError], None],
+    ) -> None:
+        length = self._cache.length
+        branches = Branches(self._engine, self._cache, self.ledger, self.sampling)
         try:
-            yield
+            for branch in branches.decode(batch, heard):
+                text = self._engine.dialogue.decode(branch.ids)
+                question, seen_ns = branch.prompt.question, branch.prompt.seen_ns
+                if question.remember and branch.complete:
+                    asked = (*self._state.asked, (question.text, text))
+                    self._state = replace(self._state, asked=asked)
+                reply(branch.number, Answer(text, *seen_ns, len(branch.ids), branch.complete))
         finally:
-            if self._cache.evictions != evictions:
-                raise RuntimeError("a round was stepped inside a branch: reset the stream")
             self._cache.truncate(length)
-            self._state = state
-            self.sampler.random.set_state(random)
 
     def _watch(self, chunk: Chunk) -> Tensor:
         """Make room, then take in a chunk; logits of what is to be said about it."""
         engine, state = self._engine, self._state
-        seen, grid = engine.see(chunk)
+        seen, grid = engine.look(chunk.frames, engine.vision_spec)
         self._check_room(len(seen))
         opening: list[Segment] = []
         origin_ns = state.origin_ns if state.round else chunk.start_ns
@@ -182,9 +193,12 @@ class Stream:
             *span_s,
             grid=grid,
             grid_seconds=engine.grid_seconds,
+            question=" ".join(question for question, _ in state.asked),
             instruction="" if state.round else engine.settings.prompt.instruction,
         )
-        return self._feed(opening + turn, seen)
+        answers = engine.dialogue.answers(state.round, [answer for _, answer in state.asked])
+        self._state = replace(self._state, asked=())
+        return self._feed([*opening, *turn, answers], seen)
 
     def _evict(self) -> None:
         """Let go of what is too old for the round to come; keys take their new positions."""
@@ -205,7 +219,7 @@ class Stream:
     def _feed(self, segments: Sequence[Segment], seen: Tensor | None = None) -> Tensor:
         """Append what is pending and `segments` to the cache; (vocabulary,) logits of the last."""
         engine, state = self._engine, self._state
-        ledger = state.ledger.append([*([state.pending] if state.pending else []), *segments])
+        ledger = state.sequence.append(segments)
         start = self._cache.length
         ids = torch.tensor(ledger.ids[start:], device=self._slot.device)
         embedded = engine.decoder.embed(ids)
@@ -256,22 +270,9 @@ class Stream:
                 "raise fps, chunk_seconds or max_frame_tokens to what the source sends"
             )
 
-    def _check_question(self, question: str, max_tokens: int | None) -> int:
-        """The most tokens of the answer."""
-        prompt = self._engine.settings.asking
-        if not question:
-            raise QuestionError("the question is empty")
-        length = len(self._engine.dialogue.encode(" " + question))
-        if length > prompt.max_question_tokens:
+    def _check_free(self, slots: int, free: int) -> None:
+        if slots > free:
             raise QuestionError(
-                f"the question has {length} tokens; at most {prompt.max_question_tokens} are "
-                "taken (max_question_tokens): ask a shorter one"
+                f"the question and its frames take {slots} tokens, but there is room for {free}: "
+                "ask from fewer frames (recent_frames, history_moments, question_frame_tokens)"
             )
-        limit = prompt.max_answer_tokens if max_tokens is None else max_tokens
-        if not 1 <= limit <= prompt.max_answer_tokens:
-            raise QuestionError(
-                f"max_tokens must be between 1 and {prompt.max_answer_tokens} (max_answer_tokens)"
-            )
-        if not self._state.spans_ns:
-            raise QuestionError("nothing has been seen yet: ask again when frames arrive")
-        return limit

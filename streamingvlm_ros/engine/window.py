@@ -43,7 +43,7 @@ def evict(ledger: Ledger, round: int, window: WindowConfig) -> Eviction:
         start += len(segment)
         if not _is_too_old(segment, round, window):
             kept.append((segment, slots))
-        elif segment.kind is Kind.NARRATION:
+        elif segment.kind in (Kind.ANSWER, Kind.NARRATION):
             moved.append((segment.ids, slots))
     return _rebuild(kept, moved, window)
 
@@ -76,7 +76,7 @@ def _is_too_old(segment: Segment, round: int, window: WindowConfig) -> bool:
             return False
         case Kind.VISION:
             return age >= window.vision_rounds
-        case Kind.TIME | Kind.ASSISTANT_HEAD | Kind.NARRATION | Kind.ASSISTANT_END:
+        case Kind.TIME | Kind.ASSISTANT_HEAD | Kind.ANSWER | Kind.NARRATION | Kind.ASSISTANT_END:
             return age >= window.text_rounds
         case _:
             return age >= max(window.vision_rounds, window.text_rounds)

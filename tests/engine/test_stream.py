@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamingvlm_ros.engine.engine import Stream, StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind
-from streamingvlm_ros.errors import ConfigError, QuestionError
+from streamingvlm_ros.errors import ConfigError
 
 from .conftest import chunk_of
 
@@ -35,55 +35,8 @@ def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> Non
         stream.step(chunk_of(round))
         assert stream.cached_tokens == len(stream.ledger)
         most = max(most, stream.cached_tokens)
-    asking = engine.settings.asking
-    assert most <= engine.capacity() - asking.max_question_tokens - asking.max_answer_tokens
+    assert most <= engine.window_bound() - engine.remembered_bound
     assert [arena.data_ptr() for arena in _arenas(stream)] == arenas
-
-
-def test_a_question_at_the_fullest_moment_fits(make_engine: MakeEngine) -> None:
-    engine = make_engine(max_question_tokens=30, max_answer_tokens=10, repetition_penalty=3.0)
-    stream = engine.open_stream()
-    for round in range(30):
-        stream.step(chunk_of(round))
-        assert stream.ask("z " * 14).tokens <= 10
-    assert stream.cached_tokens == len(stream.ledger)
-
-
-@pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_questions_leave_the_narration_as_it_was(
-    make_engine: MakeEngine, temperature: float
-) -> None:
-    engine = make_engine(temperature=temperature)
-    quiet, asked = engine.open_stream(), engine.open_stream()
-    for round in range(20):
-        expected = say(quiet, range(round, round + 1))
-        for _ in range(round % 3):
-            asked.ask("what is on the table?")
-        assert say(asked, range(round, round + 1)) == expected
-
-
-def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None:
-    stream = make_engine(vision_rounds=4).open_stream()
-    for round in range(10):
-        stream.step(chunk_of(round))
-    answer = stream.ask("what moved?")
-    assert answer.seen_from_ns == chunk_of(6).start_ns
-    assert answer.seen_until_ns == chunk_of(9).newest_ns
-
-
-def test_a_branch_rolls_back_whatever_happened_inside(make_engine: MakeEngine) -> None:
-    stream = make_engine(temperature=0.9).open_stream()
-    say(stream, range(5))
-    before, random = stream.context_ids, stream.sampler.random.get_state()
-    with stream.branch(), stream.branch():
-        stream.ask("what now?")
-        with torch.inference_mode():
-            stream._feed(stream._engine.dialogue.user_turn(5, 5.0, 6.0, question="and?"))
-        assert stream.context_ids != before
-    assert stream.context_ids == before
-    assert stream.sampler.random.get_state().equal(random)
-    with pytest.raises(RuntimeError, match="inside a branch"), stream.branch():
-        stream.step(chunk_of(5))
 
 
 def test_streams_share_weights_but_nothing_else(make_engine: MakeEngine) -> None:
@@ -165,7 +118,7 @@ def test_a_decode_step_has_the_same_shapes_however_full_the_cache(make_engine: M
     recorded = []
     for round in range(6):
         say(stream, range(round, round + 1))
-        with stream.branch(), _Shapes() as shapes, torch.inference_mode():
+        with _Shapes() as shapes, torch.inference_mode():
             stream._advance(torch.tensor([5]))
         recorded.append(shapes.seen)
     assert len(recorded[0]) > 100
@@ -184,38 +137,6 @@ class _Shapes(TorchDispatchMode):
     ) -> Any:
         self.seen.append((str(func), [tuple(a.shape) for a in args if hasattr(a, "shape")]))
         return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize(
-    ("question", "max_tokens", "message"),
-    [
-        ("", None, "empty"),
-        (" \n\t", None, "empty"),
-        ("word " * 10_000, None, "max_question_tokens"),
-        ("what?", 65, "max_answer_tokens"),
-        ("what?", 0, "max_tokens"),
-    ],
-)
-def test_a_bad_question_says_what_is_wrong(
-    make_engine: MakeEngine, question: str, max_tokens: int | None, message: str
-) -> None:
-    stream = make_engine().open_stream()
-    stream.step(chunk_of(0))
-    before = stream.context_ids
-    with pytest.raises(QuestionError, match=message):
-        stream.ask(question, max_tokens)
-    assert stream.context_ids == before
-
-
-def test_white_space_around_a_question_takes_no_room(make_engine: MakeEngine) -> None:
-    stream = make_engine().open_stream()
-    stream.step(chunk_of(0))
-    assert stream.ask("what?" + "\n \t" * 3000) == stream.ask("what?")
-
-
-def test_a_question_before_the_first_frame_is_refused(make_engine: MakeEngine) -> None:
-    with pytest.raises(QuestionError, match="nothing has been seen"):
-        make_engine().open_stream().ask("what?")
 
 
 def test_a_chunk_with_more_frames_than_a_round_holds_is_refused(make_engine: MakeEngine) -> None:

@@ -1,0 +1,274 @@
+"""Questions to a stream: side by side, rolled back, remembered, from frames and from moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.stream import Stream
+from streamingvlm_ros.errors import QuestionError, StreamingVLMError
+from streamingvlm_ros.types import Answer, Moment, Question
+
+from .conftest import chunk_of
+
+MakeEngine = Callable[..., StreamingEngine]
+TEXTS = ["what is on the table?", "where?", "is it moving now", "z " * 9]
+
+
+def watched(engine: StreamingEngine, rounds: int) -> Stream:
+    stream = engine.open_stream()
+    for round in range(rounds):
+        stream.step(chunk_of(round))
+    return stream
+
+
+def recent(text: str, round: int) -> Question:
+    return Question(text, frames=chunk_of(round, frames=4).frames)
+
+
+def long_ago(text: str, *rounds: int) -> Question:
+    chunks = [chunk_of(round) for round in rounds]
+    moments = [Moment(c.frames[0], c.start_ns, c.end_ns, f"round {c.start_ns}") for c in chunks]
+    return Question(text, moments=tuple(moments))
+
+
+class Audience:
+    """Hears answers and keeps what comes; stops listening to some after so many pieces."""
+
+    def __init__(self, patience: dict[int, int] | None = None) -> None:
+        self.patience = patience or {}
+        self.pieces: dict[int, list[str]] = {}
+        self.outcomes: dict[int, Answer | StreamingVLMError] = {}
+        self.order: list[int] = []
+
+    def heard(self, number: int, piece: str) -> bool:
+        pieces = self.pieces.setdefault(number, [])
+        pieces.append(piece)
+        return len(pieces) <= self.patience.get(number, 10_000)
+
+    def reply(self, number: int, outcome: Answer | StreamingVLMError) -> None:
+        assert number not in self.outcomes
+        self.outcomes[number] = outcome
+        self.order.append(number)
+
+    def ask(self, stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
+        stream.answer(questions, self.heard, self.reply)
+        return [self.outcomes[number] for number in range(len(questions))]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_questions_leave_the_narration_as_it_was(
+    make_engine: MakeEngine, temperature: float
+) -> None:
+    engine = make_engine(temperature=temperature)
+    quiet, asked = engine.open_stream(), engine.open_stream()
+    random = np.random.default_rng(0)
+    for round in range(20):
+        said = quiet.step(chunk_of(round))
+        assert asked.step(chunk_of(round)) == said
+        assert asked.context_ids == quiet.context_ids
+        for _ in range(int(random.integers(3))):
+            kinds = [Question("what?"), recent("now?", round), long_ago("then?", 1, 2)]
+            Audience().ask(asked, *random.permutation(np.array(kinds, dtype=object)))
+    last = asked.cached_tokens
+    assert all(
+        torch.equal(a[:, :, :last], b[:, :, :last])
+        for a, b in zip(_arenas(asked), _arenas(quiet), strict=True)
+    )
+
+
+def test_a_question_at_the_fullest_moment_fits(make_engine: MakeEngine) -> None:
+    engine = make_engine(
+        max_question_tokens=30, max_answer_tokens=10, repetition_penalty=3.0, questions_at_once=3
+    )
+    stream = engine.open_stream()
+    for round in range(30):
+        stream.step(chunk_of(round))
+        answers = Audience().ask(stream, *[Question("z " * 14)] * 3)
+        assert all(isinstance(a, Answer) and a.tokens <= 10 for a in answers)
+    assert stream.cached_tokens == len(stream.ledger)
+
+
+def test_answers_side_by_side_are_those_of_one_at_a_time(make_engine: MakeEngine) -> None:
+    engine = make_engine(repetition_penalty=1.3, max_answer_tokens=20)
+    stream = watched(engine, 9)
+    questions = [
+        Question(TEXTS[0]),
+        recent(TEXTS[1], 8),
+        Question(TEXTS[2], max_tokens=3),
+        long_ago(TEXTS[3], 1, 4, 5),
+        Question(TEXTS[3]),
+    ]
+    alone = [stream.ask(question) for question in questions]
+    assert len({answer.text for answer in alone}) > 2
+    assert Audience().ask(stream, *questions) == alone
+
+
+def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(repetition_penalty=1.3, max_answer_tokens=12)
+    stream = watched(engine, 9)
+    answer = stream.ask("what now?")
+    times = stream._state.span_s
+    turn = engine.dialogue.user_turn(stream._state.round, *times, question="what now?")
+    with torch.inference_mode():
+        ids = stream._generate(stream._feed(turn), 12)
+    assert answer.text == engine.dialogue.decode(ids)
+
+
+def test_a_question_about_frames_alone_is_the_same_on_any_stream(make_engine: MakeEngine) -> None:
+    engine = make_engine(repetition_penalty=1.3)
+    question = recent("what now?", 3)
+    answers = [watched(engine, rounds).ask(question) for rounds in (0, 1, 9)]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0].seen_from_ns == question.frames[0].stamp_ns
+    assert answers[0].seen_until_ns == question.frames[-1].stamp_ns
+    assert watched(engine, 9).ask("what now?").text != answers[0].text
+
+
+def test_moments_are_a_stream_of_their_own(make_engine: MakeEngine) -> None:
+    engine = make_engine(repetition_penalty=1.3, text_rounds=9, vision_rounds=9)
+    question = long_ago("what then?", 2, 7)
+    answers = [watched(engine, rounds).ask(question) for rounds in (0, 9)]
+    assert answers[0] == answers[1]
+    assert answers[0].seen_until_ns == chunk_of(7).start_ns
+    said = {
+        watched(engine, 9).ask(long_ago("what then?", *rounds)).text
+        for rounds in ((2, 7), (2,), (7,), (3, 7))
+    }
+    assert len(said) > 1
+
+
+def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: MakeEngine) -> None:
+    question = Question("what?", frames=chunk_of(0, size=(112, 112)).frames)
+    coarse = make_engine(question_frame_tokens=1).open_stream()
+    fine = make_engine(question_frame_tokens=16).open_stream()
+    prompts: dict[str, int] = {}
+    for name, stream in (("coarse", coarse), ("fine", fine)):
+        engine = stream._engine
+        seen, _ = engine.look(question.frames, engine.question_spec)
+        prompts[name] = len(seen)
+        assert isinstance(stream.ask(question), Answer)
+    assert prompts == {"coarse": 4, "fine": 16}
+
+
+def test_later_frames_do_not_change_an_earlier_answer(make_engine: MakeEngine) -> None:
+    engine = make_engine(repetition_penalty=1.3)
+    one, other = engine.open_stream(), engine.open_stream()
+    for round in range(12):
+        one.step(chunk_of(round, seed=0))
+        other.step(chunk_of(round, seed=0 if round < 6 else 1))
+        answers = [stream.ask("what is it?") for stream in (one, other)]
+        assert (answers[0] == answers[1]) == (round < 6)
+
+
+def test_the_newest_frames_change_the_answer(make_engine: MakeEngine) -> None:
+    engine = make_engine(repetition_penalty=1.3)
+    answers = set()
+    for seed in range(4):
+        stream = watched(engine, 5)
+        stream.step(chunk_of(5, seed=seed))
+        answers.add(stream.ask("what is it?").text)
+    assert len(answers) > 1
+
+
+def test_pieces_together_are_the_answer_and_come_one_by_one(make_engine: MakeEngine) -> None:
+    stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=20), 5)
+    audience = Audience()
+    answers = audience.ask(stream, Question("what?"), recent("where?", 2))
+    for number, answer in enumerate(answers):
+        assert isinstance(answer, Answer)
+        assert "".join(audience.pieces[number]) == answer.text
+        assert sum(map(bool, audience.pieces[number])) > 3
+
+
+def test_an_answer_nobody_listens_to_ends_and_the_others_go_on(make_engine: MakeEngine) -> None:
+    stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=20), 5)
+    whole = stream.ask("what?")
+    audience = Audience({0: 4, 2: 0})
+    cut, full, never = audience.ask(stream, *[Question("what?")] * 3)
+    assert isinstance(cut, Answer)
+    assert isinstance(never, Answer)
+    assert full == whole
+    assert not cut.complete
+    assert cut.tokens == 4
+    assert whole.text.startswith(cut.text)
+    assert never == replace(whole, text="", tokens=0, complete=False)
+    assert audience.order == [2, 0, 1]
+    assert stream.ask("what?") == whole
+
+
+def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: MakeEngine) -> None:
+    engine = make_engine(questions_at_once=2, repetition_penalty=1.3)
+    stream = watched(engine, 4)
+    questions = [Question(text) for text in TEXTS] + [recent("now?", 3), long_ago("then?", 1)]
+    alone = [stream.ask(question) for question in questions]
+    assert Audience().ask(stream, *questions) == alone
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (Question(""), "empty"),
+        (Question(" \n\t"), "empty"),
+        (Question("word " * 10_000), "max_question_tokens"),
+        (Question("what?", max_tokens=65), "max_answer_tokens"),
+        (Question("what?", max_tokens=0), "max_tokens"),
+        (replace(recent("what?", 1), remember=True), "remembered"),
+        (long_ago("what?", *range(60)), "fewer frames"),
+    ],
+)
+def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(
+    make_engine: MakeEngine, question: Question, message: str
+) -> None:
+    stream = watched(make_engine(question_frame_tokens=6, questions_at_once=1), 1)
+    before = stream.context_ids
+    with pytest.raises(QuestionError, match=message):
+        stream.ask(question)
+    good, bad, also = Audience().ask(stream, Question("a?"), question, Question("b?"))
+    assert isinstance(good, Answer)
+    assert isinstance(bad, QuestionError)
+    assert isinstance(also, Answer)
+    assert stream.context_ids == before
+
+
+def test_white_space_around_a_question_takes_no_room(make_engine: MakeEngine) -> None:
+    stream = watched(make_engine(), 1)
+    assert stream.ask("what?" + "\n \t" * 3000) == stream.ask("what?")
+
+
+def test_a_question_before_the_first_frame_is_refused(make_engine: MakeEngine) -> None:
+    with pytest.raises(QuestionError, match="nothing has been seen"):
+        make_engine().open_stream().ask("what?")
+
+
+def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None:
+    stream = watched(make_engine(vision_rounds=4), 10)
+    answer = stream.ask("what moved?")
+    assert answer.seen_from_ns == chunk_of(6).start_ns
+    assert answer.seen_until_ns == chunk_of(9).newest_ns
+
+
+def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    stream, untouched = watched(engine, 5), watched(engine, 5)
+
+    def fail(number: int, piece: str) -> bool:
+        if piece:
+            raise OSError("gone")
+        return True
+
+    with pytest.raises(OSError, match="gone"):
+        stream.answer([Question("what?", remember=True)], fail, lambda _, outcome: None)
+    assert stream.cached_tokens == untouched.cached_tokens
+    assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
+
+
+def _arenas(stream: Stream) -> list[torch.Tensor]:
+    return [stream._cache.keys, stream._cache.values, stream._cache.unrotated_keys]

@@ -1,0 +1,139 @@
+"""Questions that become part of what a stream has in mind, with the model that is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
+from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.ledger import Kind, Segment
+from streamingvlm_ros.engine.model import LoadedModel, load
+from streamingvlm_ros.engine.stream import Stream
+from streamingvlm_ros.errors import QuestionError, StreamingVLMError
+from streamingvlm_ros.types import NS_PER_S, Answer, Chunk, Frame, Question
+
+ASKED = Question("What is on the table?", remember=True)
+WORLD = World(FIRST_UNSEEN_SEED)
+
+
+@pytest.fixture(scope="module")
+def demo() -> LoadedModel:
+    return load(DEMO_CHECKPOINT, settings_for(DEMO_CHECKPOINT).model)
+
+
+@pytest.fixture
+def make_stream(demo: LoadedModel) -> Callable[..., Stream]:
+    def make(**changes: Any) -> Stream:
+        settings = settings_for(DEMO_CHECKPOINT).updated(changes)
+        stream = StreamingEngine(demo, settings).open_stream()
+        for second in range(3):
+            stream.step(chunk(second))
+        return stream
+
+    return make
+
+
+def chunk(second: int) -> Chunk:
+    start_ns = second * NS_PER_S
+    frames = tuple(
+        Frame(WORLD.frame(second + half / 2, 112, 112), start_ns + half * NS_PER_S // 2)
+        for half in range(2)
+    )
+    return Chunk(frames, start_ns, start_ns + NS_PER_S)
+
+
+def ask(stream: Stream) -> Answer:
+    answer = stream.ask(ASKED)
+    assert answer.complete
+    assert answer.text
+    return answer
+
+
+def outcomes_of(stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
+    outcomes: list[Answer | StreamingVLMError] = []
+    stream.answer(questions, lambda *_: True, lambda _, outcome: outcomes.append(outcome))
+    return outcomes
+
+
+def of_round(stream: Stream, round: int) -> list[Segment]:
+    return [segment for segment in stream.ledger if segment.round == round]
+
+
+def test_question_and_answer_stand_in_the_next_round_as_in_training(
+    make_stream: Callable[..., Stream],
+) -> None:
+    stream = make_stream()
+    dialogue, answer = stream._engine.dialogue, ask(stream)
+    assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
+    narration = stream.step(chunk(3))
+    user = dialogue.user_turn(3, 3.0, 4.0, (1, 4, 4), 1.0, question="What is on the table?")
+    assistant = dialogue.assistant_turn(3, narration.text, answer=answer.text)
+    trained = [id for segment in (*user, *assistant) for id in segment.ids]
+    known = sum(map(len, user)) + len(dialogue.encode(f"{answer.text}\n"))
+    fed = [id for segment in of_round(stream, 3) for id in segment.ids]
+    assert fed[:known] == trained[:known]
+    assert [s.kind for s in of_round(stream, 3)].count(Kind.ANSWER) == 1
+    assert answer.text not in narration.text
+    stream.step(chunk(4))
+    assert Kind.ANSWER not in {segment.kind for segment in of_round(stream, 4)}
+
+
+def test_two_in_one_second_stand_in_the_same_round(make_stream: Callable[..., Stream]) -> None:
+    stream = make_stream()
+    first, second = outcomes_of(stream, ASKED, ASKED)
+    assert isinstance(first, Answer)
+    assert isinstance(second, Answer)
+    stream.step(chunk(3))
+    (said,) = [s.ids for s in of_round(stream, 3) if s.kind is Kind.ANSWER]
+    text = f"{first.text}\n{second.text}\n"
+    assert said == stream._engine.dialogue.encode(text)
+
+
+def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
+    make_stream: Callable[..., Stream],
+) -> None:
+    stream = make_stream(text_window=200)
+    answer = ask(stream)
+    for second in range(3, 13):
+        stream.step(chunk(second))
+    (body,) = [s.ids for s in stream.ledger if s.kind is Kind.PREVIOUS_TEXT]
+    assert f"{answer.text}\n" in stream._engine.dialogue._tokenizer.decode(body)
+    assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
+    assert stream.cached_tokens == len(stream.ledger)
+
+
+def test_what_is_remembered_is_bounded_and_leaves_again(
+    make_stream: Callable[..., Stream],
+) -> None:
+    stream = make_stream(max_question_tokens=20, max_answer_tokens=20)
+    engine, refused = stream._engine, 0
+    for second in range(3, 60):
+        for outcome in outcomes_of(stream, ASKED, ASKED):
+            if isinstance(outcome, QuestionError):
+                assert "remembers as many" in str(outcome)
+                refused += 1
+        stream.step(chunk(second))
+        assert stream._state.remembered_tokens <= engine.remembered_bound
+        assert stream.cached_tokens <= engine.window_bound()
+    assert 0 < refused < 2 * 57
+    assert Kind.QUESTION in {segment.kind for segment in stream.ledger}
+
+
+def test_an_answer_that_was_cut_off_is_not_remembered(make_stream: Callable[..., Stream]) -> None:
+    stream = make_stream()
+    answer = stream.ask(Question(ASKED.text, max_tokens=1, remember=True))
+    assert not answer.complete
+    stream.step(chunk(3))
+    assert Kind.ANSWER not in {segment.kind for segment in stream.ledger}
+
+
+def test_a_reset_forgets_what_was_to_be_remembered(make_stream: Callable[..., Stream]) -> None:
+    stream = make_stream()
+    ask(stream)
+    stream.reset()
+    stream.step(chunk(0))
+    assert Kind.ANSWER not in {segment.kind for segment in stream.ledger}

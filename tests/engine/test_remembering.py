@@ -123,6 +123,15 @@ def test_what_is_remembered_is_bounded_and_leaves_again(
     assert Kind.QUESTION in {segment.kind for segment in stream.ledger}
 
 
+def test_two_in_one_batch_do_not_share_the_room_for_one(
+    make_stream: Callable[..., Stream],
+) -> None:
+    stream = make_stream(max_question_tokens=12, max_answer_tokens=20)
+    first, second = outcomes_of(stream, ASKED, ASKED)
+    assert isinstance(first, Answer)
+    assert isinstance(second, QuestionError)
+
+
 def test_an_answer_that_was_cut_off_is_not_remembered(make_stream: Callable[..., Stream]) -> None:
     stream = make_stream()
     answer = stream.ask(Question(ASKED.text, max_tokens=1, remember=True))

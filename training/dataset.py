@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
 from streamingvlm_ros.demo.acts import Second, Thing, Verb
-from streamingvlm_ros.demo.questions import Asked, about_moments, about_now, about_past
+from streamingvlm_ros.demo.questions import MOMENTS, Asked, about_moments, about_now, about_past
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.dialogue import SYSTEM_PROMPT, TO_BE_CONTINUED
@@ -143,7 +143,8 @@ class WorldClips(Dataset[ClipSample]):
         while True:
             world, block = _world(random), BLOCK_S * int(random.integers(10))
             numbers, thing = _appearance(world, block, random)
-            asked = about_moments([world.second(n) for n in numbers], thing, random)
+            kind = str(random.choice(list(MOMENTS)))
+            asked = about_moments([world.second(n) for n in numbers], thing, kind)
             if asked:
                 break
         origin = int(random.integers(self._clips.latest_s // BLOCK_S)) * BLOCK_S - block
@@ -216,14 +217,10 @@ def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
 
 
 def _question_round(newest: ClipRound, asked: Asked) -> ClipRound:
-    return ClipRound(
-        newest.start_s, newest.end_s, question=asked.question, answer=asked.answer
-    )
+    return ClipRound(newest.start_s, newest.end_s, question=asked.question, answer=asked.answer)
 
 
-def _appearance(
-    world: World, block: int, random: np.random.Generator
-) -> tuple[list[int], Thing]:
+def _appearance(world: World, block: int, random: np.random.Generator) -> tuple[list[int], Thing]:
     """Some seconds that speak of one thing, and that thing. Its shape is on no other there."""
     while True:
         seconds = {n: world.second(n) for n in range(block, block + BLOCK_S)}

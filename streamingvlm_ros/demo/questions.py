@@ -23,40 +23,33 @@ _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question and its one true answer. `kind` is what the question is of, for scores."""
+    """A question and its one true answer."""
 
-    kind: str
     question: str
     answer: str
 
 
 def about_now(now: Second, random: np.random.Generator) -> Asked:
     """What stands on the table at the end of a second, and whether it moves."""
-    ask = _NOW[int(random.integers(len(_NOW)))]
-    return ask(now, random)
+    return NOW[str(random.choice(list(NOW)))](now, random)
 
 
 def about_past(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
     """What was narrated in `seconds`, of which the newest is last. None if nothing can be asked."""
-    for index in random.permutation(len(_PAST)):
-        asked = _PAST[index](seconds, random)
+    for kind in random.permutation(list(PAST)):
+        asked = PAST[kind](seconds, random)
         if asked:
             return asked
     return None
 
 
-def about_moments(
-    moments: Sequence[Second], thing: Thing, random: np.random.Generator
-) -> Asked | None:
+def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked | None:
     """`thing` in a few seconds of long ago, oldest first. None if it is in none of them.
 
-    The answer is true of the newest moment that shows it.
+    The answer is true of the newest moment that shows it. `kind` is one of MOMENTS.
     """
     shown = [second for second in moments if _act_of(second, thing)]
-    if not shown:
-        return None
-    ask = _MOMENTS[int(random.integers(len(_MOMENTS)))]
-    return ask(shown[-1], thing)
+    return MOMENTS[kind](shown[-1], thing) if shown else None
 
 
 def place_name(cell: Cell) -> str:
@@ -66,31 +59,31 @@ def place_name(cell: Cell) -> str:
 
 
 def _what(now: Second, random: np.random.Generator) -> Asked:
-    return Asked("what", "What is on the table?", _list(now.things))
+    return Asked("What is on the table?", _list(now.things))
 
 
 def _count(now: Second, random: np.random.Generator) -> Asked:
-    return Asked("count", "How many things are on the table?", NUMBERS[len(now.things)])
+    return Asked("How many things are on the table?", NUMBERS[len(now.things)])
 
 
 def _colour(now: Second, random: np.random.Generator) -> Asked:
     shape = _one([t.shape for t in now.things], SHAPES, random)
     colours = " and ".join(t.colour for t in now.things if t.shape == shape)
     answer = f"{colours.capitalize()}." if colours else ABSENT
-    return Asked("colour", f"What colour is the {shape}?", answer)
+    return Asked(f"What colour is the {shape}?", answer)
 
 
 def _where(now: Second, random: np.random.Generator) -> Asked:
     name = _one([t.name for t in now.things], _NAMES, random)
     ends = [a.end for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
-    return Asked("where", f"Where is the {name}?", place_name(ends[0]) if ends else ABSENT)
+    return Asked(f"Where is the {name}?", place_name(ends[0]) if ends else ABSENT)
 
 
 def _moving(now: Second, random: np.random.Generator) -> Asked:
     name = _one([t.name for t in now.things], _NAMES, random)
     verbs = [a.verb for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
     answer = ("Yes." if verbs[0] in _MOVING else "No.") if verbs else ABSENT
-    return Asked("moving", f"Is the {name} moving?", answer)
+    return Asked(f"Is the {name} moving?", answer)
 
 
 def _left(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
@@ -104,7 +97,7 @@ def _entered(seconds: Sequence[Second], random: np.random.Generator) -> Asked | 
 def _before(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
     if len(seconds) < 2:
         return None
-    return Asked("before", "What happened before?", _sentence(seconds[-2].caption))
+    return Asked("What happened before?", _sentence(seconds[-2].caption))
 
 
 def _did(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
@@ -122,41 +115,45 @@ def _did(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None
     if not acts:
         return None
     answer = f"It{acts[0].words.removeprefix(name)}."
-    return Asked("did", f"What did the {name} do last?", answer)
+    return Asked(f"What did the {name} do last?", answer)
 
 
 def _colour_then(shown: Second, thing: Thing) -> Asked:
     question = f"What colour was the {thing.shape}?"
-    return Asked("colour then", question, f"{thing.colour.capitalize()}.")
+    return Asked(question, f"{thing.colour.capitalize()}.")
 
 
 def _where_then(shown: Second, thing: Thing) -> Asked:
     act = _act_of(shown, thing)
     assert act
     cell = act.start if act.verb is Verb.LEAVES else act.end
-    return Asked("where then", f"Where was the {thing.name}?", place_name(cell))
+    return Asked(f"Where was the {thing.name}?", place_name(cell))
 
 
 def _with_then(shown: Second, thing: Thing) -> Asked:
     others = [act.thing for act in shown.acts if act.thing != thing]
     question = f"What was on the table with the {thing.name}?"
-    return Asked("company then", question, _list(others))
+    return Asked(question, _list(others))
 
 
-_NOW: tuple[Callable[[Second, np.random.Generator], Asked], ...] = (
-    _what,
-    _count,
-    _colour,
-    _where,
-    _moving,
-)
-_PAST: tuple[Callable[[Sequence[Second], np.random.Generator], Asked | None], ...] = (
-    _left,
-    _entered,
-    _before,
-    _did,
-)
-_MOMENTS: tuple[Callable[[Second, Thing], Asked], ...] = (_colour_then, _where_then, _with_then)
+NOW: dict[str, Callable[[Second, np.random.Generator], Asked]] = {
+    "what": _what,
+    "count": _count,
+    "colour": _colour,
+    "where": _where,
+    "moving": _moving,
+}
+PAST: dict[str, Callable[[Sequence[Second], np.random.Generator], Asked | None]] = {
+    "left": _left,
+    "entered": _entered,
+    "before": _before,
+    "did": _did,
+}
+MOMENTS: dict[str, Callable[[Second, Thing], Asked]] = {
+    "colour then": _colour_then,
+    "where then": _where_then,
+    "company then": _with_then,
+}
 _NAMES = [Thing(colour, shape).name for colour in COLOURS for shape in SHAPES]
 
 
@@ -169,7 +166,7 @@ def _latest(verb: Verb, question: str, seconds: Sequence[Second]) -> Asked | Non
     for second in reversed(seconds):
         things = [act.thing for act in second.acts if act.verb is verb]
         if things:
-            return Asked(verb.value, question, _list(things))
+            return Asked(question, _list(things))
     return None
 
 

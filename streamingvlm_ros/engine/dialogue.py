@@ -129,6 +129,10 @@ class Dialogue:
         ids = (self._vision_start_id, *pads, self._vision_end_id)
         return Segment(Kind.VISION, ids, round, grid, grid_seconds)
 
+    def cut_short(self, round: int) -> Segment:
+        """What ends an assistant turn in the middle: to be continued, and its end."""
+        return Segment(Kind.ASSISTANT_END, (*self._continued, *self._turn_end), round)
+
     @property
     def _turn_end(self) -> tuple[int, ...]:
         return (self.end_id, *self._newline)

@@ -84,7 +84,7 @@ class StreamingEngine:
     def room(self) -> int:
         """Slots beside a stream's own: for the longest questions of each kind."""
         asking, dialogue = self.settings.asking, self.dialogue
-        question = len(dialogue.closing(0)) + self._turn + asking.max_question_tokens
+        question = len(dialogue.cut_short(0)) + self._turn + asking.max_question_tokens
         own = question + asking.max_answer_tokens
         opening = sum(map(len, dialogue.opening()))
         frame = self.question_spec.max_tokens + 2

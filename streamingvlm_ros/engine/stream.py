@@ -14,7 +14,7 @@ from ..config import SamplingConfig
 from ..errors import ConfigError, QuestionError, StreamingVLMError
 from ..types import NS_PER_S, Answer, Chunk, Narration, Question
 from .branches import Branches
-from .ledger import Ledger, Segment
+from .ledger import Kind, Ledger, Segment
 from .positions import positions
 from .prompts import Prompt, prompt_of
 from .sampler import Sampler
@@ -43,6 +43,7 @@ class Stream:
         self._cache.truncate(0)
         self.sampler = Sampler(decoder.vocabulary, self.sampling.seed, decoder.device)
         self._state = State()
+        self._saying: tuple[int, ...] | None = None
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -78,15 +79,15 @@ class Stream:
         return self._cache.nbytes
 
     @torch.inference_mode()
-    def step(self, chunk: Chunk) -> Narration:
+    def step(self, chunk: Chunk, pause: Callable[[], None] = lambda: None) -> Narration:
         """Look at one chunk and say what there is to say.
 
-        ConfigError if the chunk holds more than a round was configured for.
+        `pause` is called between tokens, and may call `answer`: a question need not wait until
+        the round is over. ConfigError if the chunk holds more than a round was configured for.
         """
         round = self._state.round
-        logits = self._watch(chunk)
-        ids = self._generate(logits, self._engine.settings.sampling.max_new_tokens)
-        self._finish_round(ids, chunk)
+        ids = self._generate(self._watch(chunk), pause)
+        self._finish_round(ids)
         return Narration(
             text=self._engine.dialogue.decode(ids),
             start_ns=chunk.start_ns,
@@ -140,7 +141,7 @@ class Stream:
         while waiting and len(batch) < self._engine.settings.asking.questions_at_once:
             number, question = waiting[0]
             try:
-                prompt = prompt_of(question, self._engine, self._state)
+                prompt = prompt_of(question, self._engine, self._standing())
                 # One that is remembered takes of the room that the next one asks for.
                 if batch and (question.remember or len(prompt) > free):
                     break
@@ -163,7 +164,8 @@ class Stream:
         reply: Callable[[int, Answer | StreamingVLMError], None],
     ) -> None:
         length = self._cache.length
-        branches = Branches(self._engine, self._cache, self.ledger, self.sampling)
+        ledger = self._standing().ledger
+        branches = Branches(self._engine, self._cache, ledger, self.sampling)
         try:
             for branch in branches.decode(batch, heard):
                 text = self._engine.dialogue.decode(branch.ids)
@@ -186,7 +188,9 @@ class Stream:
             previous = engine.dialogue.encode(engine.settings.prompt.previous_text)
             opening = engine.dialogue.opening(cut(previous, engine.settings.window))
         span_s = ((chunk.start_ns - origin_ns) / NS_PER_S, (chunk.end_ns - origin_ns) / NS_PER_S)
-        self._state = replace(state, origin_ns=origin_ns, span_s=span_s)
+        spans_ns = (*state.spans_ns, (chunk.frames[0].stamp_ns, chunk.newest_ns))
+        spans_ns = spans_ns[-engine.settings.window.vision_rounds :]
+        self._state = replace(state, origin_ns=origin_ns, span_s=span_s, spans_ns=spans_ns)
         self._evict()
         turn = engine.dialogue.user_turn(
             state.round,
@@ -231,18 +235,31 @@ class Stream:
         new = places[:, start:].to(self._slot.device)
         return engine.decoder.prefill(embedded, new, self._cache)[0]
 
-    def _generate(self, logits: Tensor, max_tokens: int) -> list[int]:
+    def _generate(self, logits: Tensor, pause: Callable[[], None]) -> list[int]:
         """Ids up to a stop, all of them in the cache; the caller puts them on the ledger."""
         ids: list[int] = []
         self.sampler.begin(self.ledger.ids)
-        while len(ids) < max_tokens:
+        while len(ids) < self._engine.settings.sampling.max_new_tokens:
+            self._saying = tuple(ids)
+            pause()
             token = self.sampler.choose(logits, self.sampling)
             id = int(token)
             if id in self._engine.stop_ids:
                 break
             ids.append(id)
             logits = self._advance(token)
+        self._saying = None
         return ids
+
+    def _standing(self) -> State:
+        """The state for a question asked now: what is being said is cut short for it."""
+        if self._saying is None:
+            return self._state
+        state, dialogue = self._state, self._engine.dialogue
+        said = Segment(Kind.NARRATION, self._saying, state.round)
+        return replace(
+            state, ledger=state.ledger.append([said]), pending=dialogue.cut_short(state.round)
+        )
 
     def _advance(self, token: Tensor) -> Tensor:
         """One token further, with the same shapes every time; (vocabulary,) logits of the next."""
@@ -251,15 +268,13 @@ class Stream:
         self._cache.length += 1
         return self._engine.decoder.step(token, self._position, self._slot, self._cache)[0]
 
-    def _finish_round(self, ids: list[int], chunk: Chunk) -> None:
+    def _finish_round(self, ids: list[int]) -> None:
         state, dialogue = self._state, self._engine.dialogue
-        spans_ns = (*state.spans_ns, (chunk.frames[0].stamp_ns, chunk.newest_ns))
         self._state = replace(
             state,
             ledger=state.ledger.append(dialogue.split_generated(state.round, ids)),
             pending=dialogue.closing(state.round),
             round=state.round + 1,
-            spans_ns=spans_ns[-self._engine.settings.window.vision_rounds :],
         )
 
     def _check_room(self, vision_tokens: int) -> None:

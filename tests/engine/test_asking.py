@@ -112,14 +112,59 @@ def test_answers_side_by_side_are_those_of_one_at_a_time(make_engine: MakeEngine
 def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
     make_engine: MakeEngine,
 ) -> None:
-    engine = make_engine(repetition_penalty=1.3, max_answer_tokens=12)
-    stream = watched(engine, 9)
-    answer = stream.ask("what now?")
-    times = stream._state.span_s
-    turn = engine.dialogue.user_turn(stream._state.round, *times, question="what now?")
+    stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 9)
+    assert stream.ask("what now?").text == continued(stream, "what now?")
+
+
+def continued(stream: Stream, question: str) -> str:
+    """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
+    dialogue, state = stream._engine.dialogue, stream._standing()
+    turn = dialogue.user_turn(state.round, *state.span_s, question=question)
+    stream._state = state
     with torch.inference_mode():
-        ids = stream._generate(stream._feed(turn), 12)
-    assert answer.text == engine.dialogue.decode(ids)
+        return dialogue.decode(stream._generate(stream._feed(turn), lambda: None))
+
+
+def test_questions_in_the_middle_of_a_round_leave_the_narration_as_it_was(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(temperature=0.9)
+    quiet, asked = engine.open_stream(), engine.open_stream()
+    random = np.random.default_rng(0)
+
+    def pause() -> None:
+        if random.random() < 0.4:
+            questions = [Question("what?"), recent("now?", 3)]
+            assert all(isinstance(a, Answer) for a in Audience().ask(asked, *questions))
+
+    for round in range(20):
+        assert asked.step(chunk_of(round), pause) == quiet.step(chunk_of(round))
+        assert asked.context_ids == quiet.context_ids
+
+
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_said_so_far(
+    make_engine: MakeEngine, tokens: int
+) -> None:
+    stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 5)
+    answers: list[Answer] = []
+
+    def pause() -> None:
+        assert stream._saying is not None
+        if len(stream._saying) == tokens:
+            answers.append(stream.ask("what now?"))
+            answers.append(Answer(continued(stream, "what now?"), 0, 0))
+            raise EOFError
+
+    with pytest.raises(EOFError):
+        stream.step(chunk_of(5), pause)
+    asked, plain = answers
+    assert asked.text == plain.text
+    assert asked.seen_until_ns == chunk_of(5).newest_ns
+    stream.reset()
+    assert stream.step(chunk_of(0)) == watched(make_engine(repetition_penalty=1.3), 0).step(
+        chunk_of(0)
+    )
 
 
 def test_a_question_about_frames_alone_is_the_same_on_any_stream(make_engine: MakeEngine) -> None:

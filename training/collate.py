@@ -23,10 +23,16 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class ClipSequence:
-    """A clip as the model takes it: segments and their labels, patches and the grids of those."""
+    """A clip as the model takes it: segments and their labels, patches and the grids of those.
+
+    `branch` is each token's question, from 1 on; 0 is what all questions are asked of. Positions
+    are (3, tokens).
+    """
 
     ledger: Ledger
     labels: tuple[int, ...]
+    branch: tuple[int, ...]
+    positions: Tensor
     patches: tuple[Tensor, ...]
     grids: tuple[Grid, ...]
 
@@ -41,58 +47,86 @@ class Collator:
         self._tokens_per_second = tokens_per_second
 
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
-        """A batch of (clips, tokens), padded at the right; positions are (3, clips, tokens)."""
+        """A batch of (clips, tokens), padded at the right; positions are (3, clips, tokens).
+
+        The mask (clips, 1, tokens, tokens) is true where a row's token sees a column's: causal,
+        but for what another question of the clip holds.
+        """
         clips = [self.sequence(sample) for sample in samples]
         length = max(len(clip.ledger) for clip in clips)
         batch = {
             "input_ids": torch.full((len(clips), length), self._dialogue.end_id),
-            "attention_mask": torch.zeros(len(clips), length, dtype=torch.long),
+            "attention_mask": torch.stack([_sees(clip.branch, length) for clip in clips])[:, None],
             "labels": torch.full((len(clips), length), IGNORED),
             "position_ids": torch.zeros(3, len(clips), length),
         }
         for row, clip in enumerate(clips):
             n = len(clip.ledger)
             batch["input_ids"][row, :n] = torch.tensor(clip.ledger.ids)
-            batch["attention_mask"][row, :n] = 1
             batch["labels"][row, :n] = torch.tensor(clip.labels)
-            batch["position_ids"][:, row, :n] = positions(clip.ledger, self._tokens_per_second)
+            batch["position_ids"][:, row, :n] = clip.positions
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
         batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])
         batch["video_grid_thw"] = torch.tensor(grids)
         return batch
 
     def sequence(self, sample: ClipSample) -> ClipSequence:
-        """The clip's dialogue, as if the engine had streamed it and nothing had left since."""
-        segments = [] if sample.plain else self._opening(sample.previous)
-        patches: list[Tensor] = []
-        grids: list[Grid] = []
-        for index, round in enumerate(sample.rounds):
-            grid = None
-            if round.images:
-                seen, grid = to_patches(round.images, self._spec)
-                patches.append(seen)
-                grids.append(grid)
-            if sample.plain and grid:
-                segments += self._plain(round, grid)
-            else:
-                segments += self._round(index, round, grid, "" if index else sample.instruction)
-        ledger = Ledger().append(segments)
+        """The clip's dialogue, as if the engine had streamed it and nothing had left since.
+
+        Its questions branch off at the end, side by side, as the engine answers them.
+        """
+        seen = [to_patches(round.images, self._spec) for round in sample.rounds]
+        grids = tuple(grid for _, grid in seen)
+        stem = self._plain(grids[0]) if sample.plain else self._stream(sample, grids)
+        branches = [stem, *(self._asked(sample, *pair) for pair in sample.asked)]
         given = {index for index, round in enumerate(sample.rounds) if round.given}
-        labels = tuple(
-            label
-            for segment in ledger
-            for label in self._labels(segment, learnt=segment.round not in given)
+        return ClipSequence(
+            Ledger().append(segment for branch in branches for segment in branch),
+            tuple(
+                label
+                for branch in branches
+                for segment in branch
+                for label in self._labels(segment, learnt=segment.round not in given)
+            ),
+            tuple(n for n, branch in enumerate(branches) for _ in range(sum(map(len, branch)))),
+            self._places(branches),
+            tuple(patches for patches, _ in seen),
+            grids,
         )
-        return ClipSequence(ledger, labels, tuple(patches), tuple(grids))
+
+    def _stream(self, sample: ClipSample, grids: Sequence[Grid]) -> list[Segment]:
+        """The opening and every round."""
+        segments = self._opening(sample.previous)
+        for index, (round, grid) in enumerate(zip(sample.rounds, grids, strict=True)):
+            segments += self._round(index, round, grid, "" if index else sample.instruction)
+        return segments
+
+    def _plain(self, grid: Grid) -> list[Segment]:
+        return self._dialogue.plain_frames(grid, self._grid_seconds)
+
+    def _asked(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
+        """A question after the last round, and its answer."""
+        if sample.plain:
+            return [*self._dialogue.plain_question(question), *self._dialogue.plain_answer(answer)]
+        index, newest = len(sample.rounds), sample.rounds[-1]
+        turn = self._dialogue.user_turn(index, newest.start_s, newest.end_s, question=question)
+        return turn + self._dialogue.assistant_turn(index, "", answer)
+
+    def _places(self, branches: Sequence[Sequence[Segment]]) -> Tensor:
+        """(3, tokens): every branch goes on where the stem ends."""
+        stem = branches[0]
+        length = sum(map(len, stem))
+        places = [positions(stem, self._tokens_per_second)]
+        for branch in branches[1:]:
+            places.append(positions([*stem, *branch], self._tokens_per_second)[:, length:])
+        return torch.cat(places, dim=1)
 
     def _opening(self, previous: Sequence[str]) -> list[Segment]:
         """The system turn and what was said before, cut as the engine cuts it."""
         ids = [id for text in previous if text for id in self._dialogue.encode(" " + text)]
         return self._dialogue.opening(cut(ids, self._settings.window))
 
-    def _round(
-        self, index: int, round: ClipRound, grid: Grid | None, instruction: str
-    ) -> list[Segment]:
+    def _round(self, index: int, round: ClipRound, grid: Grid, instruction: str) -> list[Segment]:
         user = self._dialogue.user_turn(
             index,
             round.start_s,
@@ -103,10 +137,6 @@ class Collator:
             instruction=instruction,
         )
         return user + self._dialogue.assistant_turn(index, round.text, round.answer)
-
-    def _plain(self, round: ClipRound, grid: Grid) -> list[Segment]:
-        asked = self._dialogue.plain_turn(round.question, grid, self._grid_seconds)
-        return asked + self._dialogue.plain_answer(round.answer)
 
     @property
     def _grid_seconds(self) -> float:
@@ -119,3 +149,11 @@ class Collator:
             return [IGNORED] * len(ids)
         said = ids.index(self._dialogue.end_id) + 1 if self._dialogue.end_id in ids else len(ids)
         return ids[:said] + [IGNORED] * (len(ids) - said)
+
+
+def _sees(branch: Sequence[int], length: int) -> Tensor:
+    """(length, length) bool: what a token sees; padding sees itself, or attention is no number."""
+    owner = torch.full((length,), -1)
+    owner[: len(branch)] = torch.tensor(branch)
+    own = owner[:, None] == owner[None]
+    return (own | (owner == 0)[None]).tril()

@@ -10,7 +10,15 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
 from streamingvlm_ros.demo.acts import Second, Thing, Verb
-from streamingvlm_ros.demo.questions import MOMENTS, Asked, about_moments, about_now, about_past
+from streamingvlm_ros.demo.questions import (
+    MOMENTS,
+    NOW,
+    PAST,
+    Asked,
+    about_moments,
+    about_now,
+    about_past,
+)
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.dialogue import SYSTEM_PROMPT, TO_BE_CONTINUED
@@ -27,6 +35,9 @@ MOST_MOMENTS = 4
 
 BEFORE_CLIP_S = 3
 """Seconds before a clip of which questions are asked too: their captions are surely kept."""
+
+_GAPS_S = (1, 1, 2, 4, 60, 600)
+"""From one moment of long ago to the next."""
 
 _REMEMBERED_S = 60
 """Seconds of captions, from either end of the past, that are more than any window keeps."""
@@ -117,42 +128,40 @@ class WorldClips(Dataset[ClipSample]):
         told = [*before, *(its.second(number) for its, number in seen)]
         if random.random() < self._clips.remembered:
             at = int(random.integers(1, len(rounds)))
-            asked = _asked(told[: len(before) + at], random)
-            rounds[at] = replace(rounds[at], question=asked.question, answer=asked.answer)
+            known = _asked(told[: len(before) + at], random)
+            rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
+        asked: list[Asked] = []
         if random.random() < self._clips.question:
-            for _ in range(int(random.integers(1, 4))):
-                rounds.append(_question_round(rounds[-1], _asked(told, random)))
-        return ClipSample(tuple(rounds), past, "" if start else self._instruction)
+            asked = [make(told[-1], random) for make in NOW.values()]
+            asked += [one for made in PAST.values() if (one := made(told, random))]
+        return ClipSample(tuple(rounds), past, "" if start else self._instruction, _pairs(asked))
 
     def _recent(self, random: np.random.Generator) -> ClipSample:
-        """The newest frames of a second and of the one before, and a question about them."""
+        """The newest frames of a second and of the one before, and questions about them."""
         world, number = _world(random), int(random.integers(1, 300))
         frames = [
             image
             for second in (number - 1, number)
             for image in self._round(0, world, second, random).images
         ]
-        asked = about_now(world.second(number), random)
-        asking = ClipRound(
-            0, 0, tuple(frames[-RECENT_FRAMES:]), question=asked.question, answer=asked.answer
-        )
-        return ClipSample((asking,), plain=True)
+        seen = ClipRound(0, 0, tuple(frames[-RECENT_FRAMES:]))
+        asked = [make(world.second(number), random) for make in NOW.values()]
+        return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
-        """A few moments of a thing's time on the table, one frame of each, and a question."""
-        while True:
-            world, block = _world(random), BLOCK_S * int(random.integers(10))
-            numbers, thing = _appearance(world, block, random)
-            kind = str(random.choice(list(MOMENTS)))
-            asked = about_moments([world.second(n) for n in numbers], thing, kind)
-            if asked:
-                break
-        origin = int(random.integers(self._clips.latest_s // BLOCK_S)) * BLOCK_S - block
-        rounds = [
-            replace(full, images=full.images[-1:], given=True)
-            for full in (self._round(n + max(0, origin), world, n, random) for n in numbers)
-        ]
-        return ClipSample((*rounds, _question_round(rounds[-1], asked)))
+        """Some moments of a thing's time on the table and of others, and questions about it."""
+        world, block = _world(random), BLOCK_S * int(random.integers(10))
+        numbers, thing = _appearance(world, block, random)
+        asked = [about_moments([world.second(n) for n in numbers], thing, kind) for kind in MOMENTS]
+        seen = [(world, number) for number in numbers]
+        while len(seen) < MOST_MOMENTS and random.random() < 0.3:
+            seen.insert(int(random.integers(len(seen) + 1)), _without(thing.shape, random))
+        time_s, rounds = int(random.integers(self._clips.latest_s)), []
+        for where in seen:
+            full = self._round(time_s, *where, random)
+            rounds.append(replace(full, images=full.images[-1:], given=True))
+            time_s += int(random.choice(_GAPS_S))
+        return ClipSample(tuple(rounds), asked=_pairs([one for one in asked if one]))
 
     def _start(self, random: np.random.Generator) -> int:
         """Early and late starts alike: half of those in mid-stream are in the first minute."""
@@ -216,8 +225,16 @@ def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
     return past or about_now(told[-1], random)
 
 
-def _question_round(newest: ClipRound, asked: Asked) -> ClipRound:
-    return ClipRound(newest.start_s, newest.end_s, question=asked.question, answer=asked.answer)
+def _pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.question, one.answer) for one in asked)
+
+
+def _without(shape: str, random: np.random.Generator) -> tuple[World, int]:
+    """Some second in which nothing has this shape."""
+    while True:
+        world, number = _world(random), int(random.integers(300))
+        if shape not in [act.thing.shape for act in world.second(number).acts]:
+            return world, number
 
 
 def _appearance(world: World, block: int, random: np.random.Generator) -> tuple[list[int], Thing]:

@@ -11,14 +11,13 @@ from streamingvlm_ros.types import Image
 class ClipRound:
     """One round of a clip: its frames, and what the assistant says.
 
-    `text` is '' for a silent round. A round without `images` is a question about what was seen,
-    asked between two rounds, with the times of the newest one. What is said in a `given` round
-    is there to be read, not to be learnt.
+    `text` is '' for a silent round. `question` and `answer` are those that the round remembers.
+    What is said in a `given` round is there to be read, not to be learnt.
     """
 
     start_s: float
     end_s: float
-    images: tuple[Image, ...] = field(default=(), repr=False)
+    images: tuple[Image, ...] = field(repr=False)
     text: str = ""
     question: str = ""
     answer: str = ""
@@ -29,11 +28,13 @@ class ClipRound:
 class ClipSample:
     """One clip. `previous` is what was said before it, oldest first, one text per round.
 
-    `instruction` is '' for a clip from the middle of a stream, whose instruction has left. A
-    `plain` clip is a single round: frames, a question and its answer, with no narration around.
+    `instruction` is '' for a clip from the middle of a stream, whose instruction has left. `asked`
+    are questions after the last round and their answers, each of which knows nothing of the
+    others. A `plain` clip is a single round's frames and the questions, without narration.
     """
 
     rounds: tuple[ClipRound, ...]
     previous: tuple[str, ...] = ()
     instruction: str = ""
+    asked: tuple[tuple[str, str], ...] = ()
     plain: bool = False

@@ -77,19 +77,24 @@ class Dialogue:
             Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), round),
         ]
 
-    def plain_turn(self, question: str, grid: Grid, grid_seconds: float) -> list[Segment]:
-        """Frames and a question alone, with nothing said before: the model's ordinary prompt."""
+    def plain_frames(self, grid: Grid, grid_seconds: float) -> list[Segment]:
+        """Frames with nothing said before: the model's ordinary prompt, up to the question."""
         return [
             self._system(),
             Segment(Kind.USER_HEAD, (self._start_id, *self.encode("user\n")), 0),
             self._vision(0, grid, grid_seconds),
+        ]
+
+    def plain_question(self, question: str) -> list[Segment]:
+        """A question about `plain_frames`, and the header of the answer to it."""
+        return [
             Segment(Kind.QUESTION, self.encode(question), 0),
             Segment(Kind.USER_END, self._turn_end, 0),
             Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), 0),
         ]
 
     def plain_answer(self, answer: str) -> list[Segment]:
-        """What the assistant is trained to say to `plain_turn`."""
+        """What the assistant is trained to say to `plain_question`."""
         return [Segment(Kind.NARRATION, self.encode(answer), 0), self.closing(0)]
 
     def answers(self, round: int, answers: Sequence[str]) -> Segment:

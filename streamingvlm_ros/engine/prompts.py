@@ -62,7 +62,8 @@ def _live(question: Question, limit: int, engine: StreamingEngine, state: State)
 def _recent(question: Question, limit: int, engine: StreamingEngine) -> Prompt:
     """The model's ordinary prompt: frames at full resolution and a question."""
     seen, grid = engine.look(question.frames, engine.question_spec)
-    turn = engine.dialogue.plain_turn(question.text, grid, engine.grid_seconds)
+    turn = engine.dialogue.plain_frames(grid, engine.grid_seconds)
+    turn += engine.dialogue.plain_question(question.text)
     return Prompt(question, tuple(turn), limit, _span(question.frames), False, seen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.prompts import prompt_of
 from streamingvlm_ros.engine.sampler import Sampler
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+from streamingvlm_ros.engine.state import State
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 from training.collate import IGNORED, Collator
 from training.dataset import ClipConfig, WorldClips
 from training.recipe import Recipe
@@ -93,19 +96,88 @@ def test_a_clip_is_what_the_engine_holds_when_it_has_streamed_as_far(
 def test_labels_are_what_the_assistant_says_up_to_the_end_of_its_turn(
     collator: Collator, tokenizer: PreTrainedTokenizerFast, settings: Settings
 ) -> None:
-    asked = ClipRound(3, 4, question="What is on the table?", answer="A red star.")
-    sample = clip(0, 4, settings)
-    sample = ClipSample((*sample.rounds, asked), sample.previous, sample.instruction)
-    batch = collator([sample])
-    assert "Time=3.0-4.0s What is on the table?<|im_end|>" in tokenizer.decode(
-        batch["input_ids"][0]
-    )
+    asked = (("What is on the table?", "A red star."), ("Where?", "There."))
+    batch = collator([replace(clip(0, 4, settings), asked=asked)])
+    written = tokenizer.decode(batch["input_ids"][0])
+    assert "Time=3.0-4.0s What is on the table?<|im_end|>" in written
     labels = batch["labels"][0]
     spoken = "".join(
         (" " + text if (text := WORLD.caption(n)) else "") + " ...<|im_end|>" for n in range(4)
     )
     said = [int(label) for label in labels if label != IGNORED]
-    assert tokenizer.decode(said) == spoken + "A red star.\n ...<|im_end|>"
+    assert tokenizer.decode(said) == spoken + "A red star.\n ...<|im_end|>There.\n ...<|im_end|>"
+
+
+def test_what_is_given_is_not_learnt_but_what_is_asked_of_it(
+    collator: Collator, tokenizer: PreTrainedTokenizerFast, settings: Settings
+) -> None:
+    told = clip(0, 2, settings)
+    rounds = tuple(replace(round, given=True) for round in told.rounds)
+    labels = collator.sequence(replace(told, rounds=rounds, asked=(("Where?", "There."),))).labels
+    said = [label for label in labels if label != IGNORED]
+    assert tokenizer.decode(said) == "There.\n ...<|im_end|>"
+
+
+def test_questions_of_a_clip_are_asked_as_the_engine_asks_them(
+    model: Any, tokenizer: PreTrainedTokenizerFast, collator: Collator, settings: Settings
+) -> None:
+    """Each branch's logits are those of the clip with that question alone, plainly continued."""
+    asked = (("What is on the table?", "A red star."), ("Where?", "There."), ("How?", "So."))
+    told = clip(0, 4, settings)
+    sequence = collator.sequence(replace(told, asked=asked))
+    with torch.inference_mode():
+        together = model(**collator([replace(told, asked=asked)])).logits[0]
+        for number, pair in enumerate(asked, 1):
+            alone = collator([replace(told, asked=(pair,))])
+            alone["attention_mask"] = torch.ones(1, alone["input_ids"].shape[1])
+            own = [n in (0, number) for n in sequence.branch]
+            difference = together[: len(own)][own] - model(**alone).logits[0]
+            assert difference.abs().max() < 1e-4
+    dialogue = Dialogue(tokenizer)
+    turn = dialogue.user_turn(4, 3.0, 4.0, question="Where?")
+    fed = [id for segment in turn for id in segment.ids]
+    ids = [id for id, n in zip(sequence.ledger.ids, sequence.branch, strict=True) if n == 2]
+    assert ids[: len(fed)] == fed
+
+
+def test_a_plain_clip_is_the_prompt_that_frames_alone_are_asked_with(
+    model: Any, tokenizer: PreTrainedTokenizerFast, collator: Collator, settings: Settings
+) -> None:
+    engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
+    pictures = (*frames(0), *frames(1))
+    prompt = prompt_of(Question("Where?", frames=pictures), engine, State())
+    seen = ClipRound(0, 0, tuple(frame.image for frame in pictures))
+    sequence = collator.sequence(
+        ClipSample((seen,), asked=(("How?", "So."), ("Where?", "There.")), plain=True)
+    )
+    ids = [id for id, n in zip(sequence.ledger.ids, sequence.branch, strict=True) if n in (0, 2)]
+    fed = [id for segment in prompt.segments for id in segment.ids]
+    assert ids == [*fed, *dialogue_ids(tokenizer, "There."), *closing_ids(tokenizer)]
+
+
+def dialogue_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> tuple[int, ...]:
+    return Dialogue(tokenizer).encode(text)
+
+
+def closing_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    return Dialogue(tokenizer).closing(0).ids
+
+
+def test_moments_are_the_prompt_that_they_are_asked_with(
+    model: Any, tokenizer: PreTrainedTokenizerFast, collator: Collator, settings: Settings
+) -> None:
+    engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
+    seconds = (0, 2, 5)
+    moments = tuple(
+        Moment(frames(n)[1], n * NS_PER_S, (n + 1) * NS_PER_S, WORLD.caption(n)) for n in seconds
+    )
+    prompt = prompt_of(Question("Where?", moments=moments), engine, State())
+    rounds = tuple(
+        ClipRound(n, n + 1, (frames(n)[1].image,), WORLD.caption(n), given=True) for n in seconds
+    )
+    sequence = collator.sequence(ClipSample(rounds, asked=(("Where?", "There."),)))
+    fed = [id for segment in prompt.segments for id in segment.ids]
+    assert sequence.ledger.ids[: len(fed)] == fed
 
 
 def test_every_label_is_the_token_at_its_place(collator: Collator, settings: Settings) -> None:
@@ -113,7 +185,8 @@ def test_every_label_is_the_token_at_its_place(collator: Collator, settings: Set
     learnt = batch["labels"] != IGNORED
     assert learnt.any(dim=1).all()
     assert (batch["labels"][learnt] == batch["input_ids"][learnt]).all()
-    assert batch["attention_mask"][learnt].all()
+    diagonal = batch["attention_mask"][:, 0].diagonal(dim1=1, dim2=2)
+    assert diagonal.all()
 
 
 def test_padding_changes_no_clips_loss(model: Any, collator: Collator, settings: Settings) -> None:
@@ -159,3 +232,22 @@ def test_a_clip_is_the_same_whenever_it_is_asked_for(tiny: Recipe) -> None:
     assert two[7].rounds[0].images[0].tolist() == one[7].rounds[0].images[0].tolist()
     assert [r.text for r in two[7].rounds] == [r.text for r in one[7].rounds]
     assert [r.text for r in one[6].rounds] != [r.text for r in one[7].rounds]
+
+
+def test_clips_of_every_kind_hold_questions_and_none_without_a_share(tiny: Recipe) -> None:
+    config = ClipConfig(rounds=9, side_px=28, question=1.0, recent=0.3, moments=0.3)
+    clips = [WorldClips(30, 0, config, tiny.settings)[i] for i in range(30)]
+    kinds = {("plain" if c.plain else "given" if c.rounds[0].given else "live") for c in clips}
+    assert kinds == {"plain", "given", "live"}
+    assert all(clip.asked for clip in clips)
+    silent = WorldClips(30, 0, ClipConfig(rounds=3, side_px=28, question=0.0), tiny.settings)
+    assert not any(silent[i].asked for i in range(30))
+
+
+def test_a_remembered_question_stands_in_a_round_after_the_first(tiny: Recipe) -> None:
+    config = ClipConfig(rounds=4, side_px=28, remembered=1.0, montage=0.0)
+    for clip in (WorldClips(9, 0, config, tiny.settings)[i] for i in range(9)):
+        asked = [index for index, round in enumerate(clip.rounds) if round.question]
+        assert len(asked) == 1
+        assert asked[0] > 0
+        assert clip.rounds[asked[0]].answer

@@ -9,6 +9,10 @@ class ConfigError(StreamingVLMError, ValueError):
     """A setting is outside its range, or settings contradict each other."""
 
 
+class HistoryError(StreamingVLMError):
+    """A history's folder or file can't be used, or what it holds can't be read."""
+
+
 class ImageError(StreamingVLMError, ValueError):
     """An image can't be read: unknown encoding, no pixels, a wrong step, a broken file."""
 

@@ -1,0 +1,88 @@
+"""Reading the history while it is being written."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import HistoryError
+from ..types import Frame, Moment
+from . import moments
+from .entry import Entry
+from .pictures import decode
+from .search import WITHIN, ranked, words_of
+
+_FOREVER = 2**63 - 1
+
+
+class Reader:
+    """Answers from one state of the database at a time, from any thread."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """Owns the database from now on."""
+        self._database = database
+        self._lock = threading.Lock()
+
+    def entries(
+        self, since_ns: int | None, until_ns: int | None, words: str, limit: int
+    ) -> tuple[list[Entry], bool]:
+        """See History.entries."""
+        since = -_FOREVER if since_ns is None else since_ns
+        times = (since, _FOREVER if until_ns is None else until_ns)
+        with self._snapshot() as database:
+            if words:
+                bounded = None if since_ns is until_ns is None else times
+                numbers = ranked(database, words_of(words), bounded)[0][: limit + 1].tolist()
+            else:
+                query = f"SELECT id FROM entry WHERE {WITHIN} ORDER BY id DESC LIMIT ?"
+                numbers = [row[0] for row in database.execute(query, [*times, limit + 1])]
+            entries = [_entry(database, number) for number in sorted(numbers[:limit])]
+        return entries, len(numbers) > limit
+
+    def moments(self, question: str, count: int) -> list[Moment]:
+        """See History.moments."""
+        with self._snapshot() as database:
+            rows = [_kept(database, sight) for sight in moments.best(database, question, count)]
+        return [
+            Moment(Frame(decode(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
+            for stamp_ns, frame_id, start_ns, end_ns, text, jpeg in rows
+        ]
+
+    def close(self) -> None:
+        """End. Whoever reads now is waited for; later ones get a HistoryError."""
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The database as it is now, whatever is written meanwhile."""
+        try:
+            with self._lock:
+                self._database.execute("BEGIN")
+                try:
+                    yield self._database
+                finally:
+                    self._database.rollback()
+        except sqlite3.Error as error:
+            raise HistoryError(
+                f"the history can't be read ({error}): if that stays so, move its folder away, "
+                "and a new one is begun"
+            ) from error
+
+
+def _entry(database: sqlite3.Connection, number: int) -> Entry:
+    query = "SELECT text, start_ns, end_ns, question, camera FROM entry WHERE id = ?"
+    return Entry(*database.execute(query, [number]).fetchone())
+
+
+def _kept(
+    database: sqlite3.Connection, sight: moments.Sight
+) -> tuple[int, str, int, int, str, bytes]:
+    """A picture with its times, and what was said in its second or, if nothing was, of it."""
+    return database.execute(
+        "SELECT stamp_ns, frame_id, picture.start_ns, picture.end_ns, coalesce(text, ?), jpeg "
+        "FROM picture LEFT JOIN entry USING (id) WHERE id = ?",
+        [sight.text, sight.number],
+    ).fetchone()

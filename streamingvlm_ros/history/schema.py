@@ -1,0 +1,107 @@
+"""The database's tables, and how it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from ..errors import HistoryError
+from .transaction import transaction
+
+VERSION = 1
+"""Goes up whenever the tables change. A database of a newer version is refused."""
+
+_BUSY_S = 2.0
+_LOG_PAGES = 256
+_LOG_BYTES = 1 << 20
+
+_TABLES = (
+    # `id` counts what was added; a picture has the id of the narration that came with it.
+    # `run` is a stretch in which one camera's time only goes forward.
+    """CREATE TABLE entry (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, start_ns INTEGER NOT NULL,
+        end_ns INTEGER NOT NULL, text TEXT NOT NULL, question TEXT NOT NULL,
+        camera TEXT NOT NULL, written_s REAL NOT NULL)""",
+    """CREATE TABLE picture (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL, start_ns INTEGER NOT NULL,
+        end_ns INTEGER NOT NULL, stamp_ns INTEGER NOT NULL, frame_id TEXT NOT NULL,
+        written_s REAL NOT NULL, jpeg BLOB NOT NULL)""",
+    "CREATE INDEX entry_written ON entry (written_s)",
+    "CREATE INDEX picture_written ON picture (written_s)",
+    "CREATE INDEX picture_stamp ON picture (run, stamp_ns)",
+    """CREATE VIRTUAL TABLE words USING fts5 (
+        text, question, content='entry', content_rowid='id',
+        tokenize='porter unicode61 remove_diacritics 2')""",
+    """CREATE TRIGGER entry_added AFTER INSERT ON entry BEGIN
+        INSERT INTO words (rowid, text, question) VALUES (new.id, new.text, new.question);
+    END""",
+    """CREATE TRIGGER entry_dropped AFTER DELETE ON entry BEGIN
+        INSERT INTO words (words, rowid, text, question)
+        VALUES ('delete', old.id, old.text, old.question);
+    END""",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """A connection to write with and one to read with; the file is created if it is not there.
+
+    HistoryError if it is not usable.
+    """
+    try:
+        with ExitStack() as opened:
+            writing = opened.enter_context(closing(_connect(path)))
+            _prepare(writing, path)
+            reading = opened.enter_context(closing(_connect(path)))
+            reading.execute("PRAGMA query_only = ON")
+            newest_number(reading)
+            opened.pop_all()
+            return writing, reading
+    except sqlite3.Error as error:
+        raise HistoryError(
+            f"{path} can't be used as a history ({error}): make sure that it can be written to "
+            "and that no other program holds it, or move it away, and a new one is begun"
+        ) from error
+
+
+def newest_number(database: sqlite3.Connection) -> int:
+    """The highest id that was given; 0 if nothing is kept."""
+    highest = "SELECT max(id) AS id FROM"
+    both = f"SELECT max(id) FROM ({highest} entry UNION ALL {highest} picture)"
+    return int(database.execute(both).fetchone()[0] or 0)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    # First of all: what is not a history must not be changed.
+    is_new = _is_new(database, path)
+    # Has to come before the first table; see decision 0046.
+    database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise HistoryError(f"the file system of {path} is no place for a history: use a local disk")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute("PRAGMA secure_delete = OFF")
+    database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+    database.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    with transaction(database):
+        for statement in _TABLES if is_new else ():
+            database.execute(statement)
+
+
+def _is_new(database: sqlite3.Connection, path: Path) -> bool:
+    """True if nothing is in it yet, False if it is a history; else HistoryError."""
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise HistoryError(
+            f"{path} was written by a newer version of this package: update, or choose another "
+            "folder"
+        )
+    is_empty = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if version < VERSION and not is_empty:
+        raise HistoryError(f"{path} is a database, but no history: choose another folder")
+    return is_empty

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamingvlm_ros.errors import HistoryError
+from streamingvlm_ros.history.pictures import decode, encode
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "kept"),
+    [(480, 640, (336, 448)), (640, 480, (448, 336)), (448, 100, (448, 100)), (24, 32, (24, 32))],
+)
+def test_a_picture_is_shrunk_to_its_longest_side_and_never_enlarged(
+    height: int, width: int, kept: tuple[int, int]
+) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    assert decode(encode(image, 448)).shape == (*kept, 3)
+
+
+def test_colours_stay_what_they_are() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:32] = (200, 30, 90)
+    got = decode(encode(image, 448))
+    assert got.dtype == np.uint8
+    assert np.abs(got[:24].astype(int) - image[:24]).max() < 8
+    assert np.abs(got[40:].astype(int) - image[40:]).max() < 8
+
+
+def test_a_picture_is_small_on_disk() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3)).astype(np.uint8)
+    assert len(encode(noise, 448)) < 150_000
+
+
+def test_a_broken_picture_is_named() -> None:
+    with pytest.raises(HistoryError, match="broken"):
+        decode(b"\xff\xd8 no jpeg")

@@ -1,0 +1,85 @@
+"""What is opened as a history, what is refused, and that what is refused stays as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import HistoryError
+from streamingvlm_ros.history.config import HistoryConfig
+from streamingvlm_ros.history.schema import VERSION
+from streamingvlm_ros.history.store import FILE, History
+
+from .scene import narrate, opened, texts
+
+
+def refusal(folder: Path) -> str:
+    """Why the history can't be opened: twice, because the first time must leave nothing held."""
+    for _ in range(2):
+        with pytest.raises(HistoryError) as error:
+            History(folder, HistoryConfig())
+    return str(error.value)
+
+
+def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"holiday pictures " * 1000)
+    assert "move it away" in refusal(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == b"holiday pictures " * 1000
+
+
+def test_a_database_with_holes_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        narrate(history, 0, "one")
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[:4096] + b"\0" * (len(whole) - 4096))
+    assert "move it away" in refusal(tmp_path)
+
+
+def test_a_history_of_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        narrate(history, 0, "one")
+    set_version(tmp_path, VERSION + 1)
+    assert "newer version" in refusal(tmp_path)
+    set_version(tmp_path, VERSION)
+    with opened(tmp_path) as history:
+        assert texts(history) == ["one"]
+
+
+def set_version(folder: Path, version: int) -> None:
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        database.execute(f"PRAGMA user_version = {version}")
+
+
+def test_somebody_elses_database_is_refused_and_stays(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("CREATE TABLE bills (amount INTEGER)")
+    before = (tmp_path / FILE).read_bytes()
+    assert "no history" in refusal(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_database_that_another_program_is_writing_to_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert "no other program holds it" in refusal(tmp_path)
+        database.execute("COMMIT")
+        with opened(tmp_path) as history:
+            assert texts(history) == []
+
+
+def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    assert "unable to open" in refusal(tmp_path)
+
+
+def test_the_file_of_a_history_can_give_room_back(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        incremental = 2
+        assert database.execute("PRAGMA auto_vacuum").fetchone()[0] == incremental

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.history.search import words_of
+
+from .scene import answer, narrate, opened, texts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Where was the red ball?", ["red", "ball"]),
+        ("What's on the table, and what isn't?", ["table"]),
+        ("Red red RED", ["RED"]),
+        ("What is it?", ["What", "is", "it"]),
+        ('"NEAR(red, 2)" * -', ["NEAR", "red", "2"]),
+        ("Cafe\u0301 größer 机器人", ["Café", "größer", "机器人"]),
+        ("a_b", ["b"]),
+        ("*** () ^ : ?", []),
+        ("", []),
+    ],
+)
+def test_words_are_letters_and_digits_without_function_words(text: str, words: list[str]) -> None:
+    assert words_of(text) == words
+
+
+def test_a_page_of_text_is_cut_to_its_first_words() -> None:
+    assert words_of(" ".join(f"word{n}" for n in range(1000)))[-1] == "word31"
+
+
+def found(tmp_path: Path, said: list[str], words: str, limit: int = 100) -> list[str]:
+    with opened(tmp_path) as history:
+        for number, text in enumerate(said):
+            narrate(history, number, text)
+        history.flush()
+        return texts(history, words, limit)
+
+
+def test_any_of_the_words_is_enough(tmp_path: Path) -> None:
+    said = ["a red ball", "a blue cube", "nothing", "a red cube"]
+    assert found(tmp_path, said, "red ball") == ["a red ball", "a red cube"]
+
+
+def test_more_of_the_words_are_better_and_the_newest_among_equals(tmp_path: Path) -> None:
+    said = ["one red ball", "one ball", "another red ball", "red", "another ball", "red"]
+    assert found(tmp_path, said, "red ball", 1) == ["another red ball"]
+    assert found(tmp_path / "2", said, "red ball", 2) == ["one red ball", "another red ball"]
+
+
+def test_a_rare_word_weighs_more_than_common_ones(tmp_path: Path) -> None:
+    said = ["a zebra", *["a red ball"] * 20]
+    assert found(tmp_path, said, "Was a zebra near the red ball?", 1) == ["a zebra"]
+
+
+def test_length_and_repetition_do_not_matter(tmp_path: Path) -> None:
+    said = ["ball ball ball", "a ball that lies on the table near the wall, far from the door"]
+    assert found(tmp_path, said, "ball", 1) == said[1:]
+
+
+def test_forms_of_a_word_and_accents_are_the_same_word(tmp_path: Path) -> None:
+    said = ["it moves left", "moved", "the CAFE is open", "größer"]
+    assert found(tmp_path, said, "moving café") == said[:3]
+    assert found(tmp_path / "other", said, "GRÖSSER größer") == said[3:]
+
+
+def test_answers_are_found_by_words_of_question_or_answer(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        narrate(history, 0, "a red ball")
+        answer(history, "Is the door open?", "No, closed.")
+        history.flush()
+        assert texts(history, "door") == texts(history, "closed") == ["No, closed."]
+
+
+HOSTILE = [
+    '"', '""', "*", "red*", '"red', "NEAR(red ball)", "(red", "red)", "red AND", "NOT red", "-red",
+    "text:red", "question : red", "^red", "red + ball", "{text} : red", "red'; DROP TABLE entry;--",
+    "\x00", "red\x00ball", "\ud800", "🤖", "%", "AND", "OR", "a" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=lambda words: ascii(words)[:20])
+def test_no_text_is_read_as_a_query(tmp_path: Path, words: str) -> None:
+    with opened(tmp_path) as history:
+        narrate(history, 0, "a red ball")
+        narrate(history, 1, "nothing")
+        history.flush()
+        assert texts(history, words) == (["a red ball"] if "red" in words else [])
+        assert len(history.moments(words, 2)) == 1
+        assert texts(history) == ["a red ball", "nothing"]

@@ -1,0 +1,125 @@
+"""A disk that hangs, a disk that is full, a picture that is none: nobody waits, nothing dies."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from streamingvlm_ros.history.store import FILE, Entry, History
+from streamingvlm_ros.history.writer import WAITING, WAITING_BYTES
+from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import Frame
+
+from .scene import line_of, narrate, opened, process, texts
+
+
+@contextmanager
+def hanging_disk(folder: Path) -> Iterator[None]:
+    """Nothing can be written: somebody else is writing, and doesn't end."""
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+
+
+def say(history: History, text: str) -> None:
+    history.add(Entry(text, 0, S))
+
+
+def test_who_adds_never_waits_for_the_disk_and_what_is_too_much_is_counted(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        with hanging_disk(tmp_path):
+            for number in range(2 * WAITING):
+                say(history, f"number {number}")
+            assert history.lost > WAITING // 2
+        history.flush()
+        say(history, "the disk is back")
+        history.flush()
+        kept = texts(history)
+        assert kept[-1] == "the disk is back"
+        assert len(kept) + history.lost == 2 * WAITING + 1
+        assert history.failed == ""
+
+
+def test_why_writing_failed_is_said_until_it_works_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        with hanging_disk(tmp_path):
+            say(history, "lost")
+            history.flush()
+            assert "locked" in history.failed
+            assert history.lost == 1
+            assert texts(history) == []
+        say(history, "kept")
+        history.flush()
+        assert (texts(history), history.failed, history.lost) == (["kept"], "", 1)
+
+
+def test_pictures_that_wait_take_a_bounded_amount_of_memory(tmp_path: Path) -> None:
+    image = np.zeros((3000, 4000, 3), np.uint8)
+    fit = WAITING_BYTES // image.nbytes
+    with opened(tmp_path) as history:
+        for second in range(0, 80, 2):
+            frame = Frame(image, second * S)
+            history.add(Entry("said", second * S, (second + 1) * S), frame)
+        history.flush()
+        shown = len(history.moments("said", 100))
+        assert fit <= shown == 40 - history.lost < 40
+        assert len(texts(history)) == 40
+        for second in range(80, 120, 2):
+            history.add(Entry("late", second * S, (second + 1) * S), Frame(image, second * S))
+            history.flush()
+        assert len(history.moments("late", 100)) == 20
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from streamingvlm_ros.history.config import HistoryConfig
+from streamingvlm_ros.history.store import Entry, History
+
+def limit(most):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+history = History(Path(sys.argv[1]), HistoryConfig())
+history.add(Entry("before", 0, 1))
+history.flush()
+limit(1)
+history.add(Entry("too much", 0, 1))
+history.flush()
+print(history.lost, bool(history.failed), flush=True)
+limit(resource.RLIM_INFINITY)
+history.add(Entry("after", 0, 1))
+history.flush()
+print(history.lost, bool(history.failed), [e.text for e in history.entries()[0]], flush=True)
+history.close()
+"""
+
+
+def test_a_full_disk_costs_what_was_to_be_written_and_no_more(tmp_path: Path) -> None:
+    with process(FULL_DISK, tmp_path) as child:
+        assert line_of(child) == "1 True"
+        assert line_of(child) == "1 False ['before', 'after']"
+
+
+def test_a_picture_that_is_none_costs_itself_and_its_second(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        history.add(Entry("broken", 0, S), Frame(np.zeros((0, 0, 3), np.uint8), 0))
+        history.flush()
+        assert history.lost == 1
+        assert history.failed
+        narrate(history, 2, "whole")
+        history.flush()
+        assert (texts(history), history.failed) == (["whole"], "")
+
+
+def test_an_answer_has_no_picture(tmp_path: Path) -> None:
+    with opened(tmp_path) as history:
+        image = np.zeros((24, 32, 3), np.uint8)
+        history.add(Entry("Yes.", 0, S, "Is it?"), Frame(image, 0))
+        history.flush()
+        assert texts(history) == ["Yes."]
+        assert history.moments("What happened?", 1) == []

@@ -66,8 +66,9 @@ class Collator:
             batch["labels"][row, :n] = torch.tensor(clip.labels)
             batch["position_ids"][:, row, :n] = clip.positions
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
-        batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])
-        batch["video_grid_thw"] = torch.tensor(grids)
+        if grids:
+            batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])
+            batch["video_grid_thw"] = torch.tensor(grids)
         return batch
 
     def sequence(self, sample: ClipSample) -> ClipSequence:
@@ -75,9 +76,9 @@ class Collator:
 
         Its questions branch off at the end, side by side, as the engine answers them.
         """
-        seen = [to_patches(round.images, self._spec) for round in sample.rounds]
-        grids = tuple(grid for _, grid in seen)
-        stem = self._plain(grids[0]) if sample.plain else self._stream(sample, grids)
+        seen = [to_patches(r.images, self._spec) if r.images else None for r in sample.rounds]
+        grids = [one[1] if one else None for one in seen]
+        stem = self._stem(sample, grids)
         branches = [stem, *(self._asked(sample, *pair) for pair in sample.asked)]
         given = {index for index, round in enumerate(sample.rounds) if round.given}
         return ClipSequence(
@@ -90,19 +91,18 @@ class Collator:
             ),
             tuple(n for n, branch in enumerate(branches) for _ in range(sum(map(len, branch)))),
             self._places(branches),
-            tuple(patches for patches, _ in seen),
-            grids,
+            tuple(one[0] for one in seen if one),
+            tuple(grid for grid in grids if grid),
         )
 
-    def _stream(self, sample: ClipSample, grids: Sequence[Grid]) -> list[Segment]:
-        """The opening and every round."""
+    def _stem(self, sample: ClipSample, grids: Sequence[Grid | None]) -> list[Segment]:
+        """The opening and every round; or frames alone."""
+        if sample.plain and grids[0]:
+            return self._dialogue.plain_frames(grids[0], self._grid_seconds)
         segments = self._opening(sample.previous)
         for index, (round, grid) in enumerate(zip(sample.rounds, grids, strict=True)):
             segments += self._round(index, round, grid, "" if index else sample.instruction)
         return segments
-
-    def _plain(self, grid: Grid) -> list[Segment]:
-        return self._dialogue.plain_frames(grid, self._grid_seconds)
 
     def _asked(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
         """A question after the last round, and its answer."""
@@ -126,7 +126,9 @@ class Collator:
         ids = [id for text in previous if text for id in self._dialogue.encode(" " + text)]
         return self._dialogue.opening(cut(ids, self._settings.window))
 
-    def _round(self, index: int, round: ClipRound, grid: Grid, instruction: str) -> list[Segment]:
+    def _round(
+        self, index: int, round: ClipRound, grid: Grid | None, instruction: str
+    ) -> list[Segment]:
         user = self._dialogue.user_turn(
             index,
             round.start_s,

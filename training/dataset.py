@@ -88,6 +88,11 @@ class ClipConfig:
         0.0, "Share of samples that are a question about moments of long ago.", low=0.0, high=1.0
     )
 
+    told: float = setting(
+        0.0, "Share of samples that are questions about what was said, without frames.", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         check_ranges(self)
 
@@ -107,12 +112,10 @@ class WorldClips(Dataset[ClipSample]):
 
     def __getitem__(self, index: int) -> ClipSample:
         random = np.random.default_rng([self._seed, index])
-        kind = random.random()
-        if kind < self._clips.recent:
-            return self._recent(random)
-        if kind < self._clips.recent + self._clips.moments:
-            return self._long_ago(random)
-        return self._stream(random)
+        clips = self._clips
+        shares = [clips.recent, clips.moments, clips.told]
+        kinds = [self._recent, self._long_ago, self._told, self._stream]
+        return kinds[int(np.searchsorted(np.cumsum(shares), random.random(), side="right"))](random)
 
     def _stream(self, random: np.random.Generator) -> ClipSample:
         """A clip of narration, with or without questions."""
@@ -162,6 +165,18 @@ class WorldClips(Dataset[ClipSample]):
             rounds.append(replace(full, images=full.images[-1:], given=True))
             time_s += int(random.choice(_GAPS_S))
         return ClipSample(tuple(rounds), asked=_pairs([one for one in asked if one]))
+
+    def _told(self, random: np.random.Generator) -> ClipSample:
+        """What was said in some seconds, and questions that it answers."""
+        world, start = _world(random), int(random.integers(1, self._clips.latest_s))
+        told = [world.second(start + n) for n in range(self._clips.rounds)]
+        rounds = tuple(
+            ClipRound(start + n, start + n + 1, (), second.caption, given=True)
+            for n, second in enumerate(told)
+        )
+        asked = [NOW[kind](told[-1], random) for kind in NOW if kind != "where"]
+        asked += [one for made in PAST.values() if (one := made(told, random))]
+        return ClipSample(rounds, asked=_pairs(asked))
 
     def _start(self, random: np.random.Generator) -> int:
         """Early and late starts alike: half of those in mid-stream are in the first minute."""

@@ -9,7 +9,7 @@ from streamingvlm_ros.types import Image
 
 @dataclass(frozen=True, slots=True)
 class ClipRound:
-    """One round of a clip: its frames, and what the assistant says.
+    """One round of a clip: its frames, if any, and what the assistant says.
 
     `text` is '' for a silent round. `question` and `answer` are those that the round remembers.
     What is said in a `given` round is there to be read, not to be learnt.

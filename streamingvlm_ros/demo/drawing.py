@@ -26,10 +26,6 @@ RGB = {
     "black": (44, 44, 50),
 }
 _TABLE = np.array((226, 218, 205), dtype=np.float32)
-# The table's cloth has a tile for each place, no two of them alike: what lies where can be seen.
-_COLUMNS = np.array([(10, -2, -26), (0, 0, 0), (-30, -6, 14)], dtype=np.float32)
-_ROWS = np.array([12, -8, -34], dtype=np.float32)
-_SEAMS = (0.35, 0.65)
 _SHADOW = np.array((120, 108, 92), dtype=np.float32)
 _SHADOW_SHIFT, _SHADOW_BLUR = 0.10, 0.30
 _EXTENT = 1.8
@@ -47,12 +43,11 @@ def draw(things: Iterable[tuple[Thing, Point]], height_px: int, width_px: int) -
 
 @lru_cache(maxsize=4)
 def _table(height_px: int, width_px: int) -> Field:
-    """The empty table: a cloth of tiles, lighter where the lamp stands, at the top left."""
+    """The empty table: a little lighter where the lamp stands, at the top left."""
     y = np.linspace(0.0, 1.0, height_px, dtype=np.float32)[:, None]
     x = np.linspace(0.0, 1.0, width_px, dtype=np.float32)[None]
     light = 8.0 - 14.0 * ((x - 0.3) ** 2 + (y - 0.2) ** 2)
-    tiles = _COLUMNS[np.searchsorted(_SEAMS, x)] + _ROWS[np.searchsorted(_SEAMS, y)][..., None]
-    canvas: Field = np.clip(_TABLE + tiles + light[..., None], 0.0, 254.0).astype(np.float32)
+    canvas: Field = (_TABLE + light[..., None]).astype(np.float32)
     canvas.setflags(write=False)
     return canvas
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .errors import StreamingVLMError
@@ -20,12 +19,13 @@ def _listen(piece: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ask:
-    """A question between two rounds.
+    """A question to what the stream has in mind, or to frames that it brings along.
 
-    `heard` is given the answer piece by piece, and says whether to go on; `reply` is called once,
-    at the end. Both are called from the session's thread.
+    `heard` is called before the first token and then with each, which may add no piece to the
+    answer; it says whether to go on. `reply` is called once, at the end. Both are called from the
+    session's thread.
     """
 
     question: Question
@@ -33,7 +33,7 @@ class Ask:
     heard: Callable[[str], bool] = _listen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reset:
     """Forget everything seen and said; `reply` is called when that is done."""
 
@@ -44,15 +44,21 @@ Request = Ask | Reset
 Event = Chunk | Sequence[Request]
 
 
-def run(source: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
+def run(
+    source: Iterable[Event],
+    stream: Stream,
+    sinks: Sequence[Sink],
+    interjected: Callable[[], Sequence[Ask]] = lambda: (),
+) -> None:
     """Serve events in order until the source ends. Narrations go to every sink.
 
-    Questions that follow each other in one event are answered side by side. One that can't be
-    answered is told so and the session goes on; any other error belongs to the caller.
+    `interjected` is asked between the tokens of a narration for questions that shall not wait for
+    its end. Questions that come together are answered side by side. One that can't be answered is
+    told so and the session goes on; any other error belongs to the caller.
     """
     for event in source:
         if isinstance(event, Chunk):
-            narration = stream.step(event)
+            narration = stream.step(event, lambda: _answer(stream, interjected()))
             for sink in sinks:
                 sink(narration)
         else:
@@ -60,16 +66,22 @@ def run(source: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
 
 
 def _serve(stream: Stream, requests: Sequence[Request]) -> None:
-    for kind, group in groupby(requests, type):
-        if kind is Reset:
-            for reset in group:
-                stream.reset()
-                reset.reply()
-        else:
-            _answer(stream, list(group))
+    asks: list[Ask] = []
+    for request in requests:
+        if isinstance(request, Ask):
+            asks.append(request)
+            continue
+        _answer(stream, asks)
+        asks = []
+        stream.reset()
+        request.reply()
+    _answer(stream, asks)
 
 
 def _answer(stream: Stream, asks: Sequence[Ask]) -> None:
+    if not asks:
+        return
+
     def heard(index: int, piece: str) -> bool:
         return asks[index].heard(piece)
 

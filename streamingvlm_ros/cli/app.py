@@ -1,4 +1,4 @@
-"""The three commands, and how an error of ours reaches a person: as one line."""
+"""The commands, and how an error of ours reaches a person: as one line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..errors import StreamingVLMError
+from .ask import ask
 from .demo import demo
 from .doctor import doctor
+from .history import history
 from .narrate import narrate
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(narrate)
+app.command()(ask)
+app.command()(history)
 app.command()(doctor)
 
 
@@ -34,3 +38,5 @@ def main() -> None:
             f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
         )
         sys.exit(1)
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)

@@ -20,21 +20,32 @@ GRACE_NS = NS_PER_S // 2
 
 
 class FrameBuffer(Generic[T, R]):
-    """Takes in frames (payload `T`) and requests (`R`); hands out chunks and requests in turn.
+    """Takes in frames (payload `T`) and requests (`R`); hands out chunks, and requests together.
 
     Neither `put` nor `post` ever waits for the reader. At most `backlog_chunks` chunks wait: an
     older one is thrown away, and the next chunk says in `dropped` how many frames that cost.
-    Requests are handed out before any chunk. Every sampled frame is handed out or counted, once,
+    Requests are handed out first, as many together as `at_once` allows, and then a chunk that
+    waits: however many ask, narration goes on. Every sampled frame is handed out or counted, once,
     except those of the chunk that is still open. Safe between threads.
     """
 
-    def __init__(self, config: FrameConfig, on_jump: Callable[[], R]) -> None:
-        """`on_jump` makes the request that is handed out when the sensor's clock was set back."""
+    def __init__(
+        self, config: FrameConfig, on_jump: Callable[[], R], at_once: int = 1, keep: int = 0
+    ) -> None:
+        """`on_jump` makes the request that is handed out when the sensor's clock was set back.
+
+        `keep` frames are kept for `newest`.
+        """
         self._config = config
         self._on_jump = on_jump
+        self._at_once = at_once
         self._sampler: Sampler[T] = Sampler(config)
         self._chunks: deque[RawChunk[T]] = deque()
+        self._newest: deque[tuple[int, T]] = deque(maxlen=keep)
         self._requests: deque[R] = deque()
+        # So many of the requests must go before any chunk: up to the last that began anew.
+        self._ahead = 0
+        self._chunks_turn = False
         self._dropped = 0
         self._deadline_ns: int | None = None
         self._closed = False
@@ -44,6 +55,11 @@ class FrameBuffer(Generic[T, R]):
     def backlog(self) -> int:
         """Complete chunks that wait."""
         return len(self._chunks)
+
+    def newest(self) -> list[tuple[int, T]]:
+        """The newest sampled frames, at most `keep`, oldest first; none from before a restart."""
+        with self._changed:
+            return list(self._newest)
 
     def put(self, stamp_ns: int, payload: T, now_ns: int) -> Verdict:
         """Take in a frame that arrives at `now_ns`, on a clock that need not be the sensor's.
@@ -56,6 +72,7 @@ class FrameBuffer(Generic[T, R]):
                 self._restart(self._on_jump())
             verdict, done = self._sampler.offer(stamp_ns, payload)
             if verdict is Verdict.SAMPLED:
+                self._newest.append((stamp_ns, payload))
                 self._keep(done)
                 self._deadline_ns = self._deadline(stamp_ns, now_ns)
             return verdict
@@ -75,6 +92,13 @@ class FrameBuffer(Generic[T, R]):
                 self._changed.notify()
             return not self._closed
 
+    def withdraw(self, request: R) -> None:
+        """Don't hand out `request`, if that has not happened yet."""
+        with self._changed:
+            if request in self._requests:
+                self._ahead -= self._requests.index(request) < self._ahead
+                self._requests.remove(request)
+
     def restart(self, request: R) -> bool:
         """Throw away every frame, begin anew with the next, and `post` the request."""
         with self._changed:
@@ -91,15 +115,36 @@ class FrameBuffer(Generic[T, R]):
             self._requests.clear()
             return left
 
-    def __iter__(self) -> Iterator[RawChunk[T] | R]:
+    def __iter__(self) -> Iterator[RawChunk[T] | tuple[R, ...]]:
         """What is to be done next, waiting for it without polling, until `close`."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._requests or self._chunks)
                 if self._closed:
                     return
-                event = self._requests.popleft() if self._requests else self._chunks.popleft()
+                event = self._next()
             yield event
+
+    def interjected(self) -> tuple[R, ...]:
+        """Requests that need not wait until the reader is done with its chunk: once per chunk.
+
+        None that was to begin anew is among them, and none that came before it.
+        """
+        with self._changed:
+            return () if self._chunks_turn or self._ahead else self._batch()
+
+    def _next(self) -> RawChunk[T] | tuple[R, ...]:
+        chunk_is_due = self._chunks_turn and not self._ahead
+        if self._chunks and (chunk_is_due or not self._requests):
+            self._chunks_turn = False
+            return self._chunks.popleft()
+        return self._batch()
+
+    def _batch(self) -> tuple[R, ...]:
+        self._chunks_turn = bool(self._requests)
+        count = min(len(self._requests), self._at_once)
+        self._ahead = max(0, self._ahead - count)
+        return tuple(self._requests.popleft() for _ in range(count))
 
     def _deadline(self, stamp_ns: int, now_ns: int) -> int | None:
         """When to give up on the open chunk, should this be its last frame."""
@@ -110,9 +155,11 @@ class FrameBuffer(Generic[T, R]):
         self._dropped += sum(chunk.dropped + len(chunk.frames) for chunk in self._chunks)
         self._dropped += self._sampler.open_frames
         self._chunks.clear()
+        self._newest.clear()
         self._sampler = Sampler(self._config)
         self._deadline_ns = None
         self._requests.append(request)
+        self._ahead = len(self._requests)
         self._changed.notify()
 
     def _keep(self, chunks: list[RawChunk[T]]) -> None:

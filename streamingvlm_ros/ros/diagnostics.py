@@ -48,7 +48,7 @@ class Report:
         """The status now; it warns of what went wrong since the one before.
 
         `problem` is what keeps the node from its work, or empty. `facts` have `state`, `model`
-        and, while images are expected, `topic`.
+        and, while images are expected, `topic`; while a history is kept, `history: failed`.
         """
         counts = self._tally.counts()
         new = counts - self._before
@@ -77,6 +77,8 @@ class Report:
             return DiagnosticStatus.WARN, "stamps jumped back: two cameras on one topic, or a loop"
         if new["frames dropped"]:
             return DiagnosticStatus.WARN, f"too slow: {new['frames dropped']} frames skipped"
+        if facts.get("history: failed"):
+            return DiagnosticStatus.WARN, f"no history is kept: {facts['history: failed']}"
         if self._quiet >= PATIENCE:
             return DiagnosticStatus.WARN, f"no images on {facts['topic']}"
         return DiagnosticStatus.OK, facts["state"]

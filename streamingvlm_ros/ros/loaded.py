@@ -32,7 +32,8 @@ class Loaded:
                 "the synthetic camera's world. Set the parameter `model` to use another"
             )
         settings = params.declare_settings(node, settings_for(self.checkpoint))
-        self.frames = settings.frames
+        self.frames, self.asking = settings.frames, settings.asking
+        self.vision_rounds = settings.window.vision_rounds
         self._engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
         self.stream: Stream = self._engine.open_stream()
         self.sampling: SamplingConfig = settings.sampling

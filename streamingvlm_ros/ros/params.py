@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -18,6 +18,8 @@ from rclpy.parameter import Parameter
 from ..config import ModelConfig, SamplingConfig, Settings, check_ranges, setting
 from ..errors import ConfigError
 
+C = TypeVar("C", bound=Any)
+
 
 @dataclass(frozen=True)
 class NodeConfig:
@@ -30,6 +32,20 @@ class NodeConfig:
         "raw",
         "'raw' subscribes to image (sensor_msgs/Image), 'compressed' to image/compressed.",
         choices=("raw", "compressed"),
+    )
+    max_questions: int = setting(
+        32, "Questions that may be under way or wait; the next one is refused.", low=1, high=1000
+    )
+    introspection: str = setting(
+        "off",
+        "What is published of requests and responses (`~/ask/_service_event` and others), for a "
+        "bag to hold them: nothing, when they were, or what was in them, too.",
+        choices=("off", "metadata", "contents"),
+    )
+    history_folder: str = setting(
+        "",
+        "Folder in which what was said and seen is kept, for `~/history` and questions in mode "
+        "'history'; '~' is your home folder. Empty: no history.",
     )
 
     def __post_init__(self) -> None:
@@ -63,9 +79,9 @@ def declare_settings(node: Node, defaults: Settings) -> Settings:
     return defaults.updated(declare(node, ((item, flat[item.name]) for item in _all(Settings))))
 
 
-def declare_node(node: Node) -> NodeConfig:
-    """Declare NodeConfig's parameters and return their values."""
-    return NodeConfig(**declare(node, ((item, item.default) for item in fields(NodeConfig))))
+def declare_all(node: Node, config: type[C]) -> C:
+    """Declare a settings dataclass's parameters and return their values."""
+    return config(**declare(node, ((item, item.default) for item in fields(config))))
 
 
 def on_sampling_change(

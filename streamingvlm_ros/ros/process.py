@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from functools import partial
 from typing import TypeVar
 
 import rclpy
@@ -21,14 +21,20 @@ from ..errors import StreamingVLMError
 
 N = TypeVar("N", bound=Node)
 
-THREADS = 4
-"""For images, for one request that waits for the model, for a transition, and one to spare."""
+THREADS = 8
+"""For images, a reset that waits for the model, a transition, an action's goals, and to spare."""
 
 
-def run(create: Callable[[], N], close: Callable[[N], object]) -> int:
+def run(
+    create: Callable[[], N],
+    close: Callable[[N], object],
+    release: Callable[[N], object] = lambda node: None,
+    waiting: Callable[[N], int] = lambda node: 0,
+) -> int:
     """Run a node until Ctrl-C or SIGTERM, then `close` it while ROS still works. The exit code.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. `waiting` is how many further callbacks may wait in
+    threads of their own, which `release` lets go of before the executor ends.
 
     A node that can't be created for a reason of ours ends the process with that one line.
     """
@@ -40,38 +46,55 @@ def run(create: Callable[[], N], close: Callable[[N], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    died = _spin_until_signal(node)
+    died = _spin_until_signal(node, partial(release, node), THREADS + waiting(node))
     close(node)
     node.destroy_node()
     rclpy.shutdown()
     return int(died)
 
 
-def _spin_until_signal(node: Node) -> bool:
+def _spin_until_signal(node: Node, release: Callable[[], object], threads: int) -> bool:
     """True if it ended because a callback raised."""
-    executor = MultiThreadedExecutor(num_threads=THREADS)
+    executor = MultiThreadedExecutor(num_threads=threads)
     executor.add_node(node)
-    # A handler interrupts anything, itself included: a list and this queue need no lock of it.
-    ended: SimpleQueue[None] = SimpleQueue()
-    signals: list[int] = []
-
-    def end(number: int, _: object) -> None:
-        signals.append(number)
-        if len(signals) > 1:
-            os._exit(130)  # asked twice: what is under way, such as a download, may take for ever
-        ended.put(None)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    ended = threading.Event()
+    signals = _listen(ended)
     spinner = threading.Thread(target=_spin, args=(executor, signals, ended), name="executor")
     spinner.start()
-    ended.get()
+    ended.wait()
+    release()
     executor.shutdown()
     spinner.join()
     return not signals
 
 
-def _spin(executor: Executor, signals: list[int], ended: SimpleQueue[None]) -> None:
+def _listen(ended: threading.Event) -> list[int]:
+    """From now on signals set `ended`, and are put into the list; the second ends the process.
+
+    Python's own handlers run in the main thread, interrupt whatever it does, and wait until it
+    wakes up if the signal was given to another thread. What the system's handler writes into a
+    pipe is there at once, for a thread that may take locks.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    signals: list[int] = []
+
+    def listen() -> None:
+        while True:
+            signals.extend(n for n in os.read(reading, 1) if n in (signal.SIGINT, signal.SIGTERM))
+            if len(signals) > 1:
+                os._exit(130)  # what is under way, such as a download, may take for ever
+            if signals:
+                ended.set()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    return signals
+
+
+def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> None:
     try:
         while not signals:
             with suppress(InvalidHandle):
@@ -79,4 +102,4 @@ def _spin(executor: Executor, signals: list[int], ended: SimpleQueue[None]) -> N
                 # collects what to wait for: gone, and no reason to end. rclpy doesn't guard it.
                 executor.spin()
     finally:
-        ended.put(None)
+        ended.set()

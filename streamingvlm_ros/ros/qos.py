@@ -27,6 +27,11 @@ PUBLISHED = QoSProfile(
 REQUESTS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_ALL)
 """For services: however many ask at once, nobody waits for an answer that never comes."""
 
+FEEDBACK = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1000
+)
+"""For the pieces of answers: whoever is slow to take them in shall miss none."""
+
 
 def image_topic(node: Node, transport: str) -> str:
     """The topic's full name. As with image_transport, remapping `image` moves its variants too."""

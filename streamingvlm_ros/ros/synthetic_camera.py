@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -51,8 +51,7 @@ class SyntheticCamera(Node):
 
     def __init__(self) -> None:
         super().__init__("synthetic_camera")
-        items = ((item, item.default) for item in fields(CameraConfig))
-        self._config = CameraConfig(**params.declare(self, items))
+        self._config = params.declare_all(self, CameraConfig)
         self._world = World(self._config.seed)
         raw = self._config.image_transport == "raw"
         self._to_message = to_message if raw else to_compressed

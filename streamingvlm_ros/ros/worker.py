@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
@@ -13,14 +13,15 @@ from .. import session
 from ..errors import StreamingVLMError
 from ..frames.buffer import FrameBuffer
 from ..frames.sampler import RawChunk
-from ..session import Event, Question, Reset
+from ..session import Ask, Event, Request, Reset
 from ..types import Chunk, Frame, Narration
 from .conversions import BadImageError, to_array
 from .diagnostics import FAILURES, Tally
 from .loaded import Loaded
+from .view import View
 
 Message: TypeAlias = Image | CompressedImage
-Inbox: TypeAlias = FrameBuffer[Message, Question | Reset]
+Inbox: TypeAlias = FrameBuffer[Message, Request]
 
 
 class Worker:
@@ -34,16 +35,22 @@ class Worker:
         self,
         loaded: Loaded,
         inbox: Inbox,
+        view: View,
         tally: Tally,
-        publish: Callable[[Narration], None],
+        publish: Callable[[Narration, Chunk], None],
         reject: Callable[[BadImageError], None],
         log_error: Callable[[str], Any],
     ) -> None:
-        """`publish` and `reject` (of an image) are called from the worker's thread."""
+        """`publish` and `reject` (of an image) are called from the worker's thread.
+
+        `publish` is given the chunk that a narration is about, too. `view` is told what the
+        stream looks at; whoever asks for a reset clears it.
+        """
         self._loaded, self._stream = loaded, loaded.stream
-        self._inbox, self._tally = inbox, tally
+        self._inbox, self._view, self._tally = inbox, view, tally
         self._publish, self._reject, self._log_error = publish, reject, log_error
-        self._in_hand: RawChunk[Message] | Question | Reset | None = None
+        self._chunk: Chunk | None = None
+        self._asked: Sequence[Request] = ()
         self._dropped = 0
         self._stale = True  # what the stream saw before this worker is not worth keeping
         self._thread = threading.Thread(target=self._run, name="narration")
@@ -54,14 +61,13 @@ class Worker:
 
     def stop(self) -> None:
         """End when the round in flight is done."""
-        for request in self._inbox.close():
-            _refuse(request, "the narrator was deactivated")
+        _refuse(self._inbox.close(), "the narrator was deactivated")
         self._thread.join()
 
     def _run(self) -> None:
         while True:
             try:
-                return session.run(self._events(), self._stream, [self._publish])
+                return session.run(self._events(), self._stream, [self._say], self._interjected)
             except Exception as error:
                 self._fail(error)
 
@@ -69,45 +75,68 @@ class Worker:
         self._stale = True
         self._tally.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
-        _refuse(self._in_hand, f"the model failed: {error!r}")
+        self._chunk = None
+        _refuse(self._asked, f"the model failed: {error!r}")
+
+    def _say(self, narration: Narration) -> None:
+        assert self._chunk
+        self._publish(narration, self._chunk)
+
+    def _interjected(self) -> Sequence[Ask]:
+        self._asked = self._inbox.interjected()
+        return [request for request in self._asked if isinstance(request, Ask)]
 
     def _events(self) -> Iterator[Event]:
-        for event in self._inbox:
-            self._in_hand = event
+        for raw in self._inbox:
+            event = self._decoded(raw) if isinstance(raw, RawChunk) else raw
+            if not event:
+                continue
             if self._stale:
                 self._stream.reset()
+                self._view.clear()
                 self._stale = False
+            if isinstance(event, Chunk):
+                self._chunk = event
+                self._view.add(event)
+            else:
+                self._asked = event
             self._stream.sampling = self._loaded.sampling
-            if not isinstance(event, RawChunk):
-                yield event
-            elif chunk := self._decoded(event):
-                yield chunk
-            self._in_hand = None
+            yield event
+            self._chunk = None
 
     def _decoded(self, raw: RawChunk[Message]) -> Chunk | None:
         """The chunk with its pictures; None if none of them can be used."""
         self._tally.add("frames dropped", raw.dropped)
         self._dropped += raw.dropped
-        frames: list[Frame] = []
-        # Newest first: its size is the one that counts.
-        for stamp_ns, message in reversed(raw.frames):
-            try:
-                image = to_array(message)
-                if frames and image.shape != frames[0].image.shape:
-                    raise BadImageError("changed", "the pictures' size changed within a chunk")
-            except BadImageError as error:
-                self._reject(error)
-            else:
-                frames.insert(0, Frame(image, stamp_ns, message.header.frame_id))
+        frames = to_frames(raw.frames, self._reject)
         if not frames:
             return None
         dropped, self._dropped = self._dropped, 0
-        return Chunk(tuple(frames), raw.start_ns, raw.end_ns, dropped)
+        return Chunk(frames, raw.start_ns, raw.end_ns, dropped)
 
 
-def _refuse(request: RawChunk[Message] | Question | Reset | None, why: str) -> None:
-    match request:
-        case Question():
-            request.reply(StreamingVLMError(why))
-        case Reset():
-            request.reply()
+def to_frames(
+    messages: Sequence[tuple[int, Message]], reject: Callable[[BadImageError], None]
+) -> tuple[Frame, ...]:
+    """The frames of (stamp in ns, message), all of the newest one's size; what can't be is told."""
+    frames: list[Frame] = []
+    # Newest first: its size is the one that counts.
+    for stamp_ns, message in reversed(messages):
+        try:
+            image = to_array(message)
+            if frames and image.shape != frames[0].image.shape:
+                raise BadImageError("changed", "the pictures' size changed from one to the next")
+        except BadImageError as error:
+            reject(error)
+        else:
+            frames.insert(0, Frame(image, stamp_ns, message.header.frame_id))
+    return tuple(frames)
+
+
+def _refuse(requests: Sequence[Request], why: str) -> None:
+    for request in requests:
+        match request:
+            case Ask():
+                request.reply(StreamingVLMError(why))
+            case Reset():
+                request.reply()

@@ -19,7 +19,7 @@ HALF_A_SECOND = S // 2
 
 
 def new_buffer(config: FrameConfig = CONFIG) -> FrameBuffer[int, str]:
-    return FrameBuffer(config, on_jump=lambda: "jumped back")
+    return FrameBuffer(config, on_jump=lambda: "jumped back", at_once=3, keep=4)
 
 
 def fill(buffer: FrameBuffer[int, str], seconds: range) -> None:
@@ -27,7 +27,7 @@ def fill(buffer: FrameBuffer[int, str], seconds: range) -> None:
         buffer.put(ns, ns, now_ns=ns)
 
 
-def waiting(buffer: FrameBuffer[int, str]) -> Iterator[RawChunk[int] | str]:
+def waiting(buffer: FrameBuffer[int, str]) -> Iterator[RawChunk[int] | tuple[str, ...]]:
     """What can be read without waiting."""
     events = iter(buffer)
     while buffer.backlog or buffer._requests:
@@ -51,7 +51,93 @@ def test_requests_go_before_chunks() -> None:
     buffer = new_buffer()
     fill(buffer, range(0, 1))
     assert buffer.post("question")
-    assert next(iter(buffer)) == "question"
+    assert next(iter(buffer)) == ("question",)
+
+
+def told(event: RawChunk[int] | tuple[str, ...]) -> str:
+    return str(event.start_ns // S) if isinstance(event, RawChunk) else "".join(event)
+
+
+def test_many_requests_are_handed_out_together_and_let_a_chunk_through_in_turn() -> None:
+    buffer = new_buffer()
+    fill(buffer, range(0, 2))
+    for request in "abcdefgh":
+        buffer.post(request)
+    assert [told(event) for event in waiting(buffer)] == ["abc", "0", "def", "1", "gh"]
+
+
+def test_requests_may_interject_once_per_chunk() -> None:
+    buffer = new_buffer()
+    events = iter(buffer)
+    fill(buffer, range(0, 2))
+    assert told(next(events)) == "0"
+    assert buffer.interjected() == ()
+    for request in "abcdef":
+        buffer.post(request)
+    assert buffer.interjected() == ("a", "b", "c")
+    assert buffer.interjected() == ()
+    assert told(next(events)) == "1"
+    buffer.restart("R")
+    buffer.withdraw("d")
+    # What began anew does not interject, nor does anything before it.
+    assert buffer.interjected() == ()
+    assert told(next(events)) == "efR"
+
+
+def test_a_chunk_never_overtakes_what_begins_anew() -> None:
+    buffer = new_buffer()
+    for request in "abcd":
+        buffer.post(request)
+    fill(buffer, range(9, 10))
+    buffer.restart("R")
+    for request in "efg":
+        buffer.post(request)
+    fill(buffer, range(0, 1))
+    assert [told(event) for event in waiting(buffer)] == ["abc", "dRe", "0", "fg"]
+
+
+def test_a_chunk_waits_for_nobody_who_has_withdrawn() -> None:
+    buffer = new_buffer()
+    for request in "abc":
+        buffer.post(request)
+    buffer.restart("R")
+    for request in "def":
+        buffer.post(request)
+    buffer.withdraw("b")
+    buffer.withdraw("e")
+    fill(buffer, range(0, 1))
+    assert [told(event) for event in waiting(buffer)] == ["acR", "0", "df"]
+
+
+def test_what_is_withdrawn_is_not_handed_out() -> None:
+    buffer = new_buffer()
+    for request in "abc":
+        buffer.post(request)
+    buffer.withdraw("b")
+    assert list(waiting(buffer)) == [("a", "c")]
+    buffer.withdraw("a")
+
+
+def test_the_newest_frames_are_kept_and_no_more_of_them() -> None:
+    buffer = new_buffer()
+    assert buffer.newest() == []
+    fill(buffer, range(10, 20))
+    buffer.put(20 * S, 7, now_ns=0)
+    buffer.put(20 * S + 1, 8, now_ns=0)  # not sampled: its slot is taken
+    stamps = [(18 * S + S // 2), 19 * S, 19 * S + S // 2]
+    assert buffer.newest() == [*((ns, ns) for ns in stamps), (20 * S, 7)]
+    list(waiting(buffer))
+    assert len(buffer.newest()) == 4
+
+
+def test_frames_of_before_a_restart_or_a_jump_are_not_the_newest() -> None:
+    buffer = new_buffer()
+    fill(buffer, range(10, 12))
+    buffer.restart("reset")
+    assert buffer.newest() == []
+    fill(buffer, range(12, 14))
+    buffer.put(3 * S, 1, now_ns=0)
+    assert buffer.newest() == [(3 * S, 1)]
 
 
 def test_a_request_wakes_a_reader_that_has_no_frames() -> None:
@@ -60,7 +146,7 @@ def test_a_request_wakes_a_reader_that_has_no_frames() -> None:
     reader = threading.Thread(target=lambda: [got.put(event) for event in buffer])
     reader.start()
     buffer.post("question")
-    assert got.get(timeout=5) == "question"
+    assert got.get(timeout=5) == ("question",)
     fill(buffer, range(0, 1))
     assert isinstance(got.get(timeout=5), RawChunk)
     buffer.close()
@@ -93,7 +179,7 @@ def test_a_clock_set_back_throws_away_what_waits_and_begins_anew() -> None:
     assert buffer.put(5 * S, 0, 0) is Verdict.SAMPLED
     fill(buffer, range(5, 7))
     request, first, second = waiting(buffer)
-    assert request == "jumped back"
+    assert request == ("jumped back",)
     assert isinstance(first, RawChunk)
     assert isinstance(second, RawChunk)
     assert (first.start_ns, first.dropped) == (5 * S, 5)
@@ -116,7 +202,7 @@ def test_a_restart_forgets_frames_that_came_before() -> None:
     buffer.restart("reset")
     fill(buffer, range(2, 3))
     request, chunk = waiting(buffer)
-    assert request == "reset"
+    assert request == ("reset",)
     assert isinstance(chunk, RawChunk)
     assert (chunk.start_ns, chunk.dropped) == (2 * S, 4)
 

@@ -27,3 +27,13 @@ def test_stamps_that_jump_back_are_named_before_what_they_cost() -> None:
     tally.add(JUMPS)
     tally.add("frames dropped", 5)
     assert "jumped back" in report.status("", ACTIVE).message
+
+
+def test_a_history_that_cannot_be_written_is_warned_of_as_long_as_that_is_so() -> None:
+    report = Report("narrator", Tally())
+    failing = {**ACTIVE, "history: failed": "the disk is full"}
+    for _ in range(2):
+        status = report.status("", failing)
+        assert status.level == DiagnosticStatus.WARN
+        assert "the disk is full" in status.message
+    assert report.status("", {**ACTIVE, "history: failed": ""}).level == DiagnosticStatus.OK

@@ -17,6 +17,7 @@ import yaml
 from streamingvlm_ros.msg import Narration
 
 from streamingvlm_ros.config import Settings
+from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.ros.params import NodeConfig
 
 from .conftest import ROOT
@@ -26,7 +27,7 @@ FILE = ROOT / "config" / "narrator.yaml"
 
 def test_the_parameter_file_shows_every_parameter_with_its_default() -> None:
     shown = dict(re.findall(r"^    #?(\w+): (.+)$", FILE.read_text(), re.MULTILINE))
-    node = {item.name: item.default for item in fields(NodeConfig)}
+    node = {item.name: item.default for item in (*fields(NodeConfig), *fields(HistoryConfig))}
     assert {name: json.loads(value) for name, value in shown.items()} == {
         **node,
         **Settings().flat(),

@@ -17,7 +17,7 @@ from streamingvlm_ros.srv import Ask
 
 from streamingvlm_ros.ros.conversions import to_message
 
-from .peer import CHECKPOINT, TINY, Peer, Process, reliable
+from .peer import CHECKPOINT, PATIENCE_S, TINY, Peer, Process, reliable
 from .test_narrator import PICTURE, S
 
 
@@ -125,11 +125,14 @@ def test_a_node_that_is_loading_answers_and_two_signals_end_it(
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         process = Process("narrator", {"model": "somebody/some-model"}, peer.domain)
         called, _ = hub.accept()
-        with called:
+        try:
             assert state(peer) == State.TRANSITION_STATE_CONFIGURING
             process.child.send_signal(signal.SIGINT)
             process.child.send_signal(signal.SIGTERM)
-            assert process.child.wait(20) == 130
+            assert process.child.wait(PATIENCE_S) == 130
+        finally:
+            called.close()
+            process.child.kill()
 
 
 def test_a_value_out_of_range_is_named_and_nothing_is_loaded() -> None:

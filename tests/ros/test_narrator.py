@@ -13,7 +13,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
-from streamingvlm_ros.msg import Narration
+from streamingvlm_ros.msg import Answer, Narration
 from streamingvlm_ros.srv import Ask
 
 from streamingvlm_ros.ros.conversions import to_message, to_ns
@@ -49,6 +49,10 @@ class Camera:
         self.publish(self.now_s * S + S // 2)
         return self.narrations.wait(lambda m: m.start.sec == self.now_s, heard)
 
+    def wait_until_watched(self) -> None:
+        """Until somebody subscribes the images, for instance again."""
+        self.peer.until(self._publisher.get_subscription_count)
+
     def count(self, name: str) -> int:
         """A count as the next diagnostics have it."""
         status = self.peer.wait_for_status(bool, after=len(self.peer.diagnostics))
@@ -72,6 +76,7 @@ def camera(peer: Peer) -> Iterator[Camera]:
     # Small pictures stay small; a large one keeps the model busy for seconds.
     large = {"max_frame_tokens": 8100, "vision_rounds": 2}
     parameters = {**TINY, **large, **reliable("/image"), "max_new_tokens": 6}
+    parameters["max_questions"] = 40
     with peer.process("narrator", **parameters) as process:
         yield Camera(peer, process)
 
@@ -110,7 +115,7 @@ def test_a_question_is_answered_with_what_it_rests_on(camera: Camera) -> None:
     camera.second()
     response = camera.ask("What is there?", max_tokens=3)
     assert response.success, response.message
-    assert response.message == ""
+    assert ("3 tokens are the most" in response.message) == (response.tokens == 3)
     assert 1 <= response.tokens <= 3
     assert to_ns(response.seen_from) == (camera.now_s - 1) * S
     assert to_ns(response.seen_until) == camera.now_s * S + S // 2
@@ -162,6 +167,31 @@ def test_forty_questions_at_once_are_all_answered(camera: Camera) -> None:
     camera.peer.until(lambda: all(future.done() for future in futures))
     assert all(future.result().success for future in futures)
     camera.peer.node.destroy_client(client)
+
+
+def test_what_is_remembered_becomes_part_of_the_stream(camera: Camera) -> None:
+    answers = camera.peer.subscribe(Answer, "/narrator/answer")
+    camera.peer.until(lambda: camera.peer.node.count_publishers("/narrator/answer"))
+    assert set_parameter(camera, "temperature", double(0.0)).successful
+
+    def said(question: str, remember: bool) -> str:
+        """What is narrated after a question; the answer must be whole."""
+        camera.reset()
+        camera.second()
+        request = Ask.Request(question=question, remember=remember)
+        response = camera.peer.call(Ask, "/narrator/ask", request)
+        assert response.success, response.message
+        assert response.message == ""
+        return str(camera.second().text)
+
+    camera.reset()
+    camera.second()
+    whole = next(q for q in "abcdefghijklmnopqrstuvwxyz" if not camera.ask(q).message)
+    assert said(whole, remember=False) == said(whole, remember=False)
+    after = len(answers)
+    assert said(whole, remember=True) != said(whole, remember=False)
+    assert answers.wait(lambda a: a.remembered, after).question == whole
+    assert [a.remembered for a in answers.all(after)] == [True, False]
 
 
 def test_a_reset_begins_anew(camera: Camera) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
 from types import SimpleNamespace
@@ -17,11 +17,17 @@ from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.frames.buffer import FrameBuffer
 from streamingvlm_ros.ros.conversions import BadImageError, to_message
 from streamingvlm_ros.ros.diagnostics import Tally
+from streamingvlm_ros.ros.view import Sight, View
 from streamingvlm_ros.ros.worker import Inbox, Worker
-from streamingvlm_ros.session import Question, Reset
-from streamingvlm_ros.types import Answer, Chunk, Narration
+from streamingvlm_ros.session import Ask, Reset
+from streamingvlm_ros.types import Answer, Chunk, Narration, Question
 
 S = 1_000_000_000
+
+
+Outcome = Answer | StreamingVLMError
+Heard = Callable[[int, str], bool]
+Reply = Callable[[int, Outcome], None]
 
 
 class BreakableStream:
@@ -34,16 +40,19 @@ class BreakableStream:
         self.resets = 0
         self.sampling: Any = None
 
-    def step(self, chunk: Chunk) -> Narration:
+    def step(self, chunk: Chunk, pause: Callable[[], None]) -> Narration:
         self._check()
         self.began.set()
         assert self.may_go_on.wait(5)
+        pause()
         text = "x".join(str(frame.image.shape[0]) for frame in chunk.frames)
         return Narration(text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped)
 
-    def ask(self, text: str, max_tokens: int | None) -> Answer:
-        self._check()
-        return Answer(str(self.sampling), 0, 1)
+    def answer(self, questions: Sequence[Question], heard: Heard, reply: Reply) -> None:
+        for index, _ in enumerate(questions):
+            self._check()
+            heard(index, "a piece")
+            reply(index, Answer(str(self.sampling), 0, 1))
 
     def reset(self) -> None:
         self.resets += 1
@@ -59,14 +68,24 @@ class Bench:
     def __init__(self) -> None:
         self.stream = BreakableStream()
         self.loaded: Any = SimpleNamespace(stream=self.stream, sampling=SamplingConfig())
-        self.inbox: Inbox = FrameBuffer(FrameConfig(fps=2.0), Reset)
-        self.tally = Tally()
+        self.inbox: Inbox = FrameBuffer(FrameConfig(fps=2.0), Reset, at_once=8)
+        self.view, self.tally = View(rounds=2), Tally()
         self.said: Queue[Narration] = Queue()
         self.rejected: Queue[BadImageError] = Queue()
         self.logged: Queue[str] = Queue()
         self.worker = Worker(
-            self.loaded, self.inbox, self.tally, self.said.put, self.rejected.put, self.logged.put
+            self.loaded,
+            self.inbox,
+            self.view,
+            self.tally,
+            self.say,
+            self.rejected.put,
+            self.logged.put,
         )
+
+    def say(self, narration: Narration, chunk: Chunk) -> None:
+        assert narration.newest_ns == chunk.newest_ns
+        self.said.put(narration)
 
     def second(self, second: int, sizes: tuple[int, int] = (8, 8), encoding: str = "rgb8") -> None:
         for half, size in enumerate(sizes):
@@ -75,9 +94,9 @@ class Bench:
             message.encoding = encoding
             self.inbox.put(stamp_ns, message, stamp_ns)
 
-    def ask(self) -> Answer | StreamingVLMError:
-        replies: Queue[Answer | StreamingVLMError] = Queue()
-        assert self.inbox.post(Question("?", replies.put))
+    def ask(self) -> Outcome:
+        replies: Queue[Outcome] = Queue()
+        assert self.inbox.post(Ask(Question("?"), replies.put))
         return replies.get(timeout=5)
 
 
@@ -115,6 +134,55 @@ def test_a_question_that_breaks_the_model_is_told_so() -> None:
         assert isinstance(b.ask(), Answer)
 
 
+def test_a_question_is_answered_within_the_round_in_flight() -> None:
+    with bench() as b:
+        b.stream.may_go_on.clear()
+        b.second(1)
+        assert b.stream.began.wait(5)
+        replies: Queue[Any] = Queue()
+        asked = Ask(Question("?"), lambda outcome: replies.put((outcome, b.said.empty())))
+        b.inbox.post(asked)
+        b.stream.may_go_on.set()
+        outcome, narration_was_to_come = replies.get(timeout=5)
+        assert isinstance(outcome, Answer)
+        assert narration_was_to_come
+        assert b.said.get(timeout=5).start_ns == S
+
+
+def test_a_question_that_breaks_a_round_is_told_so() -> None:
+    with bench() as b:
+        b.stream.may_go_on.clear()
+        b.second(1)
+        assert b.stream.began.wait(5)
+        replies: Queue[Any] = Queue()
+        b.inbox.post(Ask(Question("?"), replies.put))
+        b.stream.broken = True
+        b.stream.may_go_on.set()
+        assert "out of memory" in str(replies.get(timeout=5))
+
+
+def test_what_is_in_view_is_known_while_a_round_is_in_flight() -> None:
+    with bench() as b:
+        assert b.view.sight == Sight()
+        for second in (1, 2, 3):
+            b.second(second)
+            b.said.get(timeout=5)
+        b.stream.began.clear()
+        b.stream.may_go_on.clear()
+        b.second(4)
+        assert b.stream.began.wait(5)
+        assert b.view.sight == Sight(3 * S, 4 * S + S // 2, "camera")
+        b.stream.may_go_on.set()
+        b.said.get(timeout=5)
+        b.stream.broken = True
+        b.second(5)
+        b.logged.get(timeout=5)
+        b.stream.broken = False
+        b.second(6)
+        b.said.get(timeout=5)
+        assert b.view.sight == Sight(6 * S, 6 * S + S // 2, "camera")
+
+
 def test_whoever_waits_when_it_stops_is_told() -> None:
     b = Bench()
     b.worker.start()
@@ -122,7 +190,7 @@ def test_whoever_waits_when_it_stops_is_told() -> None:
     b.second(1)
     assert b.stream.began.wait(5)
     replies: Queue[Any] = Queue()
-    b.inbox.post(Question("?", replies.put))
+    b.inbox.post(Ask(Question("?"), replies.put))
     b.inbox.post(Reset(lambda: replies.put("reset")))
     stopping = threading.Thread(target=b.worker.stop)
     stopping.start()

@@ -1,0 +1,63 @@
+"""Points of time as people read and write them. Stamps are the camera's, in nanoseconds."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+
+import typer
+
+from ..ros.wording import when
+from ..types import NS_PER_S
+
+_END_NS = 2**31 * NS_PER_S
+"""The first stamp that is too late for a message."""
+
+
+def time_text(stamp_ns: int, today: date) -> str:
+    """A time as answers name it, without the date if that is `today`."""
+    return when(stamp_ns).removeprefix(f"{today.isoformat()} ")
+
+
+def span_text(from_ns: int, until_ns: int, today: date) -> str:
+    """From when to when. A date that is the same for both is said once, or not if it is `today`."""
+    start, end = when(from_ns), when(until_ns)
+    if start == end:
+        return time_text(from_ns, today)
+    day = f"{start.partition(' ')[0]} "
+    if not end.startswith(day):
+        return f"{start} to {end}"
+    return f"{time_text(from_ns, today)} to {end.removeprefix(day)}"
+
+
+def parse_time(text: str) -> int:
+    """The stamp that a person means: seconds, a local date and time, or a time of today.
+
+    A usage error for anything else.
+    """
+    stamp_ns = _stamp_ns(text.strip())
+    if stamp_ns is None or not 0 <= stamp_ns < _END_NS:
+        raise typer.BadParameter(
+            f"{text!r} is no time: give seconds (1830.5), a time of today (14:02 or 14:02:31) or "
+            "a local date and time (2026-11-21T14:02)"
+        )
+    return stamp_ns
+
+
+def _stamp_ns(text: str) -> int | None:
+    if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
+        return int(Decimal(text) * NS_PER_S)
+    for form in ("%H:%M", "%H:%M:%S"):
+        with suppress(ValueError):
+            moment = datetime.strptime(text, form).time()
+            return _moment_ns(datetime.combine(date.today(), moment))
+    try:
+        return _moment_ns(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment_ns(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000) * 1000

@@ -1,0 +1,39 @@
+"""Times as an answer names them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streamingvlm_ros.ros.wording import seen_at, when
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("stamp_ns", "words"),
+    [
+        (0, "0.0 s"),
+        (1830 * S + 40_000_000, "1830.0 s"),
+        (999_999_999 * S, "999999999.0 s"),
+    ],
+)
+def test_a_camera_whose_time_began_at_zero_counts_seconds(stamp_ns: int, words: str) -> None:
+    assert when(stamp_ns) == words
+
+
+def test_a_camera_with_a_clock_tells_the_local_date_and_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "XYZ-9")
+    time.tzset()
+    try:
+        assert when(1_795_237_351 * S + S // 2) == "2026-11-21 14:02:31"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_times_that_read_the_same_are_named_once() -> None:
+    assert seen_at([1830 * S, 1830 * S + 1, 1832 * S]) == " (seen at 1830.0 s, 1832.0 s)"

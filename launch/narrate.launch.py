@@ -26,6 +26,7 @@ PARAMETERS = {
     "previous_text": "What it should believe was said before: mission, names, scene.",
     "device": "Torch device, for instance cuda:1.",
     "image_transport": "raw or compressed; compressed subscribes IMAGE/compressed.",
+    "history_folder": "Folder in which what was said and seen is kept; none by default.",
     "autostart": "false waits for `ros2 lifecycle set`.",
     "use_sim_time": "true takes the time from /clock, as a bag that is played gives it.",
 }

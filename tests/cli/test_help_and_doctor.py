@@ -11,10 +11,10 @@ from streamingvlm_ros.config import SamplingConfig
 from .commands import environment, streamingvlm
 
 
-def test_help_names_the_three_commands() -> None:
+def test_help_names_every_command() -> None:
     result = streamingvlm("--help")
     assert result.returncode == 0
-    for name in ("demo", "narrate", "doctor"):
+    for name in ("demo", "narrate", "ask", "history", "doctor"):
         assert name in result.stdout
 
 

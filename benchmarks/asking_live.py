@@ -45,15 +45,15 @@ RELIABLE = {
 
 
 @contextmanager
-def process(module: str, name: str, **parameters: str) -> Iterator[None]:
+def process(module: str, name: str, **parameters: str) -> Iterator[subprocess.Popen[bytes]]:
     """A node, for as long as the block lasts."""
-    given = [f"-p{key}:={value}" for key, value in parameters.items()]
+    given = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
     command = ["-m", f"streamingvlm_ros.ros.{module}", "--ros-args", "-r", f"__node:={name}"]
     child = subprocess.Popen(
         [sys.executable, *command, *given], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        yield
+        yield child
     finally:
         child.send_signal(signal.SIGINT)
         child.wait()
@@ -156,11 +156,13 @@ def main() -> None:
 
     threading.Thread(target=spin, daemon=True).start()
     with (
-        process("narrator", "quiet", model="demo", **RELIABLE),
-        process("narrator", "asked", model="demo", **RELIABLE),
+        process("narrator", "quiet", model="demo", **RELIABLE) as quiet,
+        process("narrator", "asked", model="demo", **RELIABLE) as asked_of,
     ):
         # From the first frame on both must see the same: what is carried over begins there.
         while observer.node.count_subscribers("/image") < len(observer.said):
+            if quiet.poll() is not None or asked_of.poll() is not None:
+                raise SystemExit("a narrator ended before it began")
             time.sleep(0.1)
         with process("synthetic_camera", "camera"):
             asked = observer.run(arguments.minutes, arguments.every)

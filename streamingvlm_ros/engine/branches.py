@@ -86,8 +86,7 @@ class Branches:
     def _open(self, number: int, prompt: Prompt) -> Branch:
         engine = self._engine
         sampler = Sampler(engine.decoder.vocabulary, self._sampling.seed, engine.decoder.device)
-        own = [id for segment in prompt.segments for id in segment.ids]
-        sampler.begin([*(self._ledger.ids if prompt.on_stream else ()), *own])
+        sampler.begin([*(self._ledger.ids if prompt.on_stream else ()), *prompt.ids])
         return Branch(number, prompt, sampler, Speech(engine.dialogue))
 
     def _prefill(self, branches: Sequence[Branch]) -> Tensor:
@@ -106,7 +105,8 @@ class Branches:
         # A token sees its branch's slots, but none that is written after its own.
         mask = self._visible[owner, : shared + len(owner)]
         mask[:, shared:].tril_()
-        embedded = torch.cat([self._embedded(branch.prompt) for branch in branches])
+        prompts = [branch.prompt for branch in branches]
+        embedded = torch.cat([self._engine.embed(prompt.ids, prompt.seen) for prompt in prompts])
         return decoder.extend(
             embedded, torch.cat(places, dim=1), mask, self._cache, lengths.cumsum(0) - 1
         )
@@ -117,7 +117,7 @@ class Branches:
         rows = torch.arange(len(ids), device=decoder.device)
         self._visible[rows, start + rows] = True
         self._position += 1.0
-        embedded = decoder.embed(torch.tensor(ids, device=decoder.device))
+        embedded = self._engine.embed(ids)
         mask = self._visible[:, : start + len(ids)]
         return decoder.extend(embedded, self._position.expand(3, -1), mask, self._cache, rows)
 
@@ -133,14 +133,3 @@ class Branches:
         fresh = positions(segments, self._engine.tokens_per_second)
         start = len(self._ledger) if prompt.on_stream else 0
         return fresh[:, start:].to(self._engine.decoder.device)
-
-    def _embedded(self, prompt: Prompt) -> Tensor:
-        """(tokens, hidden) of a prompt, its own frames in their places."""
-        engine = self._engine
-        ids = torch.tensor(
-            [id for segment in prompt.segments for id in segment.ids], device=engine.decoder.device
-        )
-        embedded = engine.decoder.embed(ids)
-        if prompt.seen is not None:
-            embedded[ids == engine.dialogue.pad_id] = prompt.seen.to(embedded.dtype)
-        return embedded

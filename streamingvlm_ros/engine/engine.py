@@ -108,6 +108,14 @@ class StreamingEngine:
         seen = self._tower(patches.to(self.decoder.dtype), grid_thw=shape)
         return seen.pooler_output, grid
 
+    def embed(self, ids: Sequence[int], seen: Tensor | None = None) -> Tensor:
+        """(tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""
+        tokens = torch.tensor(ids, device=self.decoder.device)
+        embedded = self.decoder.embed(tokens)
+        if seen is not None:
+            embedded[tokens == self.dialogue.pad_id] = seen.to(embedded.dtype)
+        return embedded
+
     @property
     def _turn(self) -> int:
         """Most tokens of a turn's header and times."""

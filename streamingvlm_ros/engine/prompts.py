@@ -34,7 +34,12 @@ class Prompt:
 
     def __len__(self) -> int:
         """Slots that the prompt and the longest answer to it take."""
-        return sum(map(len, self.segments)) + self.max_tokens
+        return len(self.ids) + self.max_tokens
+
+    @property
+    def ids(self) -> list[int]:
+        """Every token id that is fed, in order."""
+        return [id for segment in self.segments for id in segment.ids]
 
 
 def prompt_of(question: Question, engine: StreamingEngine, state: State) -> Prompt:

@@ -225,10 +225,7 @@ class Stream:
         engine, state = self._engine, self._state
         ledger = state.sequence.append(segments)
         start = self._cache.length
-        ids = torch.tensor(ledger.ids[start:], device=self._slot.device)
-        embedded = engine.decoder.embed(ids)
-        if seen is not None:
-            embedded[ids == engine.dialogue.pad_id] = seen.to(embedded.dtype)
+        embedded = engine.embed(ledger.ids[start:], seen)
         places = positions(ledger, engine.tokens_per_second)
         self._position.fill_(float(places.max()))
         self._state = replace(state, ledger=ledger, pending=None)

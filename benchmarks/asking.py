@@ -180,7 +180,10 @@ def _ask_of_guest(
             replace(m, frame=replace(m.frame, image=blank), text="") for m in moments
         ],
     }
-    asked = about_moments([seconds[m.start_ns // NS_PER_S] for m in moments], guest, kind)
+    shown = [seconds[m.start_ns // NS_PER_S] for m in moments]
+    asked = about_moments(shown, guest, kind)
+    if not asked and any(act.thing == guest for second in shown for act in second.acts):
+        return  # it was in transit: where it was can't be told
     for name, given in controls.items():
         answer = stream.ask(Question(named.question, moments=tuple(given))) if given else None
         right = bool(asked and answer and answer.text == asked.answer)

@@ -49,14 +49,14 @@ class Collator:
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
         """A batch of (clips, tokens), padded at the right; positions are (3, clips, tokens).
 
-        The mask (clips, 1, tokens, tokens) is true where a row's token sees a column's: causal,
-        but for what another question of the clip holds.
+        With questions there is a mask (clips, 1, tokens, tokens), true where a row's token sees a
+        column's: causal, but for what another question of the clip holds. Without, causal is all,
+        as padding comes last.
         """
         clips = [self.sequence(sample) for sample in samples]
         length = max(len(clip.ledger) for clip in clips)
         batch = {
             "input_ids": torch.full((len(clips), length), self._dialogue.end_id),
-            "attention_mask": torch.stack([_sees(clip.branch, length) for clip in clips])[:, None],
             "labels": torch.full((len(clips), length), IGNORED),
             "position_ids": torch.zeros(3, len(clips), length),
         }
@@ -65,6 +65,9 @@ class Collator:
             batch["input_ids"][row, :n] = torch.tensor(clip.ledger.ids)
             batch["labels"][row, :n] = torch.tensor(clip.labels)
             batch["position_ids"][:, row, :n] = clip.positions
+        if any(sample.asked for sample in samples):
+            sees = torch.stack([_sees(clip.branch, length) for clip in clips])
+            batch["attention_mask"] = sees[:, None]
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
         if grids:
             batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])

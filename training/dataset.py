@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,11 +41,6 @@ _GAPS_S = (1, 1, 2, 4, 60, 600)
 
 _REMEMBERED_S = 60
 """Seconds of captions, from either end of the past, that are more than any window keeps."""
-
-QUESTIONS = ("What is on the table?", "How many things are on the table?")
-ANSWERS = ("None.", "One.", "Two.", "A red circle and a blue square.", "Nothing.")
-"""Of the questions about the world and their answers, those that a tokenizer is made from: the
-rest is written with the pieces that these and the captions leave."""
 
 _STILL = (Verb.STOPS, Verb.RESTS)
 
@@ -98,12 +93,18 @@ class ClipConfig:
 
 
 class WorldClips(Dataset[ClipSample]):
-    """`count` clips of worlds with seeds below FIRST_UNSEEN_SEED."""
+    """`count` clips of worlds with seeds below FIRST_UNSEEN_SEED.
 
-    def __init__(self, count: int, seed: int, clips: ClipConfig, settings: Settings) -> None:
+    Every `alike` clips in a row are of one kind, and so nearly of one length: a batch of them
+    wastes little on padding.
+    """
+
+    def __init__(
+        self, count: int, seed: int, clips: ClipConfig, settings: Settings, alike: int = 1
+    ) -> None:
         if settings.frames.chunk_seconds != 1.0:
             raise ConfigError("the synthetic world is told by the second: chunk_seconds must be 1")
-        self._count, self._seed, self._clips = count, seed, clips
+        self._count, self._seed, self._clips, self._alike = count, seed, clips, alike
         self._frames: FrameConfig = settings.frames
         self._instruction = settings.prompt.instruction
 
@@ -111,11 +112,15 @@ class WorldClips(Dataset[ClipSample]):
         return self._count
 
     def __getitem__(self, index: int) -> ClipSample:
-        random = np.random.default_rng([self._seed, index])
+        make = self._kind(np.random.default_rng([self._seed, index // self._alike, 1]).random())
+        return make(np.random.default_rng([self._seed, index]))
+
+    def _kind(self, part: float) -> Callable[[np.random.Generator], ClipSample]:
+        """What makes the clips at `part`, 0..1, of the shares."""
         clips = self._clips
-        shares = [clips.recent, clips.moments, clips.told]
+        shares = np.cumsum([clips.recent, clips.moments, clips.told])
         kinds = [self._recent, self._long_ago, self._told, self._stream]
-        return kinds[int(np.searchsorted(np.cumsum(shares), random.random(), side="right"))](random)
+        return kinds[int(np.searchsorted(shares, part, side="right"))]
 
     def _stream(self, random: np.random.Generator) -> ClipSample:
         """A clip of narration, with or without questions."""
@@ -203,14 +208,25 @@ class WorldClips(Dataset[ClipSample]):
 
 def world_texts(prompt: PromptConfig) -> Iterator[str]:
     """What is written in clips: what a small tokenizer for them is made from."""
+    random = np.random.default_rng(0)
     for seed in range(40):
         world = World(seed)
         for second in range(300):
             yield f" {world.caption(second)}{TO_BE_CONTINUED}"
+            for asked in _every_question(world.second(second), random):
+                yield from (asked.question, asked.answer)
     turns = ("system\n", SYSTEM_PROMPT, "previous text\n", "user\nTime=0.0s", "assistant\n")
-    for text in (*turns, prompt.instruction, *QUESTIONS, *ANSWERS):
+    for text in (*turns, prompt.instruction):
         # Often enough for every word to become one token.
         yield from [text, " " + text] * 50
+
+
+def _every_question(second: Second, random: np.random.Generator) -> Iterator[Asked]:
+    """What can be asked of a second, as it goes on, when it is past and long ago."""
+    yield from (make(second, random) for make in NOW.values())
+    past = [make([second, second], random) for make in PAST.values()]
+    then = [make(second, act.thing) for act in second.acts for make in MOMENTS.values()]
+    yield from (asked for asked in (*past, *then) if asked)
 
 
 def _world(random: np.random.Generator) -> World:

@@ -22,9 +22,11 @@ class TrainConfig:
 
     steps: int = setting(2400, "Batches to learn from.", low=1, high=10**8)
     batch_clips: int = setting(8, "Clips of a batch.", low=1, high=4096)
-    learning_rate: float = setting(1e-3, "Its highest value.", low=0.0, high=1.0)
+    learning_rate: float = setting(
+        1e-3, "AdamW's highest; Muon's is twice that.", low=0.0, high=1.0
+    )
     warmup_steps: int = setting(100, "Steps until that value is reached.", low=0, high=10**6)
-    weight_decay: float = setting(0.01, "AdamW's.", low=0.0, high=1.0)
+    weight_decay: float = setting(0.01, "Of both optimizers.", low=0.0, high=1.0)
     save_every: int = setting(250, "Steps between two states to resume from.", low=1, high=10**6)
     log_every: int = setting(10, "Steps between two lines of progress.", low=1, high=10**6)
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import (
     PreTrainedTokenizerFast,
     PrinterCallback,
@@ -33,6 +34,7 @@ from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from .attention import EQUAL_CHUNKS, register
 from .collate import Collator
 from .dataset import WorldClips, world_texts
+from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe, TrainConfig, read_recipe
 from .scratch import new_model
@@ -110,17 +112,23 @@ def _trainer(
     register()
     model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": "sdpa"})
     training = recipe.training
-    count = training.steps * training.batch_clips
+    alike = training.batch_clips
+    clips = WorldClips(training.steps * alike, recipe.seed, recipe.clips, recipe.settings, alike)
     trainer = Trainer(
         model=model,
         args=_arguments(training, recipe.seed, steps),
-        train_dataset=WorldClips(count, recipe.seed, recipe.clips, recipe.settings),
+        train_dataset=clips,
         data_collator=collator_for(model, tokenizer, recipe.settings),
         processing_class=tokenizer,
         callbacks=[Progress(log)],
+        optimizers=(_optimizer(model, training), None),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _optimizer(model: nn.Module, training: TrainConfig) -> MuonAndAdamW:
+    return MuonAndAdamW(model.named_parameters(), training.learning_rate, training.weight_decay)
 
 
 def collator_for(
@@ -139,14 +147,14 @@ def _arguments(training: TrainConfig, seed: int, steps: Path) -> TrainingArgumen
         output_dir=str(steps),
         max_steps=training.steps,
         per_device_train_batch_size=training.batch_clips,
-        learning_rate=training.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=training.warmup_steps,
-        weight_decay=training.weight_decay,
         save_steps=training.save_every,
         save_total_limit=2,
         logging_steps=training.log_every,
         remove_unused_columns=False,
+        # Clips are made at random already; in their order, those of a batch are alike.
+        train_sampling_strategy="sequential",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         report_to=[],

@@ -25,7 +25,12 @@ RGB = {
     "purple": (146, 62, 178),
     "black": (44, 44, 50),
 }
-_TABLE = np.array((226, 218, 205), dtype=np.float32)
+_CLOTH = np.array((226, 218, 205), dtype=np.float32)
+_COLUMN_TINTS = np.array(((10, -2, -26), (0, 0, 0), (-30, -6, 14)), dtype=np.float32)
+_ROW_TINTS = np.array((12, -8, -34), dtype=np.float32)
+_SEAMS = (0.35, 0.65)
+"""Between the places of the table, so that each is a tile of its own tint: landmarks, by which
+can be said where a thing is."""
 _SHADOW = np.array((120, 108, 92), dtype=np.float32)
 _SHADOW_SHIFT, _SHADOW_BLUR = 0.10, 0.30
 _EXTENT = 1.8
@@ -43,11 +48,13 @@ def draw(things: Iterable[tuple[Thing, Point]], height_px: int, width_px: int) -
 
 @lru_cache(maxsize=4)
 def _table(height_px: int, width_px: int) -> Field:
-    """The empty table: a little lighter where the lamp stands, at the top left."""
+    """The empty table: a cloth of nine tiles, lighter where the lamp stands, at the top left."""
     y = np.linspace(0.0, 1.0, height_px, dtype=np.float32)[:, None]
     x = np.linspace(0.0, 1.0, width_px, dtype=np.float32)[None]
     light = 8.0 - 14.0 * ((x - 0.3) ** 2 + (y - 0.2) ** 2)
-    canvas: Field = (_TABLE + light[..., None]).astype(np.float32)
+    columns = _COLUMN_TINTS[np.searchsorted(_SEAMS, x)]
+    rows = _ROW_TINTS[np.searchsorted(_SEAMS, y)]
+    canvas: Field = np.clip(_CLOTH + columns + (rows + light)[..., None], 0.0, 254.0)
     canvas.setflags(write=False)
     return canvas
 

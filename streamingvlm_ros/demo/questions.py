@@ -17,7 +17,8 @@ ABSENT = "Not on the table."
 NOTHING = "Nothing."
 NUMBERS = ("None.", "One.", "Two.")
 
-_MOVING = (Verb.ENTERS, Verb.MOVES, Verb.HITS)
+_TRANSIT = (Verb.MOVES, Verb.HITS)
+_MOVING = (Verb.ENTERS, *_TRANSIT)
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
@@ -44,7 +45,7 @@ def about_past(seconds: Sequence[Second], random: np.random.Generator) -> Asked 
 
 
 def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked | None:
-    """`thing` in a few seconds of long ago, oldest first. None if it is in none of them.
+    """`thing` in a few seconds of long ago, oldest first. None if that can't be told from them.
 
     The answer is true of the newest moment that shows it. `kind` is one of MOMENTS.
     """
@@ -74,9 +75,11 @@ def _colour(now: Second, random: np.random.Generator) -> Asked:
 
 
 def _where(now: Second, random: np.random.Generator) -> Asked:
-    name = _one([t.name for t in now.things], _NAMES, random)
-    ends = [a.end for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
-    return Asked(f"Where is the {name}?", place_name(ends[0]) if ends else ABSENT)
+    """Of a thing in transit there is no telling: it is asked of those that keep their place."""
+    ends = {a.thing.name: a.end for a in now.acts if a.verb not in (*_TRANSIT, Verb.LEAVES)}
+    transit = [a.thing.name for a in now.acts if a.verb in _TRANSIT]
+    name = _one(list(ends), [name for name in _NAMES if name not in transit], random)
+    return Asked(f"Where is the {name}?", place_name(ends[name]) if name in ends else ABSENT)
 
 
 def _moving(now: Second, random: np.random.Generator) -> Asked:
@@ -87,7 +90,7 @@ def _moving(now: Second, random: np.random.Generator) -> Asked:
 
 
 def _left(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
-    return _latest(Verb.LEAVES, "What left last?", seconds)
+    return _latest(Verb.LEAVES, "What went away last?", seconds)
 
 
 def _entered(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
@@ -100,32 +103,15 @@ def _before(seconds: Sequence[Second], random: np.random.Generator) -> Asked | N
     return Asked("What happened before?", _sentence(seconds[-2].caption))
 
 
-def _did(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
-    """What a thing did when it was last spoken of; not of one that was last spoken of as hit."""
-    names = sorted({act.thing.name for second in seconds for act in second.acts})
-    if not names:
-        return None
-    name = str(random.choice(names))
-    spoken = [second for second in seconds if name in second.caption]
-    if not spoken:
-        return None
-    latest = spoken[-1]
-    hit = any(a.verb is Verb.HITS for a in latest.acts)
-    acts = [a for a in latest.acts if a.thing.name == name and (a.verb is Verb.HITS or not hit)]
-    if not acts:
-        return None
-    answer = f"It{acts[0].words.removeprefix(name)}."
-    return Asked(f"What did the {name} do last?", answer)
-
-
 def _colour_then(shown: Second, thing: Thing) -> Asked:
     question = f"What colour was the {thing.shape}?"
     return Asked(question, f"{thing.colour.capitalize()}.")
 
 
-def _where_then(shown: Second, thing: Thing) -> Asked:
+def _where_then(shown: Second, thing: Thing) -> Asked | None:
     act = _act_of(shown, thing)
-    assert act
+    if not act or act.verb in _TRANSIT:
+        return None
     cell = act.start if act.verb is Verb.LEAVES else act.end
     return Asked(f"Where was the {thing.name}?", place_name(cell))
 
@@ -147,9 +133,8 @@ PAST: dict[str, Callable[[Sequence[Second], np.random.Generator], Asked | None]]
     "left": _left,
     "entered": _entered,
     "before": _before,
-    "did": _did,
 }
-MOMENTS: dict[str, Callable[[Second, Thing], Asked]] = {
+MOMENTS: dict[str, Callable[[Second, Thing], Asked | None]] = {
     "colour then": _colour_then,
     "where then": _where_then,
     "company then": _with_then,

@@ -70,7 +70,7 @@ def test_it_is_small_and_complete() -> None:
 
 def test_it_was_made_by_the_recipes_that_are_there() -> None:
     recipes = Path(__file__).parents[2] / "training" / "recipes"
-    for stage, recipe in (("start_", "demo.yaml"), ("", "demo_annealing.yaml")):
+    for stage, recipe in (("start_", "demo.yaml"), ("", "demo_window.yaml")):
         made_by = (DEMO_CHECKPOINT / f"{stage}recipe.yaml").read_text()
         assert made_by == (recipes / recipe).read_text()
     first, last = (_losses(f"{stage}training.jsonl") for stage in ("start_", ""))

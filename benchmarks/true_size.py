@@ -1,4 +1,4 @@
-"""The 7B shapes with random weights, streamed far past full windows.
+"""The 7B shapes with random weights, streamed far past full windows, and asked.
 
 Needs only torch and transformers, so it can be copied to any GPU box with this checkout:
 
@@ -6,7 +6,10 @@ Needs only torch and transformers, so it can be copied to any GPU box with this 
     python benchmarks/true_size.py --shape tiny     # the same on a CPU, to try the script itself
 
 Prints one JSON line: time of a round and of a token, memory at the moment that the windows are
-full and at the end. Exits with 1 if a logit is not finite or memory grew.
+full and at the end, and time to the first token of an answer, when nothing else is done (idle) and
+for questions that arrive at random moments of rounds that follow each other without a rest
+(narrating: harder than with a camera, which leaves rests). Exits with 1 if a logit is not finite
+or memory grew.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from streamingvlm_ros.config import SamplingConfig, Settings  # noqa: E402
 from streamingvlm_ros.engine.engine import StreamingEngine  # noqa: E402
 from streamingvlm_ros.engine.model import LoadedModel, attention_backend  # noqa: E402
 from streamingvlm_ros.engine.sampler import Sampler  # noqa: E402
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame  # noqa: E402
+from streamingvlm_ros.engine.stream import Stream  # noqa: E402
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Question  # noqa: E402
 
 TOKENIZER = ROOT / "tests" / "data" / "parity" / "checkpoint"
 
@@ -113,23 +117,81 @@ def memory_bytes(device: torch.device) -> int:
     return pages * 4096
 
 
-def stream(engine: StreamingEngine, rounds: int, size: tuple[int, int]) -> dict[str, Any]:
+class Camera:
+    """Noise at two frames per second."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._frames = np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8)
+        self._second = 0
+
+    def chunk(self) -> Chunk:
+        """The next second."""
+        second, self._second = self._second, self._second + 1
+        stamps = (second * NS_PER_S, second * NS_PER_S + NS_PER_S // 2)
+        frames = tuple(Frame(self._frames[(second + i) % 8], t) for i, t in enumerate(stamps))
+        return Chunk(frames, stamps[0], stamps[0] + NS_PER_S)
+
+
+class Asker:
+    """Asks a stream, and notes how long each first token took from the question's arrival."""
+
+    QUESTION = Question("What is on the table, and where is it?", max_tokens=8)
+
+    def __init__(self, live: Stream) -> None:
+        self._live = live
+        self._random = np.random.default_rng(0)
+        self._next_s = 0.0
+        self.first_ms: list[float] = []
+
+    def ask(self, arrived_s: float) -> None:
+        """Ask what arrived at a time of the clock, and hear the answer to its end."""
+        called_s: list[float] = []
+
+        def heard(_: int, piece: str) -> bool:
+            called_s.append(time.perf_counter())
+            return True
+
+        self._live.answer([self.QUESTION], heard, lambda _, outcome: None)
+        # The first call asks whether the question still stands; then one comes with every token.
+        self.first_ms.append((called_s[1] - arrived_s) * 1e3)
+
+    def pause(self) -> None:
+        """Ask, if a question arrived meanwhile; the next one comes within a second from now."""
+        if not self._next_s <= time.perf_counter():
+            return
+        if self._next_s:
+            self.ask(self._next_s)
+        self._next_s = time.perf_counter() + self._random.random()
+
+
+def asked(engine: StreamingEngine, live: Stream, camera: Camera, count: int) -> dict[str, Any]:
+    """Time to the first token of `count` questions each, idle and while it narrates."""
+    idle, narrating = Asker(live), Asker(live)
+    for _ in range(count + 1):
+        idle.ask(time.perf_counter())
+    while len(narrating.first_ms) <= count:
+        live.step(camera.chunk(), narrating.pause)
+    return {
+        f"first_token_{name}_p{part}_ms": round(float(np.percentile(asker.first_ms[1:], part)), 2)
+        for name, asker in (("idle", idle), ("narrating", narrating))
+        for part in (50, 95)
+    }
+
+
+def stream(engine: StreamingEngine, rounds: int, camera: Camera, live: Stream) -> dict[str, Any]:
     """Step through `rounds` rounds past full windows and measure."""
     device = engine.decoder.device
-    live = engine.open_stream()
     live.sampler = watching = Watching(live.sampler)
-    frames = np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8)
     window = engine.settings.window
     full = max(window.vision_rounds, window.text_rounds)
     full += -(-(window.text_sink + window.text_window) // engine.settings.sampling.max_new_tokens)
     round_s: list[float] = []
     token_s: list[float] = []
     for index in range(full + rounds):
-        start = index * NS_PER_S
-        pictures = tuple(Frame(frames[(index + i) % 8], start + i * NS_PER_S // 2) for i in (0, 1))
+        chunk = camera.chunk()
         watching.times.clear()
         begin = time.perf_counter()
-        live.step(Chunk(pictures, start, start + NS_PER_S))
+        live.step(chunk)
         if device.type == "cuda":
             torch.cuda.synchronize()
         if index == full:
@@ -157,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="7b")
     parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--width", type=int, default=640)
     arguments = parser.parse_args()
@@ -167,6 +230,7 @@ def main() -> int:
     engine = StreamingEngine(
         build(SHAPES[arguments.shape], device, dtype), Settings().updated(changes)
     )
+    camera, live = Camera((arguments.height, arguments.width)), engine.open_stream()
     result = {
         "shape": arguments.shape,
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
@@ -174,7 +238,8 @@ def main() -> int:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "frame": [arguments.height, arguments.width],
-        **stream(engine, arguments.rounds, (arguments.height, arguments.width)),
+        **stream(engine, arguments.rounds, camera, live),
+        **asked(engine, live, camera, arguments.questions),
     }
     print(json.dumps(result))
     grew = result["memory_at_end_gb"] > result["memory_at_full_gb"] * 1.01 + 0.005

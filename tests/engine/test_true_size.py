@@ -32,10 +32,15 @@ def has_room() -> bool:
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_room(), reason="needs a CUDA device with 24 GB")
 def test_7b_shapes_stream_300_rounds_past_full_windows() -> None:
-    assert run()["finite"]
+    result = run()
+    assert result["finite"]
+    assert result["first_token_idle_p95_ms"] > 0
 
 
 def test_the_true_size_script_works_on_tiny_shapes() -> None:
-    result = run("--shape", "tiny", "--rounds", "20", "--height", "56", "--width", "84")
+    size = ("--height", "56", "--width", "84")
+    result = run("--shape", "tiny", "--rounds", "20", "--questions", "5", *size)
     assert result["finite"]
     assert result["rounds_past_full_windows"] == 20
+    assert 0 < result["first_token_idle_p50_ms"] <= result["first_token_idle_p95_ms"]
+    assert result["first_token_narrating_p95_ms"] > 0

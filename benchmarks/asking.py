@@ -13,9 +13,10 @@ import argparse
 import json
 import sys
 import tempfile
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.entry import Entry
 from streamingvlm_ros.history.store import History
-from streamingvlm_ros.types import NS_PER_S, Answer, Chunk, Frame, Image, Question
+from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Image, Question
 
 SIDE_PX = 112
 PAST_S = 11
@@ -94,13 +95,12 @@ def ask_live(engine: StreamingEngine, world: World, rounds: int, look: Look) -> 
 
 def answers_to(stream: Stream, questions: list[Question]) -> list[str]:
     """What is said to questions that are asked at the same moment; why not, if nothing is."""
-    answers = [""] * len(questions)
-
-    def reply(number: int, outcome: Answer | StreamingVLMError) -> None:
-        answers[number] = outcome.text if isinstance(outcome, Answer) else str(outcome)
-
-    stream.answer(questions, lambda number, piece: True, reply)
-    return answers
+    outcomes: dict[int, Answer | StreamingVLMError] = {}
+    waiting = deque(Ask(its, partial(outcomes.__setitem__, n)) for n, its in enumerate(questions))
+    while waiting:
+        stream.answer(waiting)
+    told = [outcomes[number] for number in range(len(questions))]
+    return [its.text if isinstance(its, Answer) else str(its) for its in told]
 
 
 def visit_world(seed: int) -> tuple[list[Second], list[Callable[[float], Image]], list[Thing]]:

@@ -20,6 +20,7 @@ import platform
 import statistics
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from streamingvlm_ros.engine.engine import StreamingEngine  # noqa: E402
 from streamingvlm_ros.engine.model import LoadedModel, attention_backend  # noqa: E402
 from streamingvlm_ros.engine.sampler import Sampler  # noqa: E402
 from streamingvlm_ros.engine.stream import Stream  # noqa: E402
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Question  # noqa: E402
+from streamingvlm_ros.types import NS_PER_S, Ask, Chunk, Frame, Question  # noqa: E402
 
 TOKENIZER = ROOT / "tests" / "data" / "parity" / "checkpoint"
 
@@ -147,11 +148,11 @@ class Asker:
         """Ask what arrived at a time of the clock, and hear the answer to its end."""
         called_s: list[float] = []
 
-        def heard(_: int, piece: str) -> bool:
+        def heard(piece: str) -> bool:
             called_s.append(time.perf_counter())
             return True
 
-        self._live.answer([self.QUESTION], heard, lambda _, outcome: None)
+        self._live.answer(deque([Ask(self.QUESTION, lambda outcome: None, heard)]))
         # The first call asks whether the question still stands; then one comes with every token.
         self.first_ms.append((called_s[1] - arrived_s) * 1e3)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import StreamingVLMError
 
 Image = NDArray[np.uint8]
 """(height, width, 3) uint8 RGB."""
@@ -99,3 +102,21 @@ class Answer:
     seen_until_ns: int
     tokens: int = 0
     complete: bool = True
+
+
+def _listen(piece: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """A question and who waits for its answer.
+
+    `reply` is called at the end. `heard` is called before the first token and then with each,
+    which may add no piece to the answer; it says whether to go on. Both are called from the
+    thread that answers, and neither may touch its stream.
+    """
+
+    question: Question
+    reply: Callable[[Answer | StreamingVLMError], None]
+    heard: Callable[[str], bool] = _listen

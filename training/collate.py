@@ -44,6 +44,8 @@ class Collator:
         self, dialogue: Dialogue, settings: Settings, spec: VisionSpec, tokens_per_second: float
     ) -> None:
         self._dialogue, self._settings, self._spec = dialogue, settings, spec
+        self._question_spec = spec.of_questions(settings.asking)
+        self._grid_seconds = spec.grid_seconds(settings.frames.fps)
         self._tokens_per_second = tokens_per_second
 
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
@@ -79,7 +81,9 @@ class Collator:
 
         Its questions branch off at the end, side by side, as the engine answers them.
         """
-        seen = [to_patches(r.images, self._spec) if r.images else None for r in sample.rounds]
+        seen = [
+            self._seen(round, sample.plain) if round.images else None for round in sample.rounds
+        ]
         grids = [one[1] if one else None for one in seen]
         stem = self._stem(sample, grids)
         branches = [stem, *(self._asked(sample, *pair) for pair in sample.asked)]
@@ -97,6 +101,11 @@ class Collator:
             tuple(one[0] for one in seen if one),
             tuple(grid for grid in grids if grid),
         )
+
+    def _seen(self, round: ClipRound, plain: bool) -> tuple[Tensor, Grid]:
+        """A round's patches: frames that only a question brings along have its resolution."""
+        spec = self._question_spec if plain or round.given else self._spec
+        return to_patches(round.images, spec)
 
     def _stem(self, sample: ClipSample, grids: Sequence[Grid | None]) -> list[Segment]:
         """The opening and every round; or frames alone."""
@@ -142,10 +151,6 @@ class Collator:
             instruction=instruction,
         )
         return user + self._dialogue.assistant_turn(index, round.text, round.answer)
-
-    @property
-    def _grid_seconds(self) -> float:
-        return self._spec.temporal_patch / self._settings.frames.fps
 
     def _labels(self, segment: Segment, learnt: bool) -> list[int]:
         """The assistant's tokens to `<|im_end|>`: the line break after it is written, not said."""

@@ -27,12 +27,6 @@ from streamingvlm_ros.types import Image
 
 from .samples import ClipRound, ClipSample
 
-RECENT_FRAMES = 4
-"""Frames of a question about now alone."""
-
-MOST_MOMENTS = 4
-"""Moments of long ago that a question is answered from."""
-
 BEFORE_CLIP_S = 3
 """Seconds before a clip of which questions are asked too: their captions are surely kept."""
 
@@ -82,7 +76,6 @@ class ClipConfig:
     moments: float = setting(
         0.0, "Share of samples that are a question about moments of long ago.", low=0.0, high=1.0
     )
-
     told: float = setting(
         0.0, "Share of samples that are questions about what was said, without frames.", low=0.0,
         high=1.0,
@@ -90,6 +83,8 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.recent + self.moments + self.told > 1.0:
+            raise ConfigError("recent, moments and told are shares: together at most 1")
 
 
 class WorldClips(Dataset[ClipSample]):
@@ -106,6 +101,7 @@ class WorldClips(Dataset[ClipSample]):
             raise ConfigError("the synthetic world is told by the second: chunk_seconds must be 1")
         self._count, self._seed, self._clips, self._alike = count, seed, clips, alike
         self._frames: FrameConfig = settings.frames
+        self._asking = settings.asking
         self._instruction = settings.prompt.instruction
 
     def __len__(self) -> int:
@@ -152,17 +148,17 @@ class WorldClips(Dataset[ClipSample]):
             for second in (number - 1, number)
             for image in self._round(0, world, second, random).images
         ]
-        seen = ClipRound(0, 0, tuple(frames[-RECENT_FRAMES:]))
+        seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
         asked = [make(world.second(number), random) for make in NOW.values()]
         return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
         """Some moments of a thing's time on the table and of others, and questions about it."""
         world, block = _world(random), BLOCK_S * int(random.integers(10))
-        numbers, thing = _appearance(world, block, random)
+        numbers, thing = _appearance(world, block, self._asking.history_moments, random)
         asked = [about_moments([world.second(n) for n in numbers], thing, kind) for kind in MOMENTS]
         seen = [(world, number) for number in numbers]
-        while len(seen) < MOST_MOMENTS and random.random() < 0.3:
+        while len(seen) < self._asking.history_moments and random.random() < 0.3:
             seen.insert(int(random.integers(len(seen) + 1)), _without(thing.shape, random))
         time_s, rounds = int(random.integers(self._clips.latest_s)), []
         for where in seen:
@@ -268,8 +264,13 @@ def _without(shape: str, random: np.random.Generator) -> tuple[World, int]:
             return world, number
 
 
-def _appearance(world: World, block: int, random: np.random.Generator) -> tuple[list[int], Thing]:
-    """Some seconds that speak of one thing, and that thing. Its shape is on no other there."""
+def _appearance(
+    world: World, block: int, most: int, random: np.random.Generator
+) -> tuple[list[int], Thing]:
+    """Some seconds, at most `most`, that speak of one thing, and that thing.
+
+    Its shape is on no other there.
+    """
     while True:
         seconds = {n: world.second(n) for n in range(block, block + BLOCK_S)}
         things = sorted({a.thing for s in seconds.values() for a in s.acts}, key=str)
@@ -278,7 +279,7 @@ def _appearance(world: World, block: int, random: np.random.Generator) -> tuple[
             continue
         thing = things[int(random.integers(len(things)))]
         spoken = [n for n, second in seconds.items() if thing.name in second.caption]
-        count = min(len(spoken), int(random.integers(1, MOST_MOMENTS + 1)))
+        count = min(len(spoken), int(random.integers(1, most + 1)))
         numbers = sorted(int(n) for n in random.choice(spoken, count, replace=False))
         shapes = [a.thing.shape for n in numbers for a in seconds[n].acts if a.thing != thing]
         if thing.shape not in shapes:

@@ -7,13 +7,14 @@ copied, and leaving is one assignment: the cache's length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..config import SamplingConfig
+from ..types import Ask
 from .kv_cache import KVCache
 from .ledger import Ledger
 from .positions import positions
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 class Branch:
     """One answer in the making."""
 
-    def __init__(self, number: int, prompt: Prompt, sampler: Sampler, speech: Speech) -> None:
-        self.number, self.prompt = number, prompt
+    def __init__(self, ask: Ask, prompt: Prompt, sampler: Sampler, speech: Speech) -> None:
+        self.ask, self.prompt = ask, prompt
         self.ids: list[int] = []
         self.complete = False
         self._sampler, self._speech = sampler, speech
@@ -59,21 +60,20 @@ class Branches:
         self._engine, self._cache, self._ledger = engine, cache, ledger
         self._sampling = sampling
 
-    def decode(
-        self, prompts: Sequence[tuple[int, Prompt]], heard: Callable[[int, str], bool]
-    ) -> Iterator[Branch]:
+    def decode(self, batch: Sequence[tuple[Ask, Prompt]]) -> Iterator[Branch]:
         """Every branch when it has ended, the shortest answers first.
 
-        `heard` is given each branch's pieces and says whether that branch goes on. The caller
-        truncates the cache afterwards.
+        Who asked hears each piece, and says whether to go on. The caller truncates the cache
+        afterwards.
         """
-        branches = [self._open(number, prompt) for number, prompt in prompts]
+        branches = [self._open(ask, prompt) for ask, prompt in batch]
         logits = self._prefill(branches)
         while branches:
             growing = []
             for branch, row in zip(branches, logits, strict=True):
                 piece = branch.grow(row, self._sampling, self._engine.stop_ids)
-                wanted = heard(branch.number, piece)
+                wanted = branch.ask.heard(piece)
+                branch.complete &= wanted
                 if branch.complete or branch.full or not wanted:
                     yield branch
                 else:
@@ -83,11 +83,11 @@ class Branches:
             if branches:
                 logits = self._advance([branch.ids[-1] for branch in branches])
 
-    def _open(self, number: int, prompt: Prompt) -> Branch:
+    def _open(self, ask: Ask, prompt: Prompt) -> Branch:
         engine = self._engine
         sampler = Sampler(engine.decoder.vocabulary, self._sampling.seed, engine.decoder.device)
         sampler.begin([*(self._ledger.ids if prompt.on_stream else ()), *prompt.ids])
-        return Branch(number, prompt, sampler, Speech(engine.dialogue))
+        return Branch(ask, prompt, sampler, Speech(engine.dialogue))
 
     def _prefill(self, branches: Sequence[Branch]) -> Tensor:
         """Feed every prompt in one pass; logits (branches, vocabulary)."""
@@ -105,11 +105,15 @@ class Branches:
         # A token sees its branch's slots, but none that is written after its own.
         mask = self._visible[owner, : shared + len(owner)]
         mask[:, shared:].tril_()
-        prompts = [branch.prompt for branch in branches]
-        embedded = torch.cat([self._engine.embed(prompt.ids, prompt.seen) for prompt in prompts])
+        embedded = torch.cat([self._embedded(branch.prompt) for branch in branches])
         return decoder.extend(
             embedded, torch.cat(places, dim=1), mask, self._cache, lengths.cumsum(0) - 1
         )
+
+    def _embedded(self, prompt: Prompt) -> Tensor:
+        spec = self._engine.question_spec
+        seen = [self._engine.look(frames, spec)[0] for frames in prompt.frames]
+        return self._engine.embed(prompt.ids, torch.cat(seen) if seen else None)
 
     def _advance(self, ids: Sequence[int]) -> Tensor:
         """One token further in every branch; logits (branches, vocabulary)."""

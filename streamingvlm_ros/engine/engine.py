@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,8 +35,8 @@ class StreamingEngine:
         vision = loaded.model.config.vision_config
         self.tokens_per_second = float(vision.tokens_per_second)
         self.vision_spec = VisionSpec.of(vision, settings.model)
-        most = max(settings.asking.question_frame_tokens, settings.model.max_frame_tokens)
-        self.question_spec = replace(self.vision_spec, max_tokens=most)
+        self.question_spec = self.vision_spec.of_questions(settings.asking)
+        self.grid_seconds = self.vision_spec.grid_seconds(settings.frames.fps)
         self._tower = loaded.model.model.visual
 
     @classmethod
@@ -48,11 +47,6 @@ class StreamingEngine:
     def open_stream(self) -> Stream:
         """A new stream: its own cache and random numbers, this engine's weights."""
         return Stream(self)
-
-    @property
-    def grid_seconds(self) -> float:
-        """Time between two temporal steps of a round's vision tokens."""
-        return self.vision_spec.temporal_patch / self.settings.frames.fps
 
     @property
     def vision_tokens_per_round(self) -> int:
@@ -67,6 +61,7 @@ class StreamingEngine:
         asking = self.settings.asking
         return asking.max_question_tokens + asking.max_answer_tokens + 2
 
+    @property
     def window_bound(self) -> int:
         """Most slots that a stream itself fills."""
         settings, dialogue = self.settings, self.dialogue
@@ -88,10 +83,11 @@ class StreamingEngine:
         own = question + asking.max_answer_tokens
         opening = sum(map(len, dialogue.opening()))
         frame = self.question_spec.max_tokens + 2
+        steps = math.ceil(asking.recent_frames / self.vision_spec.temporal_patch)
         said = sum(map(len, dialogue.assistant_turn(0, ""))) + self.settings.sampling.max_new_tokens
         return max(
             asking.questions_at_once * own,
-            opening + asking.recent_frames * frame + own,
+            opening + steps * frame + own,
             opening + asking.history_moments * (self._turn + frame + said) + own,
         )
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from torch import Tensor, cat
 
 from ..errors import QuestionError
 from ..types import NS_PER_S, Frame, Moment, Question
-from .ledger import Segment
+from .ledger import Grid, Segment
 from .state import State
+from .vision import token_grid
 
 if TYPE_CHECKING:
     from .engine import StreamingEngine
@@ -21,18 +20,18 @@ if TYPE_CHECKING:
 class Prompt:
     """What is fed for a question, and how far the answer may go.
 
-    `seen` are the vision tokens of its own frames, in the order of its segments. One that is not
-    `on_stream` sees nothing of the stream's cache.
+    `frames` are its own, in the order of its segments; those of one grid are together. One that
+    is not `on_stream` sees nothing of the stream's cache.
     """
 
-    question: Question
     segments: tuple[Segment, ...]
     max_tokens: int
     seen_ns: tuple[int, int]
     on_stream: bool = True
-    seen: Tensor | None = field(default=None, repr=False)
+    frames: tuple[tuple[Frame, ...], ...] = ()
 
-    def __len__(self) -> int:
+    @property
+    def slots(self) -> int:
         """Slots that the prompt and the longest answer to it take."""
         return len(self.ids) + self.max_tokens
 
@@ -61,30 +60,32 @@ def _live(question: Question, limit: int, engine: StreamingEngine, state: State)
         _check_memory(question, limit, engine, state)
     turn = engine.dialogue.user_turn(state.round, *state.span_s, question=question.text)
     pending = [state.pending] if state.pending else []
-    return Prompt(question, (*pending, *turn), limit, state.seen_ns)
+    return Prompt((*pending, *turn), limit, state.seen_ns)
 
 
 def _recent(question: Question, limit: int, engine: StreamingEngine) -> Prompt:
     """The model's ordinary prompt: frames at full resolution and a question."""
-    seen, grid = engine.look(question.frames, engine.question_spec)
+    grid = _grid(question.frames, engine)
     turn = engine.dialogue.plain_frames(grid, engine.grid_seconds)
     turn += engine.dialogue.plain_question(question.text)
-    return Prompt(question, tuple(turn), limit, _span(question.frames), False, seen)
+    span = _span(question.frames)
+    return Prompt(tuple(turn), limit, span, False, (question.frames,))
 
 
 def _long_ago(question: Question, limit: int, engine: StreamingEngine) -> Prompt:
     """A stream of its own, whose rounds are moments and what was said in them."""
-    dialogue, origin_ns = engine.dialogue, question.moments[0].start_ns
-    segments, seen = dialogue.opening(), []
-    for round, moment in enumerate(question.moments):
-        tokens, grid = engine.look([moment.frame], engine.question_spec)
-        seen.append(tokens)
-        times = _times_s(moment, origin_ns)
+    dialogue, moments = engine.dialogue, question.moments
+    # A clock may have been set back from one to the next.
+    origin_ns = min(moment.start_ns for moment in moments)
+    segments = dialogue.opening()
+    for round, moment in enumerate(moments):
+        grid, times = _grid([moment.frame], engine), _times_s(moment, origin_ns)
         segments += dialogue.user_turn(round, *times, grid=grid, grid_seconds=engine.grid_seconds)
         segments += dialogue.assistant_turn(round, engine.shortened(moment.text))
-    segments += dialogue.user_turn(len(seen), *times, question=question.text)
-    span = _span([moment.frame for moment in question.moments])
-    return Prompt(question, tuple(segments), limit, span, False, cat(seen))
+    times = _times_s(moments[-1], origin_ns)
+    segments += dialogue.user_turn(len(moments), *times, question=question.text)
+    span = _span([moment.frame for moment in moments])
+    return Prompt(tuple(segments), limit, span, False, tuple((m.frame,) for m in moments))
 
 
 def _checked(question: Question, engine: StreamingEngine) -> int:
@@ -118,6 +119,10 @@ def _check_memory(question: Question, limit: int, engine: StreamingEngine, state
             "the stream remembers as many questions as it can: ask again when those have left its "
             "window, with a smaller max_tokens, or without remember"
         )
+
+
+def _grid(frames: Sequence[Frame], engine: StreamingEngine) -> Grid:
+    return token_grid([frame.image for frame in frames], engine.question_spec)
 
 
 def _span(frames: Sequence[Frame]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..config import SamplingConfig
 from ..errors import ConfigError, QuestionError, StreamingVLMError
-from ..types import NS_PER_S, Answer, Chunk, Narration, Question
+from ..types import NS_PER_S, Answer, Ask, Chunk, Narration, Question
 from .branches import Branches
 from .ledger import Kind, Ledger, Segment
 from .positions import positions
@@ -32,7 +32,7 @@ class Stream:
         self._engine = engine
         self.sampling = engine.settings.sampling
         decoder = engine.decoder
-        self._cache = decoder.new_cache(engine.window_bound(), engine.room)
+        self._cache = decoder.new_cache(engine.window_bound, engine.room)
         self._position = torch.zeros(3, 1, device=decoder.device)
         self._slot = torch.zeros(1, dtype=torch.long, device=decoder.device)
         self.reset()
@@ -104,78 +104,58 @@ class Stream:
         """Answer one question. QuestionError says why it can't be answered."""
         outcomes: list[Answer | StreamingVLMError] = []
         asked = Question(question) if isinstance(question, str) else question
-        self.answer([asked], lambda _, piece: True, lambda _, outcome: outcomes.append(outcome))
+        self.answer(deque([Ask(asked, outcomes.append)]))
         (outcome,) = outcomes
         if isinstance(outcome, StreamingVLMError):
             raise outcome
         return outcome
 
     @torch.inference_mode()
-    def answer(
-        self,
-        questions: Sequence[Question],
-        heard: Callable[[int, str], bool],
-        reply: Callable[[int, Answer | StreamingVLMError], None],
-    ) -> None:
-        """Answer several questions side by side; `reply` is called once for each, by its number.
+    def answer(self, waiting: deque[Ask]) -> None:
+        """Answer the next questions side by side: as many as there is room for.
 
-        `heard` is given every piece of an answer as it comes, and says whether to go on. Neither
-        may touch the stream, which is afterwards as if nothing was asked, but for what is to be
-        remembered.
+        They are taken from the left of `waiting`, at least one of them. The stream is afterwards
+        as if nothing was asked, but for what is to be remembered.
         """
-        waiting: deque[tuple[int, Question]] = deque(enumerate(questions))
-        while waiting:
-            batch = self._batch(waiting, heard, reply)
-            if batch:
-                self._decode(batch, heard, reply)
-
-    def _batch(
-        self,
-        waiting: deque[tuple[int, Question]],
-        heard: Callable[[int, str], bool],
-        reply: Callable[[int, Answer | StreamingVLMError], None],
-    ) -> list[tuple[int, Prompt]]:
-        """The next questions that there is room for; one that can't be asked is told so."""
-        batch: list[tuple[int, Prompt]] = []
-        free = self._cache.capacity - self._cache.length
-        while waiting and len(batch) < self._engine.settings.asking.questions_at_once:
-            number, question = waiting[0]
-            try:
-                prompt = prompt_of(question, self._engine, self._standing())
-                # One that is remembered takes of the room that the next one asks for.
-                if batch and (question.remember or len(prompt) > free):
-                    break
-                self._check_free(len(prompt), free)
-            except QuestionError as error:
-                reply(number, error)
-            else:
-                if heard(number, ""):
-                    batch.append((number, prompt))
-                    free -= len(prompt)
-                else:
-                    reply(number, Answer("", *prompt.seen_ns, complete=False))
-            waiting.popleft()
-        return batch
-
-    def _decode(
-        self,
-        batch: Sequence[tuple[int, Prompt]],
-        heard: Callable[[int, str], bool],
-        reply: Callable[[int, Answer | StreamingVLMError], None],
-    ) -> None:
+        batch = self._batch(waiting)
+        if not batch:
+            return
         length = self._cache.length
         ledger = self._standing().ledger
         branches = Branches(self._engine, self._cache, ledger, self.sampling)
         try:
-            for branch in branches.decode(batch, heard):
+            for branch in branches.decode(batch):
                 text = self._engine.dialogue.decode(branch.ids)
-                question, seen_ns = branch.prompt.question, branch.prompt.seen_ns
-                if question.remember and branch.complete:
-                    asked = (*self._state.asked, (question.text, text))
+                if branch.ask.question.remember and branch.complete:
+                    asked = (*self._state.asked, (branch.ask.question.text, text))
                     self._state = replace(self._state, asked=asked)
-                reply(branch.number, Answer(text, *seen_ns, len(branch.ids), branch.complete))
+                seen_ns, tokens = branch.prompt.seen_ns, len(branch.ids)
+                branch.ask.reply(Answer(text, *seen_ns, tokens, branch.complete))
         finally:
             self._cache.truncate(length)
+
+    def _batch(self, waiting: deque[Ask]) -> list[tuple[Ask, Prompt]]:
+        """The next questions that there is room for; one that can't be asked is told so."""
+        batch: list[tuple[Ask, Prompt]] = []
+        free = self._cache.capacity - self._cache.length
+        while waiting and len(batch) < self._engine.settings.asking.questions_at_once:
+            ask = waiting[0]
+            try:
+                prompt = prompt_of(ask.question, self._engine, self._standing())
+                # One that is remembered takes of the room that the next one asks for.
+                if batch and (ask.question.remember or prompt.slots > free):
+                    break
+                self._check_free(prompt.slots, free)
+            except QuestionError as error:
+                ask.reply(error)
+            else:
+                if ask.heard(""):
+                    batch.append((ask, prompt))
+                    free -= prompt.slots
+                else:
+                    ask.reply(Answer("", *prompt.seen_ns, complete=False))
+            waiting.popleft()
+        return batch
 
     def _watch(self, chunk: Chunk) -> Tensor:
         """Make room, then take in a chunk; logits of what is to be said about it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import ModelConfig
+from ..config import AskingConfig, ModelConfig
 from ..types import Image
 from .ledger import Grid
 
@@ -41,6 +41,14 @@ class VisionSpec:
             max_tokens=config.max_frame_tokens,
         )
 
+    def of_questions(self, config: AskingConfig) -> VisionSpec:
+        """The same tower with the budget of frames that are looked at for a question."""
+        return replace(self, max_tokens=max(self.max_tokens, config.question_frame_tokens))
+
+    def grid_seconds(self, fps: float) -> float:
+        """Time between two temporal steps of vision tokens."""
+        return self.temporal_patch / fps
+
     @property
     def token_px(self) -> int:
         """Side of the square of pixels that becomes one token."""
@@ -67,6 +75,14 @@ def frame_size(height: int, width: int, spec: VisionSpec) -> tuple[int, int]:
     rows = min(rows, spec.max_tokens)
     columns = min(columns, spec.max_tokens // rows)
     return rows * side, columns * side
+
+
+def token_grid(images: Sequence[Image], spec: VisionSpec) -> Grid:
+    """The grid of tokens that one round's frames, all of one size, become."""
+    height, width, _ = images[0].shape
+    height, width = frame_size(height, width, spec)
+    steps = math.ceil(len(images) / spec.temporal_patch)
+    return steps, height // spec.token_px, width // spec.token_px
 
 
 def to_patches(

@@ -20,7 +20,7 @@ _LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Shot:
     """A kept picture. `text` is the narration because of which it was chosen."""
 
     number: int
@@ -45,7 +45,7 @@ class _Match:
         return self.stamp_ns is not None
 
 
-def best(database: sqlite3.Connection, question: str, count: int) -> list[Sight]:
+def best(database: sqlite3.Connection, question: str, count: int) -> list[Shot]:
     """At most `count` different pictures for a question, in the order in which they were taken.
 
     Narrations that hold the most telling words of the question, and pairs of words, come first;
@@ -57,7 +57,7 @@ def best(database: sqlite3.Connection, question: str, count: int) -> list[Sight]
     """
     matches = _matches(database, question)
     chosen = _chosen(database, matches, count) if matches else {}
-    return sorted(chosen.values() or _spread(database, count), key=lambda sight: sight.number)
+    return sorted(chosen.values() or _spread(database, count), key=lambda shot: shot.number)
 
 
 def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
@@ -66,41 +66,42 @@ def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
         "FROM entry LEFT JOIN picture USING (id) WHERE id = ? AND question = ''"
     )
     numbers, weights = ranked(database, terms_of(question))
-    said = (
+    found = (
         _Match(number, weight, *row)
         for number, weight in zip(numbers.tolist(), weights.tolist(), strict=True)
-        if weight >= FITTING * weights[0]
         if (row := database.execute(query, [number]).fetchone())
     )
-    return sorted(islice(said, _LOOKED_AT), key=lambda match: (-match.weight, not match.own))
+    said = list(islice(found, _LOOKED_AT))
+    fitting = [match for match in said if match.weight >= FITTING * said[0].weight]
+    return sorted(fitting, key=lambda match: (-match.weight, not match.own))
 
 
-def _chosen(database: sqlite3.Connection, matches: list[_Match], count: int) -> dict[int, Sight]:
-    chosen: dict[int, Sight] = {}
-    for sight, apart in _in_turn(database, matches):
+def _chosen(database: sqlite3.Connection, matches: list[_Match], count: int) -> dict[int, Shot]:
+    chosen: dict[int, Shot] = {}
+    for shot, apart in _in_turn(database, matches):
         if len(chosen) >= count:
             break
-        if not apart or all(_far(sight, other) for other in chosen.values()):
-            chosen.setdefault(sight.number, sight)
+        if not apart or all(_far(shot, other) for other in chosen.values()):
+            chosen.setdefault(shot.number, shot)
     return chosen
 
 
-def _in_turn(database: sqlite3.Connection, matches: list[_Match]) -> Iterator[tuple[Sight, bool]]:
+def _in_turn(database: sqlite3.Connection, matches: list[_Match]) -> Iterator[tuple[Shot, bool]]:
     """Pictures, best first. Equally good ones come twice: first for those that are far apart."""
     for _, group in groupby(matches, key=lambda match: (match.weight, match.own)):
-        sights = [sight for match in group if (sight := _nearest(database, match))]
+        shots = [shot for match in group if (shot := _nearest(database, match))]
         for apart in (True, False):
-            yield from ((sight, apart) for sight in sights)
+            yield from ((shot, apart) for shot in shots)
 
 
-def _far(one: Sight, other: Sight) -> bool:
+def _far(one: Shot, other: Shot) -> bool:
     return one.run != other.run or abs(one.stamp_ns - other.stamp_ns) >= APART_NS
 
 
-def _nearest(database: sqlite3.Connection, match: _Match) -> Sight | None:
+def _nearest(database: sqlite3.Connection, match: _Match) -> Shot | None:
     """The picture of a narration: its own, or the nearest of its run. None if there is none."""
     if match.stamp_ns is not None:
-        return Sight(match.number, match.run, match.stamp_ns, match.text)
+        return Shot(match.number, match.run, match.stamp_ns, match.text)
     found = []
     for side in ("stamp_ns >= ? ORDER BY stamp_ns", "stamp_ns < ? ORDER BY stamp_ns DESC"):
         query = f"SELECT id, stamp_ns FROM picture WHERE run = ? AND {side} LIMIT 1"
@@ -108,14 +109,14 @@ def _nearest(database: sqlite3.Connection, match: _Match) -> Sight | None:
     if not found:
         return None
     number, stamp_ns = min(found, key=lambda row: abs(row[1] - match.middle_ns))
-    return Sight(number, match.run, stamp_ns, match.text)
+    return Shot(number, match.run, stamp_ns, match.text)
 
 
-def _spread(database: sqlite3.Connection, count: int) -> list[Sight]:
+def _spread(database: sqlite3.Connection, count: int) -> list[Shot]:
     """Pictures at even steps from the oldest to the newest; the newest if only one is wanted."""
     oldest, newest = database.execute("SELECT min(id), max(id) FROM picture").fetchone()
     if oldest is None:
         return []
     query = "SELECT id, run, stamp_ns FROM picture WHERE id >= ? ORDER BY id LIMIT 1"
     steps = [newest - (newest - oldest) * i // max(count - 1, 1) for i in range(count)]
-    return list({Sight(*database.execute(query, [number]).fetchone()) for number in steps})
+    return list({Shot(*database.execute(query, [number]).fetchone()) for number in steps})

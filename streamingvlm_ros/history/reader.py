@@ -44,7 +44,7 @@ class Reader:
     def moments(self, question: str, count: int) -> list[Moment]:
         """See History.moments."""
         with self._snapshot() as database:
-            rows = [_kept(database, sight) for sight in moments.best(database, question, count)]
+            rows = [_kept(database, shot) for shot in moments.best(database, question, count)]
         return [
             Moment(Frame(decode(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
             for stamp_ns, frame_id, start_ns, end_ns, text, jpeg in rows
@@ -78,11 +78,11 @@ def _entry(database: sqlite3.Connection, number: int) -> Entry:
 
 
 def _kept(
-    database: sqlite3.Connection, sight: moments.Sight
+    database: sqlite3.Connection, shot: moments.Shot
 ) -> tuple[int, str, int, int, str, bytes]:
     """A picture with its times, and what was said in its second or, if nothing was, of it."""
     return database.execute(
         "SELECT stamp_ns, frame_id, picture.start_ns, picture.end_ns, coalesce(text, ?), jpeg "
         "FROM picture LEFT JOIN entry USING (id) WHERE id = ?",
-        [sight.text, sight.number],
+        [shot.text, shot.number],
     ).fetchone()

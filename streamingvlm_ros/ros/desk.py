@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import QuestionError
-from ..session import Ask
-from ..types import Question
+from ..types import Ask, Question
 from .inquiry import Inquiry
 from .worker import Inbox
 

@@ -13,8 +13,8 @@ from .. import session
 from ..errors import StreamingVLMError
 from ..frames.buffer import FrameBuffer
 from ..frames.sampler import RawChunk
-from ..session import Ask, Event, Request, Reset
-from ..types import Chunk, Frame, Narration
+from ..session import Event, Request, Reset
+from ..types import Ask, Chunk, Frame, Narration
 from .conversions import BadImageError, to_array
 from .diagnostics import FAILURES, Tally
 from .loaded import Loaded
@@ -50,7 +50,7 @@ class Worker:
         self._inbox, self._view, self._tally = inbox, view, tally
         self._publish, self._reject, self._log_error = publish, reject, log_error
         self._chunk: Chunk | None = None
-        self._asked: Sequence[Request] = ()
+        self._asked: list[Request] = []
         self._dropped = 0
         self._stale = True  # what the stream saw before this worker is not worth keeping
         self._thread = threading.Thread(target=self._run, name="narration")
@@ -76,6 +76,7 @@ class Worker:
         self._tally.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
         self._chunk = None
+        # Whoever was answered before it failed listens no more.
         _refuse(self._asked, f"the model failed: {error!r}")
 
     def _say(self, narration: Narration) -> None:
@@ -83,14 +84,16 @@ class Worker:
         self._publish(narration, self._chunk)
 
     def _interjected(self) -> Sequence[Ask]:
-        self._asked = self._inbox.interjected()
-        return [request for request in self._asked if isinstance(request, Ask)]
+        asked = self._inbox.interjected()
+        self._asked += asked
+        return [request for request in asked if isinstance(request, Ask)]
 
     def _events(self) -> Iterator[Event]:
         for raw in self._inbox:
             event = self._decoded(raw) if isinstance(raw, RawChunk) else raw
             if not event:
                 continue
+            self._asked = [] if isinstance(event, Chunk) else list(event)
             if self._stale:
                 self._stream.reset()
                 self._view.clear()
@@ -98,8 +101,6 @@ class Worker:
             if isinstance(event, Chunk):
                 self._chunk = event
                 self._view.add(event)
-            else:
-                self._asked = event
             self._stream.sampling = self._loaded.sampling
             yield event
             self._chunk = None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.prompts import prompt_of
+from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.types import Answer, Moment, Question
+from streamingvlm_ros.types import Answer, Ask, Moment, Question
 
 from .conftest import chunk_of
 
@@ -56,8 +60,16 @@ class Audience:
         self.outcomes[number] = outcome
         self.order.append(number)
 
+    def waiting(self, *questions: Question) -> deque[Ask]:
+        return deque(
+            Ask(question, partial(self.reply, number), partial(self.heard, number))
+            for number, question in enumerate(questions)
+        )
+
     def ask(self, stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
-        stream.answer(questions, self.heard, self.reply)
+        waiting = self.waiting(*questions)
+        while waiting:
+            stream.answer(waiting)
         return [self.outcomes[number] for number in range(len(questions))]
 
 
@@ -194,13 +206,11 @@ def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: Make
     question = Question("what?", frames=chunk_of(0, size=(112, 112)).frames)
     coarse = make_engine(question_frame_tokens=1).open_stream()
     fine = make_engine(question_frame_tokens=16).open_stream()
-    prompts: dict[str, int] = {}
-    for name, stream in (("coarse", coarse), ("fine", fine)):
+    for stream, tokens in ((coarse, 4), (fine, 16)):
         engine = stream._engine
-        seen, _ = engine.look(question.frames, engine.question_spec)
-        prompts[name] = len(seen)
+        prompt = prompt_of(question, engine, State())
+        assert prompt.ids.count(engine.dialogue.pad_id) == tokens
         assert isinstance(stream.ask(question), Answer)
-    assert prompts == {"coarse": 4, "fine": 16}
 
 
 def test_later_frames_do_not_change_an_earlier_answer(make_engine: MakeEngine) -> None:
@@ -304,13 +314,13 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
     engine = make_engine()
     stream, untouched = watched(engine, 5), watched(engine, 5)
 
-    def fail(number: int, piece: str) -> bool:
+    def fail(piece: str) -> bool:
         if piece:
             raise OSError("gone")
         return True
 
     with pytest.raises(OSError, match="gone"):
-        stream.answer([Question("what?", remember=True)], fail, lambda _, outcome: None)
+        stream.answer(deque([Ask(Question("what?", remember=True), print, fail)]))
     assert stream.cached_tokens == untouched.cached_tokens
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
 

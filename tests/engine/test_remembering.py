@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from streamingvlm_ros.engine.ledger import Kind, Segment
 from streamingvlm_ros.engine.model import LoadedModel, load
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.types import NS_PER_S, Answer, Chunk, Frame, Question
+from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Question
 
 ASKED = Question("What is on the table?", remember=True)
 WORLD = World(FIRST_UNSEEN_SEED)
@@ -55,8 +56,30 @@ def ask(stream: Stream) -> Answer:
 
 def outcomes_of(stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
     outcomes: list[Answer | StreamingVLMError] = []
-    stream.answer(questions, lambda *_: True, lambda _, outcome: outcomes.append(outcome))
+    waiting = deque(Ask(question, outcomes.append) for question in questions)
+    while waiting:
+        stream.answer(waiting)
     return outcomes
+
+
+def test_an_answer_whose_asker_left_with_its_last_token_is_not_remembered(
+    make_stream: Callable[..., Stream],
+) -> None:
+    stream = make_stream()
+    calls = 2 + len(stream._engine.dialogue.encode(ask(make_stream()).text))
+
+    def heard(piece: str) -> bool:
+        nonlocal calls
+        calls -= 1
+        return calls > 0
+
+    outcomes: list[Answer | StreamingVLMError] = []
+    stream.answer(deque([Ask(ASKED, outcomes.append, heard)]))
+    (answer,) = outcomes
+    assert calls == 0
+    assert isinstance(answer, Answer)
+    assert not answer.complete
+    assert not stream._state.asked
 
 
 def of_round(stream: Stream, round: int) -> list[Segment]:
@@ -118,7 +141,7 @@ def test_what_is_remembered_is_bounded_and_leaves_again(
                 refused += 1
         stream.step(chunk(second))
         assert stream._state.remembered_tokens <= engine.remembered_bound
-        assert stream.cached_tokens <= engine.window_bound()
+        assert stream.cached_tokens <= engine.window_bound
     assert 0 < refused < 2 * 57
     assert Kind.QUESTION in {segment.kind for segment in stream.ledger}
 

@@ -35,7 +35,7 @@ def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> Non
         stream.step(chunk_of(round))
         assert stream.cached_tokens == len(stream.ledger)
         most = max(most, stream.cached_tokens)
-    assert most <= engine.window_bound() - engine.remembered_bound
+    assert most <= engine.window_bound - engine.remembered_bound
     assert [arena.data_ptr() for arena in _arenas(stream)] == arenas
 
 

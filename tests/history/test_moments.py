@@ -107,7 +107,8 @@ def test_answers_are_not_searched(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         for second in range(40):
             narrate(history, second, "a red ball" if second == 20 else SILENT)
-        answer(history, "Where is the red ball?", "The red ball is on the table.", second=30)
+        for second in (30, 34):
+            answer(history, "Where was the red ball?", "The red ball is there.", second)
         history.flush()
         assert seconds(history.moments("Where was the red ball?", 4)) == [20]
 

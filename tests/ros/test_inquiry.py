@@ -15,8 +15,8 @@ from streamingvlm_ros.ros.desk import Desk
 from streamingvlm_ros.ros.inquiry import CANCELLED, Inquiry
 from streamingvlm_ros.ros.view import Sight
 from streamingvlm_ros.ros.worker import Inbox
-from streamingvlm_ros.session import Ask, Reset
-from streamingvlm_ros.types import Answer, Question
+from streamingvlm_ros.session import Reset
+from streamingvlm_ros.types import Answer, Ask, Question
 
 SIGHT = Sight(3, 9, "camera")
 ENOUGH_S = 1e30  # more than Python can wait

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
@@ -19,15 +21,13 @@ from streamingvlm_ros.ros.conversions import BadImageError, to_message
 from streamingvlm_ros.ros.diagnostics import Tally
 from streamingvlm_ros.ros.view import Sight, View
 from streamingvlm_ros.ros.worker import Inbox, Worker
-from streamingvlm_ros.session import Ask, Reset
-from streamingvlm_ros.types import Answer, Chunk, Narration, Question
+from streamingvlm_ros.session import Reset
+from streamingvlm_ros.types import Answer, Ask, Chunk, Narration, Question
 
 S = 1_000_000_000
 
 
 Outcome = Answer | StreamingVLMError
-Heard = Callable[[int, str], bool]
-Reply = Callable[[int, Outcome], None]
 
 
 class BreakableStream:
@@ -48,14 +48,16 @@ class BreakableStream:
         text = "x".join(str(frame.image.shape[0]) for frame in chunk.frames)
         return Narration(text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped)
 
-    def answer(self, questions: Sequence[Question], heard: Heard, reply: Reply) -> None:
-        for index, _ in enumerate(questions):
-            self._check()
-            heard(index, "a piece")
-            reply(index, Answer(str(self.sampling), 0, 1))
+    def answer(self, waiting: deque[Ask]) -> None:
+        """There is room for one at a time."""
+        ask = waiting.popleft()
+        self._check()
+        ask.heard("a piece")
+        ask.reply(Answer(str(self.sampling), 0, 1))
 
     def reset(self) -> None:
         self.resets += 1
+        self._check()
 
     def _check(self) -> None:
         if self.broken:
@@ -147,6 +149,29 @@ def test_a_question_is_answered_within_the_round_in_flight() -> None:
         assert isinstance(outcome, Answer)
         assert narration_was_to_come
         assert b.said.get(timeout=5).start_ns == S
+
+
+def test_of_questions_within_a_round_those_without_room_wait_for_its_end() -> None:
+    with bench() as b:
+        b.stream.may_go_on.clear()
+        b.second(1)
+        assert b.stream.began.wait(5)
+        replies: Queue[tuple[int, bool]] = Queue()
+        for number in range(3):
+            told = partial(lambda number, _: replies.put((number, b.said.empty())), number)
+            b.inbox.post(Ask(Question("?"), told))
+        b.stream.may_go_on.set()
+        assert [replies.get(timeout=5) for _ in range(3)] == [(0, True), (1, False), (2, False)]
+
+
+def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
+    with bench() as b:
+        b.stream.broken = True
+        assert "out of memory" in str(b.ask())
+        assert "out of memory" in str(b.ask())
+        done = threading.Event()
+        assert b.inbox.restart(Reset(done.set))
+        assert done.wait(5)
 
 
 def test_a_question_that_breaks_a_round_is_told_so() -> None:

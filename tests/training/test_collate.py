@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from streamingvlm_ros.engine.positions import positions
 from streamingvlm_ros.engine.prompts import prompt_of
 from streamingvlm_ros.engine.sampler import Sampler
 from streamingvlm_ros.engine.state import State
+from streamingvlm_ros.engine.vision import VisionSpec
+from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 from training.collate import IGNORED, Collator
 from training.dataset import ClipConfig, WorldClips
@@ -260,3 +263,26 @@ def test_clips_of_a_batch_are_of_one_kind_and_batches_are_of_every_kind(tiny: Re
     batches = [{clips[3 * n + i].plain for i in range(3)} for n in range(20)]
     assert all(len(kinds) == 1 for kinds in batches)
     assert set().union(*batches) == {True, False}
+
+
+def test_shares_of_more_than_all_clips_are_refused() -> None:
+    with pytest.raises(ConfigError, match="together at most 1"):
+        ClipConfig(recent=0.5, moments=0.3, told=0.3)
+
+
+def test_frames_that_a_question_brings_along_are_learnt_at_its_resolution(
+    model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings
+) -> None:
+    finer = settings.updated({"question_frame_tokens": 16})
+    spec = VisionSpec.of(model.config.vision_config, finer.model)
+    collator = Collator(Dialogue(tokenizer), finer, spec, tokens_per_second=2.0)
+    large = np.zeros((112, 112, 3), np.uint8)
+    seen, asked = ClipRound(0, 1, (large,)), (("Where?", "There."),)
+    live = collator.sequence(ClipSample((seen,), asked=asked))
+    plain = collator.sequence(ClipSample((seen,), asked=asked, plain=True))
+    moment = collator.sequence(ClipSample((replace(seen, given=True),), asked=asked))
+    assert [clip.grids for clip in (live, plain, moment)] == [
+        ((1, 2, 2),),
+        ((1, 4, 4),),
+        ((1, 4, 4),),
+    ]

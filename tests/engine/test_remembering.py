@@ -66,7 +66,7 @@ def test_an_answer_whose_asker_left_with_its_last_token_is_not_remembered(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
-    calls = 2 + len(stream._engine.dialogue.encode(ask(make_stream()).text))
+    calls = 2 + ask(make_stream()).tokens  # one before the first, one with the stop
 
     def heard(piece: str) -> bool:
         nonlocal calls

@@ -33,7 +33,7 @@ from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.entry import Entry
 from streamingvlm_ros.history.store import History
-from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Image, Question
+from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Image, Moment, Question
 
 SIDE_PX = 112
 PAST_S = 11
@@ -44,6 +44,7 @@ VISITS = 7
 
 Look = Callable[[int, float], Image]
 """The picture of a moment: (second, part of it)."""
+Recall = Callable[[str], list[Moment]]
 Scores = dict[str, list[bool]]
 
 
@@ -152,16 +153,17 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
             said = stream.step(seen)
             history.add(Entry(said.text, said.start_ns, said.end_ns), seen.frames[-1])
         history.flush()
+        recall = partial(history.moments, count=engine.settings.asking.history_moments)
         for index, guest in enumerate(guests):
             for kind in [k for k in MOMENTS if index == 0 or k != "colour then"]:
-                _ask_of_guest(stream, history, seconds, guest, kind, scores)
+                _ask_of_guest(stream, recall, seconds, guest, kind, scores)
         history.close()
     return scores
 
 
 def _ask_of_guest(
     stream: Stream,
-    history: History,
+    recall: Recall,
     seconds: list[Second],
     guest: Thing,
     kind: str,
@@ -170,8 +172,7 @@ def _ask_of_guest(
     """One question of a guest. The truth is that of the moments that the answer names."""
     named = about_moments(seconds, guest, kind)
     assert named
-    count = stream._engine.settings.asking.history_moments
-    moments = history.moments(named.question, count)
+    moments = recall(named.question)
     blank = draw([], SIDE_PX, SIDE_PX)
     controls = {
         "seen": moments,

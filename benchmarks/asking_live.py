@@ -44,6 +44,10 @@ RELIABLE = {
 """What a narrator isn't sent can't be compared."""
 
 
+START_S = 120
+"""How long a narrator may take to say something."""
+
+
 @contextmanager
 def process(module: str, name: str, **parameters: str) -> Iterator[subprocess.Popen[bytes]]:
     """A node, for as long as the block lasts."""
@@ -84,6 +88,7 @@ class Observer:
     def __init__(self) -> None:
         self.node = Node("observer")
         self.said: dict[str, dict[int, Narration]] = {"quiet": {}, "asked": {}}
+        self._both_began = threading.Event()
         for name, said in self.said.items():
             self._listen(name, said)
         self.client: Client[Any, Any] = self.node.create_client(Ask, "/asked/ask")
@@ -92,6 +97,8 @@ class Observer:
     def _listen(self, name: str, said: dict[int, Narration]) -> None:
         def hear(narration: Narration) -> None:
             said[narration.start.sec] = narration
+            if all(self.said.values()):
+                self._both_began.set()
 
         self.node.create_subscription(Narration, f"/{name}/narration", hear, 100)
 
@@ -103,8 +110,8 @@ class Observer:
     def run(self, minutes: float, every_s: float) -> int:
         """Ask at that pace; how many were asked."""
         random, world, asked = np.random.default_rng(0), World(FIRST_UNSEEN_SEED), 0
-        while not all(self.said.values()):
-            time.sleep(0.1)
+        if not self._both_began.wait(START_S):
+            sys.exit("a narrator said nothing: try `streamingvlm narrate` on a file to see why")
         end = time.monotonic() + minutes * 60
         while time.monotonic() < end:
             self.ask(about_now(world.second(asked), random).question)

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": set(),
     "session": {"engine"},
     "ros": {"session", "frames", "engine", "demo", "history"},
-    "cli": {"session", "frames", "engine", "ros", "demo"},
+    "cli": {"session", "frames", "engine", "ros", "demo", "history"},
     "training": {"engine", "demo"},
 }
 """Rooms that a room may import beside the ground and itself."""

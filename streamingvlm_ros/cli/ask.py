@@ -43,9 +43,6 @@ def ask(
         ),
     ] = Mode.STREAM,
     node: NodeName = DEFAULT_NODE,
-    camera: Annotated[
-        str, typer.Option(help="Which camera, where there are several.", show_default=False)
-    ] = "",
     max_tokens: Annotated[
         int | None,
         typer.Option(help="Most tokens of the answer.", min=1, max=_MOST_TOKENS),
@@ -66,7 +63,6 @@ def ask(
     """Ask a running narrator what it sees, has seen or has said; the answer comes word by word."""
     goal = {
         "question": question,
-        "camera": camera,
         "mode": mode.value,
         "max_tokens": max_tokens or 0,
         "timeout": timeout or 0.0,
@@ -77,9 +73,9 @@ def ask(
         if as_json:
             reply = client.ask(goal, lambda piece: None)
         else:
-            with Speech(status) as speech:
-                reply = client.ask(goal, speech.add)
-                speech.complete(reply.answer)
+            with Line(status) as line:
+                reply = client.ask(goal, line.add)
+                line.complete(reply.answer)
     # Not above: while a status is shown, rich sends what is printed to the standard error.
     if as_json:
         print(json.dumps(_record(reply), ensure_ascii=False))
@@ -91,14 +87,14 @@ def ask(
         console.print(_grounds(reply, date.today()), style="dim", markup=False)
 
 
-class Speech:
+class Line:
     """An answer as it comes, on the standard output, in a line of its own."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
         self._text = ""
 
-    def __enter__(self) -> Speech:
+    def __enter__(self) -> Line:
         return self
 
     def __exit__(self, *_: object) -> None:

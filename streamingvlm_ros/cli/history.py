@@ -18,7 +18,7 @@ from .narrator import DEFAULT_NODE, NodeName, narrator_at
 from .times import parse_time, time_text
 
 if TYPE_CHECKING:
-    from ..ros.replies import Kept
+    from ..history.entry import Entry
 
 _TIME = "seconds (1830.5), a time of today (14:02) or a local date and time (2026-11-21T14:02)"
 
@@ -56,7 +56,7 @@ def history(
         console.print("There is more: raise --limit, or ask for less.")
 
 
-def _show(entries: Sequence[Kept], today: date) -> None:
+def _show(entries: Sequence[Entry], today: date) -> None:
     """One line per entry; on a terminal a text that needs more stays in its column."""
     console = Console(highlight=False)
     times = [time_text(_said_ns(entry), today) for entry in entries]
@@ -72,12 +72,12 @@ def _show(entries: Sequence[Kept], today: date) -> None:
     console.print(table)
 
 
-def _said_ns(entry: Kept) -> int:
+def _said_ns(entry: Entry) -> int:
     """A question comes after what it is asked of; its answer may speak of all of that."""
     return entry.end_ns if entry.question else entry.start_ns
 
 
-def _said(entry: Kept) -> Text:
+def _said(entry: Entry) -> Text:
     camera = (f"{entry.camera}: ", "dim") if entry.camera else ""
     if not entry.question:
         return Text.assemble(camera, _one_line(entry.text))
@@ -89,7 +89,7 @@ def _one_line(text: str) -> str:
     return shown(" ".join(text.split()))
 
 
-def _record(entry: Kept) -> dict[str, Any]:
+def _record(entry: Entry) -> dict[str, Any]:
     return {
         "start_s": entry.start_ns / NS_PER_S,
         "end_s": entry.end_ns / NS_PER_S,

@@ -68,20 +68,20 @@ class Dialogue:
         time = self.encode(f"Time={start_s:.1f}-{end_s:.1f}s")
         asked = self.encode(" " + question) if question else ()
         return [
-            Segment(Kind.USER_HEAD, (self._start_id, *self.encode("user\n")), round),
+            self._head(Kind.USER_HEAD, "user", round),
             Segment(Kind.TIME, time, round),
             Segment(Kind.QUESTION, asked, round),
             *([self._vision(round, grid, grid_seconds)] if grid else []),
             Segment(Kind.INSTRUCTION, self.encode(instruction), round),
             Segment(Kind.USER_END, self._turn_end, round),
-            Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), round),
+            self._head(Kind.ASSISTANT_HEAD, "assistant", round),
         ]
 
     def plain_frames(self, grid: Grid, grid_seconds: float) -> list[Segment]:
         """Frames with nothing said before: the model's ordinary prompt, up to the question."""
         return [
             self._system(),
-            Segment(Kind.USER_HEAD, (self._start_id, *self.encode("user\n")), 0),
+            self._head(Kind.USER_HEAD, "user", 0),
             self._vision(0, grid, grid_seconds),
         ]
 
@@ -90,7 +90,7 @@ class Dialogue:
         return [
             Segment(Kind.QUESTION, self.encode(question), 0),
             Segment(Kind.USER_END, self._turn_end, 0),
-            Segment(Kind.ASSISTANT_HEAD, (self._start_id, *self.encode("assistant\n")), 0),
+            self._head(Kind.ASSISTANT_HEAD, "assistant", 0),
         ]
 
     def plain_answer(self, answer: str) -> list[Segment]:
@@ -124,6 +124,9 @@ class Dialogue:
     def closing(self, round: int) -> Segment:
         """What ends an assistant turn and has not been through the model when it is written."""
         return Segment(Kind.ASSISTANT_END, self._turn_end, round)
+
+    def _head(self, kind: Kind, role: str, round: int) -> Segment:
+        return Segment(kind, (self._start_id, *self.encode(f"{role}\n")), round)
 
     def _system(self) -> Segment:
         text = self.encode("system\n" + SYSTEM_PROMPT)

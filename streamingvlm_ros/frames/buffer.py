@@ -43,8 +43,7 @@ class FrameBuffer(Generic[T, R]):
         self._chunks: deque[RawChunk[T]] = deque()
         self._newest: deque[tuple[int, T]] = deque(maxlen=keep)
         self._requests: deque[R] = deque()
-        # So many of the requests must go before any chunk: up to the last that began anew.
-        self._ahead = 0
+        self._began_anew: R | None = None
         self._chunks_turn = False
         self._dropped = 0
         self._deadline_ns: int | None = None
@@ -96,7 +95,6 @@ class FrameBuffer(Generic[T, R]):
         """Don't hand out `request`, if that has not happened yet."""
         with self._changed:
             if request in self._requests:
-                self._ahead -= self._requests.index(request) < self._ahead
                 self._requests.remove(request)
 
     def restart(self, request: R) -> bool:
@@ -131,19 +129,22 @@ class FrameBuffer(Generic[T, R]):
         None that was to begin anew is among them, and none that came before it.
         """
         with self._changed:
-            return () if self._chunks_turn or self._ahead else self._batch()
+            return () if self._chunks_turn or self._begins_anew() else self._batch()
 
     def _next(self) -> RawChunk[T] | tuple[R, ...]:
-        chunk_is_due = self._chunks_turn and not self._ahead
+        chunk_is_due = self._chunks_turn and not self._begins_anew()
         if self._chunks and (chunk_is_due or not self._requests):
             self._chunks_turn = False
             return self._chunks.popleft()
         return self._batch()
 
+    def _begins_anew(self) -> bool:
+        """The chunks that wait are of what comes after a request that waits, too."""
+        return self._began_anew in self._requests
+
     def _batch(self) -> tuple[R, ...]:
         self._chunks_turn = bool(self._requests)
         count = min(len(self._requests), self._at_once)
-        self._ahead = max(0, self._ahead - count)
         return tuple(self._requests.popleft() for _ in range(count))
 
     def _deadline(self, stamp_ns: int, now_ns: int) -> int | None:
@@ -159,7 +160,7 @@ class FrameBuffer(Generic[T, R]):
         self._sampler = Sampler(self._config)
         self._deadline_ns = None
         self._requests.append(request)
-        self._ahead = len(self._requests)
+        self._began_anew = request
         self._changed.notify()
 
     def _keep(self, chunks: list[RawChunk[T]]) -> None:

@@ -90,7 +90,7 @@ class Active:
         self._node.destroy_subscription(self._images)
         self._node.destroy_timer(self._expiry)
         self.desk.close(DEACTIVATED)
-        self._worker.stop()
+        self._worker.stop(DEACTIVATED)
 
     def reset(self) -> None:
         """Forget everything seen and said; narration goes on with the next whole chunk."""

@@ -16,13 +16,13 @@ from streamingvlm_ros.action import Ask as AskAction
 from streamingvlm_ros.msg import Answer
 from streamingvlm_ros.srv import Ask
 
-from ..errors import StreamingVLMError
+from ..errors import QuestionError, StreamingVLMError
 from ..types import Question
 from . import qos
 from .active import INACTIVE, Active
 from .inquiry import CANCELLED, Inquiry, Outcome
 from .messages import answer_message, reply
-from .questions import mode_of, question_of
+from .questions import mode_of
 from .recall import Recall
 from .view import Sight, sight_of
 from .wording import seen_at
@@ -93,19 +93,20 @@ class Asking:
         return CancelResponse.ACCEPT
 
     def _on_goal(self, goal: Goal) -> AskAction.Result:
-        inquiry = self._goals[bytes(goal.goal_id.uuid)]
-
         def hear(piece: str) -> None:
             goal.publish_feedback(AskAction.Feedback(text=piece))
 
-        outcome = self._ask(goal.request, inquiry, hear)
+        inquiry = self._goals[bytes(goal.goal_id.uuid)]
+        try:
+            outcome = self._ask(goal.request, inquiry, hear)
+        finally:
+            del self._goals[bytes(goal.goal_id.uuid)]
         if inquiry.cancelled:
             _finish_cancelling(goal)
         elif outcome.answer:
             goal.succeed()
         else:
             goal.abort()
-        del self._goals[bytes(goal.goal_id.uuid)]
         return reply(AskAction.Result(), outcome)
 
     def _ask(self, request: Any, inquiry: Inquiry, hear: Callable[[str], None]) -> Outcome:
@@ -116,9 +117,7 @@ class Asking:
         try:
             mode = mode_of(request)
             with active.desk.place(inquiry):
-                question = question_of(
-                    request, mode, active.recent, self._recall.moments, self._moments
-                )
+                question = self._question(request, mode, active)
                 active.desk.ask(question, inquiry, hear)
                 outcome = inquiry.outcome(_sight(question) or active.view.sight)
                 outcome = _with_memory(question, _with_times(question, outcome, hear))
@@ -126,6 +125,18 @@ class Asking:
                 return outcome
         except StreamingVLMError as error:
             return Outcome(None, str(error))
+
+    def _question(self, request: Any, mode: str, active: Active) -> Question:
+        """With the newest frames, or with moments long past, where the mode wants them."""
+        question = Question(request.question, request.max_tokens or None, request.remember)
+        if mode == "recent":
+            if not (frames := active.recent()):
+                raise QuestionError("nothing has been seen yet: ask again when frames arrive")
+            return replace(question, frames=frames)
+        if mode == "history":
+            moments = self._recall.moments(request.question, self._moments)
+            return replace(question, moments=moments)
+        return question
 
     def _keep(self, question: Question, mode: str, outcome: Outcome) -> None:
         if outcome.answer:

@@ -23,9 +23,10 @@ from streamingvlm_ros.action import Ask
 from streamingvlm_ros.srv import History
 
 from ..errors import StreamingVLMError
+from ..history.entry import Entry
 from .conversions import to_time
 from .qos import REQUESTS
-from .replies import Kept, Reply, kept_of, reply_of
+from .replies import Reply, entry_of, reply_of
 
 _PATIENCE_S = 10.0
 """Longest time to look for a narrator: discovery takes a few seconds on a busy machine."""
@@ -67,7 +68,7 @@ class Client:
 
     def history(
         self, since_ns: int, until_ns: int, words: str, limit: int
-    ) -> tuple[list[Kept], bool]:
+    ) -> tuple[list[Entry], bool]:
         """What srv/History.srv answers, and whether there is more. StreamingVLMError if refused."""
         name = f"{self._narrator}/history"
         client: Any = self._node.create_client(History, name, qos_profile=REQUESTS)
@@ -78,7 +79,7 @@ class Client:
         response = self._receive(client.call_async(request), client.service_is_ready)
         if not response.success:
             raise StreamingVLMError(response.message)
-        return [kept_of(entry) for entry in response.entries], response.more
+        return [entry_of(entry) for entry in response.entries], response.more
 
     def _asked(self, client: Any, goal: Ask.Goal, heard: Callable[[str], None]) -> Reply:
         pieces: deque[str] = deque()

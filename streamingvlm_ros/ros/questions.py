@@ -1,13 +1,10 @@
-"""What is asked, and of what: requests of the service and the action become questions."""
+"""What may be asked: requests of the service and the action are checked here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from ..errors import QuestionError
-from ..types import Frame, Moment, Question
 
 MODES = ("stream", "recent", "history")
 
@@ -27,24 +24,3 @@ def mode_of(request: Any) -> str:
     if request.remember and mode != MODES[0]:
         raise QuestionError(f"only what is asked in mode {MODES[0]} can be remembered")
     return mode
-
-
-def question_of(
-    request: Any,
-    mode: str,
-    recent: Callable[[], tuple[Frame, ...]],
-    moments: Callable[[str, int], tuple[Moment, ...]],
-    count: int,
-) -> Question:
-    """The question, with the newest frames or the best `count` moments where the mode wants them.
-
-    QuestionError if there are none.
-    """
-    question = Question(request.question, request.max_tokens or None, request.remember)
-    if mode == "recent":
-        if not (frames := recent()):
-            raise QuestionError("nothing has been seen yet: ask again when frames arrive")
-        return replace(question, frames=frames)
-    if mode == "history":
-        return replace(question, moments=moments(request.question, count))
-    return question

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from streamingvlm_ros.action import Ask
 from streamingvlm_ros.msg import HistoryEntry
 
+from ..history.entry import Entry
 from .conversions import to_ns
 
 
@@ -24,17 +25,6 @@ class Reply:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One thing that was said: msg/HistoryEntry.msg, field by field."""
-
-    start_ns: int
-    end_ns: int
-    text: str
-    question: str
-    camera: str
-
-
 def reply_of(result: Ask.Result) -> Reply:
     """An action's result."""
     return Reply(
@@ -49,12 +39,12 @@ def reply_of(result: Ask.Result) -> Reply:
     )
 
 
-def kept_of(entry: HistoryEntry) -> Kept:
-    """An entry of a history."""
-    return Kept(
-        start_ns=to_ns(entry.start),
-        end_ns=to_ns(entry.end),
-        text=entry.text,
-        question=entry.question,
-        camera=entry.camera,
+def entry_of(message: HistoryEntry) -> Entry:
+    """An entry of a history, from a message."""
+    return Entry(
+        text=message.text,
+        start_ns=to_ns(message.start),
+        end_ns=to_ns(message.end),
+        question=message.question,
+        camera=message.camera,
     )

@@ -59,9 +59,9 @@ class Worker:
         """Begin, with an empty stream."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End when the round in flight is done."""
-        _refuse(self._inbox.close(), "the narrator was deactivated")
+    def stop(self, why: str) -> None:
+        """End when the round in flight is done. Who still waits is told `why`."""
+        _refuse(self._inbox.close(), why)
         self._thread.join()
 
     def _run(self) -> None:

@@ -123,12 +123,6 @@ def test_when_the_time_is_up_what_there_is_so_far_is_the_answer(peer: Peer) -> N
     assert told["tokens"] < TOKENS
 
 
-def test_a_camera_that_is_not_there_is_refused_by_name(peer: Peer) -> None:
-    result = ask(peer, QUESTION, "--camera", "rear")
-    assert result.returncode == 1
-    assert "camera" in result.stderr
-
-
 def test_a_terminal_is_told_what_the_answer_rests_on(peer: Peer) -> None:
     _, said = ask_beside_terminal(peer, QUESTION, "--max-tokens", 1)
     assert "seen 1000.0 s to 1001.5 s" in said

@@ -160,7 +160,7 @@ def test_a_desk_that_closes_ends_every_question_and_waits_until_all_have_left() 
 
     asker = threading.Thread(target=ask)
     asker.start()
-    ((request,),) = [next(iter(inbox))]
+    (request,) = next(iter(inbox))
     assert isinstance(request, Ask)
     desk.close("gone")
     assert left.is_set()

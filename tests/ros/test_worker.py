@@ -109,7 +109,7 @@ def bench() -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        bench.worker.stop()
+        bench.worker.stop("the test is over")
 
 
 def test_a_failed_round_is_logged_and_counted_and_the_next_goes_on_with_an_empty_stream() -> None:
@@ -217,7 +217,7 @@ def test_whoever_waits_when_it_stops_is_told() -> None:
     replies: Queue[Any] = Queue()
     b.inbox.post(Ask(Question("?"), replies.put))
     b.inbox.post(Reset(lambda: replies.put("reset")))
-    stopping = threading.Thread(target=b.worker.stop)
+    stopping = threading.Thread(target=b.worker.stop, args=("deactivated",))
     stopping.start()
     assert "deactivated" in str(replies.get(timeout=5))
     assert replies.get(timeout=5) == "reset"
@@ -241,7 +241,7 @@ def test_what_was_dropped_before_a_chunk_of_bad_images_is_told_with_the_next() -
     b.second(4)
     b.worker.start()
     narration = b.said.get(timeout=5)
-    b.worker.stop()
+    b.worker.stop("the test is over")
     assert (narration.start_ns, narration.dropped) == (4 * S, 4)
     assert b.rejected.qsize() == 2
     assert b.tally.counts()["frames dropped"] == 4

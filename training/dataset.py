@@ -36,6 +36,10 @@ _GAPS_S = (1, 1, 2, 4, 60, 600)
 _REMEMBERED_S = 60
 """Seconds of captions, from either end of the past, that are more than any window keeps."""
 
+_NOW = (*NOW, "colour", "colour")
+"""What is asked at the end of a clip. To find a colour by its shape is learnt last: it is asked of
+several shapes."""
+
 _STILL = (Verb.STOPS, Verb.RESTS)
 
 
@@ -136,7 +140,7 @@ class WorldClips(Dataset[ClipSample]):
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
         asked: list[Asked] = []
         if random.random() < self._clips.question:
-            asked = [make(told[-1], random) for make in NOW.values()]
+            asked = [NOW[kind](told[-1], random) for kind in _NOW]
             asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(tuple(rounds), past, "" if start else self._instruction, _pairs(asked))
 
@@ -149,7 +153,7 @@ class WorldClips(Dataset[ClipSample]):
             for image in self._round(0, world, second, random).images
         ]
         seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        asked = [make(world.second(number), random) for make in NOW.values()]
+        asked = [NOW[kind](world.second(number), random) for kind in _NOW]
         return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
@@ -175,7 +179,7 @@ class WorldClips(Dataset[ClipSample]):
             ClipRound(start + n, start + n + 1, (), second.caption, given=True)
             for n, second in enumerate(told)
         )
-        asked = [NOW[kind](told[-1], random) for kind in NOW if kind != "where"]
+        asked = [NOW[kind](told[-1], random) for kind in _NOW if kind != "where"]
         asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(rounds, asked=_pairs(asked))
 

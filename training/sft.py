@@ -84,9 +84,9 @@ def _note_start(start: Path, folder: Path) -> None:
     """Keep beside a later stage's weights which ones it began with, and how those were made."""
     digest = hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest()
     (folder / "start.json").write_text(json.dumps({"sha256": digest}) + "\n")
-    for name in (RECIPE, LOG):
-        if (start / name).is_file():
-            shutil.copy(start / name, folder / f"start_{name}")
+    for path in start.iterdir():
+        if path.name in (RECIPE, LOG) or path.name.startswith("start"):
+            shutil.copy(path, folder / f"start_{path.name}")
 
 
 def _last_step(steps: Path, resume: bool) -> str | None:

@@ -16,7 +16,7 @@ from rich.status import Status
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
 from ..types import NS_PER_S
-from .narrator import DEFAULT_NODE, NodeName, narrator_at
+from .narrator import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import span_text
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Mode(str, Enum):
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="Plain text.", show_default=False)],
+    question: Annotated[
+        str, typer.Argument(help="Plain text.", show_default=False, parser=parse_text)
+    ],
     mode: Annotated[
         Mode,
         typer.Option(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..types import NS_PER_S
 from .ask import shown
-from .narrator import DEFAULT_NODE, NodeName, narrator_at
+from .narrator import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import parse_time, time_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ _TIME = "seconds (1830.5), a time of today (14:02) or a local date and time (202
 def history(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="What holds any of these, the best matches.", show_default=False),
+        typer.Argument(
+            help="What holds any of these, the best matches.", show_default=False, parser=parse_text
+        ),
     ] = None,
     since: Annotated[
         int | None,
@@ -42,6 +44,8 @@ def history(
     ] = False,
 ) -> None:
     """Show what a running narrator said and answered: the newest, or what holds certain words."""
+    if since is not None and until is not None and until < since:
+        raise typer.BadParameter("--until is before --since: perhaps they are swapped")
     console = Console(stderr=True, highlight=False)
     with console.status(f"Asking {node}"), narrator_at(node) as client:
         entries, more = client.history(since or 0, until or 0, " ".join(words or ()), limit)

@@ -15,7 +15,22 @@ from ..errors import StreamingVLMError
 if TYPE_CHECKING:
     from ..ros.client import Client
 
-NodeName = Annotated[str, typer.Option("--node", help="The narrator's name.", metavar="NAME")]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def parse_text(text: str) -> str:
+    """A text as it is; a usage error for bytes that are no UTF-8, which no message can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise typer.BadParameter(f"{text!r} is no text: it must be UTF-8") from error
+    return text
+
+
+NodeName = Annotated[
+    str,
+    typer.Option("--node", help="The narrator's name.", metavar="NAME", parser=parse_text),
+]
 
 DEFAULT_NODE = "/narrator"
 
@@ -24,21 +39,22 @@ DEFAULT_NODE = "/narrator"
 def narrator_at(name: str) -> Iterator[Client]:
     """A client of a narrator. StreamingVLMError where ROS or this package's interfaces are missing.
 
-    From here to the end of the process a signal ends a wait with typer.Exit.
+    Within the block a signal ends a wait with typer.Exit; after it, the process.
     """
-    check = _note_signals()
-    try:
-        from ..ros.client import connected
-    except ImportError as error:
-        raise StreamingVLMError(
-            f"asking needs ROS 2 and this package's interfaces ({error}): `streamingvlm doctor` "
-            "says what to do"
-        ) from error
-    with connected(name, check) as client:
-        yield client
+    with _noted_signals() as check:
+        try:
+            from ..ros.client import connected
+        except ImportError as error:
+            raise StreamingVLMError(
+                f"asking needs ROS 2 and this package's interfaces ({error}): `streamingvlm "
+                "doctor` says what to do"
+            ) from error
+        with connected(name, check) as client:
+            yield client
 
 
-def _note_signals() -> Callable[[], None]:
+@contextmanager
+def _noted_signals() -> Iterator[Callable[[], None]]:
     """Note Ctrl-C, a polite kill and a closed terminal, each of which `check` then raises once.
 
     As KeyboardInterrupt they would strike anywhere in ROS's code, which isn't made for it.
@@ -52,6 +68,13 @@ def _note_signals() -> Callable[[], None]:
         if noted:
             raise typer.Exit(128 + noted.popleft())
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, note)
-    return check
+    try:
+        yield check
+    finally:
+        # Not Python's handlers: what KeyboardInterrupt leaves unwritten is written at the end,
+        # into a pipe that perhaps nobody reads.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+    check()

@@ -15,6 +15,12 @@ from ..types import NS_PER_S
 _END_NS = 2**31 * NS_PER_S
 """The first stamp that is too late for a message."""
 
+_FORMS = (
+    "give seconds (1830.5), a time of today (14:02 or 14:02:31) or a local date and time "
+    "(2026-11-21T14:02)"
+)
+_COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)
+
 
 def time_text(stamp_ns: int, today: date) -> str:
     """A time as answers name it, without the date if that is `today`."""
@@ -35,14 +41,16 @@ def span_text(from_ns: int, until_ns: int, today: date) -> str:
 def parse_time(text: str) -> int:
     """The stamp that a person means: seconds, a local date and time, or a time of today.
 
-    A usage error for anything else.
+    A usage error for anything else, and for 20261121: seconds or a date, nobody knows.
     """
-    stamp_ns = _stamp_ns(text.strip())
-    if stamp_ns is None or not 0 <= stamp_ns < _END_NS:
+    text = text.strip()
+    if _COMPACT_DATE.fullmatch(text):
         raise typer.BadParameter(
-            f"{text!r} is no time: give seconds (1830.5), a time of today (14:02 or 14:02:31) or "
-            "a local date and time (2026-11-21T14:02)"
+            f"{text} may be a date or seconds: {_FORMS}; {text}.0 means the seconds"
         )
+    stamp_ns = _stamp_ns(text)
+    if stamp_ns is None or not 0 <= stamp_ns < _END_NS:
+        raise typer.BadParameter(f"{text!r} is no time: {_FORMS}")
     return stamp_ns
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .engine import StreamingEngine
 
 
+LONG_TOKEN = 64
+"""Characters of a token that is longer than any sentence has on average."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """What is fed for a question, and how far the answer may go.
@@ -95,11 +99,10 @@ def _checked(question: Question, engine: StreamingEngine) -> int:
         raise QuestionError("the question is empty")
     if question.remember and (question.frames or question.moments):
         raise QuestionError("only a question about the stream itself can be remembered in it")
-    length = len(engine.dialogue.encode(" " + question.text))
-    if length > asking.max_question_tokens:
+    if _is_longer(question.text, asking.max_question_tokens, engine):
         raise QuestionError(
-            f"the question has {length} tokens; at most {asking.max_question_tokens} are "
-            "taken (max_question_tokens): ask a shorter one"
+            f"the question has more than {asking.max_question_tokens} tokens "
+            "(max_question_tokens): ask a shorter one"
         )
     limit = asking.max_answer_tokens if question.max_tokens is None else question.max_tokens
     if not 1 <= limit <= asking.max_answer_tokens:
@@ -107,6 +110,11 @@ def _checked(question: Question, engine: StreamingEngine) -> int:
             f"max_tokens must be between 1 and {asking.max_answer_tokens} (max_answer_tokens)"
         )
     return limit
+
+
+def _is_longer(text: str, most: int, engine: StreamingEngine) -> bool:
+    """Whether it has more than so many tokens. Not counted in megabytes: narration would wait."""
+    return len(text) > most * LONG_TOKEN or len(engine.dialogue.encode(" " + text)) > most
 
 
 def _check_memory(question: Question, limit: int, engine: StreamingEngine, state: State) -> None:

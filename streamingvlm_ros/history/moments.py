@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from ..types import NS_PER_S
+from .rows import whole
 from .search import ranked, terms_of
 
 APART_NS = 10 * NS_PER_S
@@ -67,7 +68,7 @@ def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
     )
     numbers, weights = ranked(database, terms_of(question))
     found = (
-        _Match(number, weight, *row)
+        _Match(number, weight, *whole(row, int, int | float, str, int | None))
         for number, weight in zip(numbers.tolist(), weights.tolist(), strict=True)
         if (row := database.execute(query, [number]).fetchone())
     )
@@ -105,7 +106,8 @@ def _nearest(database: sqlite3.Connection, match: _Match) -> Shot | None:
     found = []
     for side in ("stamp_ns >= ? ORDER BY stamp_ns", "stamp_ns < ? ORDER BY stamp_ns DESC"):
         query = f"SELECT id, stamp_ns FROM picture WHERE run = ? AND {side} LIMIT 1"
-        found += database.execute(query, [match.run, match.middle_ns]).fetchall()
+        rows = database.execute(query, [match.run, match.middle_ns])
+        found += [whole(row, int, int) for row in rows]
     if not found:
         return None
     number, stamp_ns = min(found, key=lambda row: abs(row[1] - match.middle_ns))
@@ -119,4 +121,5 @@ def _spread(database: sqlite3.Connection, count: int) -> list[Shot]:
         return []
     query = "SELECT id, run, stamp_ns FROM picture WHERE id >= ? ORDER BY id LIMIT 1"
     steps = [newest - (newest - oldest) * i // max(count - 1, 1) for i in range(count)]
-    return list({Shot(*database.execute(query, [number]).fetchone()) for number in steps})
+    rows = [database.execute(query, [number]).fetchone() for number in steps]
+    return list({Shot(*whole(row, int, int, int)) for row in rows})

@@ -25,9 +25,10 @@ def encode(image: Image, longest_px: int) -> bytes:
 def decode(jpeg: bytes) -> Image:
     """The picture in RGB. HistoryError if it is broken."""
     try:
-        with Pillow.open(io.BytesIO(jpeg)) as picture:
+        with Pillow.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
             return np.array(picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, Pillow.DecompressionBombError) as error:
         raise HistoryError(
-            f"a picture of the history is broken ({error}): move the history's folder away"
+            f"a picture of the history is broken ({error}): if that stays so, move its "
+            "folder away and restart the node, and a new one is begun"
         ) from error

@@ -12,6 +12,7 @@ from ..types import Frame, Moment
 from . import moments
 from .entry import Entry
 from .pictures import decode
+from .rows import UNREADABLE, whole
 from .search import WITHIN, ranked, words_of
 
 _FOREVER = 2**63 - 1
@@ -32,12 +33,13 @@ class Reader:
         since = -_FOREVER if since_ns is None else since_ns
         times = (since, _FOREVER if until_ns is None else until_ns)
         with self._snapshot() as database:
-            if words:
+            if words.strip():
                 bounded = None if since_ns is until_ns is None else times
                 numbers = ranked(database, words_of(words), bounded)[0][: limit + 1].tolist()
             else:
                 query = f"SELECT id FROM entry WHERE {WITHIN} ORDER BY id DESC LIMIT ?"
-                numbers = [row[0] for row in database.execute(query, [*times, limit + 1])]
+                rows = database.execute(query, [*times, limit + 1])
+                numbers = [whole(row, int)[0] for row in rows]
             entries = [_entry(database, number) for number in sorted(numbers[:limit])]
         return entries, len(numbers) > limit
 
@@ -65,24 +67,25 @@ class Reader:
                     yield self._database
                 finally:
                     self._database.rollback()
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             raise HistoryError(
-                f"the history can't be read ({error}): if that stays so, move its folder away, "
-                "and a new one is begun"
+                f"the history can't be read ({error}): if that stays so, move its folder away and "
+                "restart the node, and a new one is begun"
             ) from error
 
 
 def _entry(database: sqlite3.Connection, number: int) -> Entry:
     query = "SELECT text, start_ns, end_ns, question, camera FROM entry WHERE id = ?"
-    return Entry(*database.execute(query, [number]).fetchone())
+    return Entry(*whole(database.execute(query, [number]).fetchone(), str, int, int, str, str))
 
 
 def _kept(
     database: sqlite3.Connection, shot: moments.Shot
 ) -> tuple[int, str, int, int, str, bytes]:
     """A picture with its times, and what was said in its second or, if nothing was, of it."""
-    return database.execute(
+    row = database.execute(
         "SELECT stamp_ns, frame_id, picture.start_ns, picture.end_ns, coalesce(text, ?), jpeg "
         "FROM picture LEFT JOIN entry USING (id) WHERE id = ?",
         [shot.text, shot.number],
     ).fetchone()
+    return whole(row, int, str, int, int, str, bytes)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from ..errors import HistoryError
+from .rows import UNREADABLE
 from .transaction import transaction
 
 VERSION = 1
@@ -58,7 +59,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             newest_number(reading)
             opened.pop_all()
             return writing, reading
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise HistoryError(
             f"{path} can't be used as a history ({error}): make sure that it can be written to "
             "and that no other program holds it, or move it away, and a new one is begun"

@@ -36,11 +36,14 @@ class History:
         except HistoryError:
             self._lock.close()
             raise
-        self._writer, self._reader = Writer(writing, config), Reader(reading)
+        self._writer, self._reader = Writer(writing, folder / FILE, config), Reader(reading)
 
     @property
     def lost(self) -> int:
-        """Entries and pictures that were not kept: the disk was too slow, or refused them."""
+        """Entries and pictures that were not kept.
+
+        The disk was too slow or refused them, or the file is gone.
+        """
         return self._writer.lost
 
     @property
@@ -66,8 +69,8 @@ class History:
         """What was said, in the order in which it was said; and whether there is more.
 
         Entries that end after `since_ns` and start before `until_ns`, in sensor time. Without
-        `words` the newest `limit` of them; with, those that hold the most telling of the words
-        in text or question. HistoryError if it can't be read.
+        `words`, or with white space alone, the newest `limit` of them; else those that hold the
+        most telling of the words in text or question. HistoryError if it can't be read.
         """
         return self._reader.entries(since_ns, until_ns, words, limit)
 

@@ -7,7 +7,10 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from os.path import samestat
+from pathlib import Path
 
+from ..errors import HistoryError
 from ..types import Frame
 from .config import HistoryConfig
 from .entry import Entry
@@ -41,13 +44,16 @@ class Writer:
     """Takes entries from any thread, and writes them in the order in which they came.
 
     `lost` counts entries and pictures that were not kept, because the disk was too slow or
-    refused them. `failed` says why writing or dropping failed last; it is empty once that works.
+    refused them, or because the file is gone. `failed` says why writing or dropping failed last;
+    it is empty once that works.
     """
 
-    def __init__(self, database: sqlite3.Connection, config: HistoryConfig) -> None:
-        """Owns the database from now on, and closes it in the end."""
+    def __init__(self, database: sqlite3.Connection, path: Path, config: HistoryConfig) -> None:
+        """Owns the database, which is the file at `path`, from now on, and closes it in the end."""
         self.lost = 0
         self.failed = ""
+        # A process may change its working directory.
+        self._path, self._file = path.absolute(), path.stat()
         self._database, self._config = database, config
         self._number = newest_number(database)
         self._timeline = Timeline(config.history_picture_seconds)
@@ -121,6 +127,7 @@ class Writer:
     def _serve(self, rows: list[_Row]) -> None:
         unwritten = len(rows)
         try:
+            self._check_place()
             self._write(rows)
             unwritten = 0
             trim(self._database, self._config, time.time())
@@ -130,6 +137,20 @@ class Writer:
             with self._changed:
                 self.lost += unwritten
             self.failed = str(error) or repr(error)
+
+    def _check_place(self) -> None:
+        """HistoryError if the file that is open is no longer the one that will be found again."""
+        try:
+            stays = samestat(self._path.stat(), self._file)
+        # A part of the path may be a file by now.
+        except (FileNotFoundError, NotADirectoryError):
+            stays = False
+        if not stays:
+            # SQLite would go on with the file that has no name, and so lose it all in the end.
+            raise HistoryError(
+                f"the history at {self._path} was removed or moved: restart the node, and a new "
+                "one is begun"
+            )
 
     def _write(self, rows: list[_Row]) -> None:
         now_s = time.time()

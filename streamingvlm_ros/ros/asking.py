@@ -156,7 +156,7 @@ def _with_times(question: Question, outcome: Outcome, hear: Callable[[str], None
     if not question.moments or not outcome.answer:
         return outcome
     stamps_ns = tuple(moment.frame.stamp_ns for moment in question.moments)
-    last = seen_at(stamps_ns)
+    last = seen_at(stamps_ns) if outcome.answer.text else seen_at(stamps_ns).lstrip()
     hear(last)
     answer = replace(outcome.answer, text=outcome.answer.text + last)
     return replace(outcome, answer=answer, moments_ns=stamps_ns)

@@ -141,8 +141,8 @@ class Client:
         nodes = self._node.get_node_names_and_namespaces()
         if name in (f"{namespace.rstrip('/')}/{node}" for node, namespace in nodes):
             return (
-                f"{name} is there but can't be asked: its model is still loading, or could not "
-                f"be loaded. Its log and `ros2 lifecycle get {name}` tell"
+                f"{name} is there but can't be asked: it is no narrator, or its model is still "
+                f"loading or could not be loaded. Its log and `ros2 lifecycle get {name}` tell"
             )
         absent = f"no {name} in ROS domain {self._node.context.get_domain_id()}"
         others = [

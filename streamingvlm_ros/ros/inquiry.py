@@ -134,4 +134,4 @@ class Inquiry:
 def _why_cut(answer: Answer) -> str:
     if answer.complete:
         return ""
-    return f"cut off: {answer.tokens} tokens are the most that it may have (max_tokens)"
+    return f"cut off: no more tokens were allowed (max_tokens: {answer.tokens})"

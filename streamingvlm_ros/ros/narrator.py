@@ -64,8 +64,8 @@ class Narrator(LifecycleNode):
             )
         # Everything: rclpy's lifecycle would swallow what it doesn't know without a word.
         except Exception as error:
-            known = isinstance(error, HistoryError)
-            self._problem = str(error) if known else f"can't load the model: {error}"
+            said = isinstance(error, HistoryError | ParameterException)
+            self._problem = str(error) if said else f"can't load the model: {error}"
             self._phase = "unconfigured"
             self.get_logger().error(self._problem)
             return FAILURE

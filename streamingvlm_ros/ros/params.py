@@ -37,10 +37,10 @@ class NodeConfig:
         32, "Questions that may be under way or wait; the next one is refused.", low=1, high=1000
     )
     introspection: str = setting(
-        "off",
+        "disabled",
         "What is published of requests and responses (`~/ask/_service_event` and others), for a "
         "bag to hold them: nothing, when they were, or what was in them, too.",
-        choices=("off", "metadata", "contents"),
+        choices=("disabled", "metadata", "contents"),
     )
     history_folder: str = setting(
         "",

@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +22,12 @@ N = TypeVar("N", bound=Node)
 
 THREADS = 8
 """For images, a reset that waits for the model, a transition, an action's goals, and to spare."""
+
+
+_DESTROYED = "pointer is invalid"
+"""What a transition destroys in another thread, while the executor collects what to wait for, is
+gone and no reason to end. rclpy guards neither a subscription (InvalidHandle) nor an action server,
+which it finds destroyed and waits for all the same (RCLError with these words)."""
 
 
 def run(
@@ -97,9 +102,12 @@ def _listen(ended: threading.Event) -> list[int]:
 def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> None:
     try:
         while not signals:
-            with suppress(InvalidHandle):
-                # A subscription that a transition destroys in another thread, while the executor
-                # collects what to wait for: gone, and no reason to end. rclpy doesn't guard it.
+            try:
                 executor.spin()
+            except InvalidHandle:
+                pass
+            except RuntimeError as error:
+                if _DESTROYED not in str(error):
+                    raise
     finally:
         ended.set()

@@ -33,7 +33,7 @@ class Recall:
     def __init__(self, node: LifecycleNode, folder: str, config: HistoryConfig) -> None:
         """HistoryError if there can be no history in that folder."""
         self._node = node
-        self._store = History(Path(folder).expanduser(), config) if folder else None
+        self._store = History(_expanded(folder), config) if folder else None
         self.service = node.create_service(
             srv.History, "~/history", self._on_history, qos_profile=qos.REQUESTS
         )
@@ -87,3 +87,10 @@ class Recall:
             return srv.History.Response(success=False, message=str(error))
         response.success, response.entries = True, [entry_message(entry) for entry in entries]
         return response
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise HistoryError(f"history_folder {folder!r} names nobody's home folder") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamingvlm_ros.cli.ask import Speech
+from streamingvlm_ros.cli.ask import Line
 
 from .commands import ROOT, command, environment, streamingvlm
 
@@ -202,6 +202,19 @@ def test_a_reader_that_goes_away_cancels_the_question(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_full_disk_is_one_clear_line(peer: Peer, form: tuple[str, ...]) -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        asking(peer, QUESTION, *form, "--max-tokens", 3, stdout=full.fileno()) as child,
+    ):
+        _, said = child.communicate(timeout=60)
+    assert child.returncode == 1
+    *before, line = said.decode().splitlines()
+    assert line == "error: can't write the output: No space left on device"
+    assert not [line for line in before if "Traceback" in line or "Error" in line]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_refused_question_says_why(peer: Peer, form: tuple[str, ...]) -> None:
     result = ask(peer, "   ", *form)
     assert result.returncode == 1
@@ -309,8 +322,8 @@ def test_an_answer_cannot_command_a_terminal(peer: Peer, whole: str) -> None:
 def test_whatever_pieces_came_the_whole_answer_is_shown(
     capsys: pytest.CaptureFixture[str], pieces: list[str], shown: str
 ) -> None:
-    with Speech(Console().status("")) as speech:
+    with Line(Console().status("")) as line:
         for piece in pieces:
-            speech.add(piece)
-        speech.complete("A red cube.")
+            line.add(piece)
+        line.complete("A red cube.")
     assert capsys.readouterr().out == shown

@@ -6,8 +6,10 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +92,11 @@ def test_words_find_what_holds_any_of_them(past: Past) -> None:
     assert found["question"] == QUESTION
 
 
+@pytest.mark.parametrize("words", ["", "   "])
+def test_words_that_are_none_find_the_newest(past: Past, words: str) -> None:
+    assert records(past, words) == records(past)
+
+
 def test_times_bound_what_is_shown(past: Past) -> None:
     second = past.narrations[1].start.sec
     found = records(past, "--since", second + 0.5, "--until", second + 0.7)
@@ -108,6 +115,64 @@ def test_nothing_that_fits_is_said(past: Past) -> None:
     result = run("history", past.peer, "unicorn")
     assert result.stdout == ""
     assert "Nothing" in result.stderr
+
+
+def test_an_output_without_such_signs_gets_others_instead(past: Past) -> None:
+    lines = run("history", past.peer).stdout
+    assert not lines.isascii(), "it must try to"
+    result = streamingvlm("history", ROS_DOMAIN_ID=str(past.peer.domain), PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == lines.encode("ascii", errors="replace").decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_though_nobody_reads(past: Past, number: signal.Signals) -> None:
+    with (
+        full_pipe() as pipe,
+        subprocess.Popen(
+            command("history", "--limit", 1, "--json"),
+            # What is printed waits in Python's buffer until all is said.
+            env=environment(ROS_DOMAIN_ID=str(past.peer.domain), PYTHONUNBUFFERED=""),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+        ) as child,
+    ):
+        try:
+            assert child.stderr
+            assert b"There is more" in child.stderr.readline()
+            child.send_signal(number)
+            assert child.wait(20) == -number
+        finally:
+            child.kill()
+
+
+def test_a_reader_that_went_away_needs_no_word(past: Past) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    child = subprocess.run(
+        command("history", "--json"),
+        env=environment(ROS_DOMAIN_ID=str(past.peer.domain), PYTHONUNBUFFERED=""),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    assert (child.returncode, child.stderr) == (1, b"")
+
+
+@contextmanager
+def full_pipe() -> Iterator[int]:
+    """The end to write into; nobody reads at the other."""
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while os.write(theirs, bytes(4096)):
+            pass
+    os.set_blocking(theirs, True)
+    try:
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_on_a_terminal_a_long_text_stays_in_its_column(past: Past) -> None:
@@ -135,6 +200,12 @@ def test_what_is_no_time_is_a_usage_error() -> None:
     assert result.returncode == 2
     assert "--since" in result.stderr
     assert "14:02" in result.stderr
+
+
+def test_times_that_are_swapped_are_a_usage_error() -> None:
+    result = streamingvlm("history", "--since", "14:00", "--until", "13:00")
+    assert result.returncode == 2
+    assert "--until is before --since" in result.stderr
 
 
 def test_a_narrator_without_a_history_says_how_to_have_one() -> None:

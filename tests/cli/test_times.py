@@ -65,6 +65,13 @@ def test_anything_else_is_refused_with_what_can_be_given(text: str) -> None:
         parse_time(text)
 
 
+def test_a_number_that_reads_like_a_date_is_refused_with_what_can_be_given() -> None:
+    with pytest.raises(typer.BadParameter, match=r"1830\.5.*14:02.*2026-11-21T14:02.*20261121\.0"):
+        parse_time("20261121")
+    assert parse_time("20261121.0") == 20261121 * S
+    assert parse_time("20261321") == 20261321 * S
+
+
 def test_a_clock_that_counts_from_its_start_is_shown_in_seconds() -> None:
     assert time_text(1830 * S + S // 2, TODAY) == "1830.5 s"
 

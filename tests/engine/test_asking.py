@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.prompts import prompt_of
 from streamingvlm_ros.engine.state import State
@@ -308,6 +309,15 @@ def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None
     answer = stream.ask("what moved?")
     assert answer.seen_from_ns == chunk_of(6).start_ns
     assert answer.seen_until_ns == chunk_of(9).newest_ns
+
+
+def test_a_question_of_megabytes_is_refused_without_counting_its_tokens(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = watched(make_engine(), 1)
+    monkeypatch.delattr(Dialogue, "encode")
+    with pytest.raises(QuestionError, match="max_question_tokens"):
+        stream.ask("abc " * 1_000_000)
 
 
 def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine) -> None:

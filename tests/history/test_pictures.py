@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.pictures import decode, encode
@@ -32,6 +35,18 @@ def test_a_picture_is_small_on_disk() -> None:
     assert len(encode(noise, 448)) < 150_000
 
 
-def test_a_broken_picture_is_named() -> None:
-    with pytest.raises(HistoryError, match="broken"):
-        decode(b"\xff\xd8 no jpeg")
+GREY = encode(np.zeros((24, 32, 3), np.uint8), 448)
+SIZE, HUGE = bytes([0, 24, 0, 32]), bytes([0xFF] * 4)
+
+
+@pytest.mark.parametrize("jpeg", [b"", b"\xff\xd8 no jpeg", GREY[:-20], GREY.replace(SIZE, HUGE)])
+def test_a_broken_picture_is_named(jpeg: bytes) -> None:
+    with pytest.raises(HistoryError, match=r"is broken.* restart the node"):
+        decode(jpeg)
+
+
+def test_only_what_the_history_writes_itself_is_read_as_a_picture() -> None:
+    file = io.BytesIO()
+    Pillow.new("RGB", (32, 24)).save(file, "PNG")
+    with pytest.raises(HistoryError, match="is broken"):
+        decode(file.getvalue())

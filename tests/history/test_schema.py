@@ -38,6 +38,15 @@ def test_a_database_with_holes_is_refused(tmp_path: Path) -> None:
     assert "move it away" in refusal(tmp_path)
 
 
+def test_a_database_whose_tables_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    whole = (tmp_path / FILE).read_bytes()
+    # The database quotes this byte, which is no UTF-8.
+    (tmp_path / FILE).write_bytes(whole.replace(b"TABLE entry", b"T\xffBLE entry"))
+    assert "move it away" in refusal(tmp_path)
+
+
 def test_a_history_of_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         narrate(history, 0, "one")

@@ -66,6 +66,12 @@ def test_forms_of_a_word_and_accents_are_the_same_word(tmp_path: Path) -> None:
     assert found(tmp_path / "other", said, "GRÖSSER größer") == said[3:]
 
 
+@pytest.mark.parametrize("words", [" ", "\n\t ", "\u3000"])
+def test_white_space_is_no_words(tmp_path: Path, words: str) -> None:
+    said = ["a red ball", "a blue cube", "a red cube"]
+    assert found(tmp_path, said, words, limit=2) == said[1:]
+
+
 def test_answers_are_found_by_words_of_question_or_answer(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         narrate(history, 0, "a red ball")

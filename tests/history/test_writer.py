@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from streamingvlm_ros.history.store import FILE, Entry, History
 from streamingvlm_ros.history.writer import WAITING, WAITING_BYTES
@@ -103,6 +105,66 @@ def test_a_full_disk_costs_what_was_to_be_written_and_no_more(tmp_path: Path) ->
     with process(FULL_DISK, tmp_path) as child:
         assert line_of(child) == "1 True"
         assert line_of(child) == "1 False ['before', 'after']"
+
+
+def test_a_folder_that_is_removed_is_noticed_and_what_is_lost_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "history"
+    with opened(folder) as history:
+        narrate(history, 0, "kept in vain")
+        history.flush()
+        assert (history.failed, history.lost) == ("", 0)
+        shutil.rmtree(folder)
+        for second in (2, 4):
+            narrate(history, second, "lost")
+            history.flush()
+        assert "was removed" in history.failed
+        assert "restart the node" in history.failed
+        assert history.lost == 2
+        # A part of the path is a file now.
+        folder.touch()
+        narrate(history, 6, "lost")
+        history.flush()
+        assert "was removed" in history.failed
+    assert folder.stat().st_size == 0
+
+
+def test_a_folder_that_is_moved_and_moved_back_is_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "history"
+    with opened(folder) as history:
+        say(history, "before")
+        history.flush()
+        folder.rename(tmp_path / "elsewhere")
+        say(history, "lost")
+        history.flush()
+        assert "moved" in history.failed
+        (tmp_path / "elsewhere").rename(folder)
+        say(history, "after")
+        history.flush()
+        assert (texts(history), history.failed) == (["before", "after"], "")
+
+
+def test_somebody_elses_history_in_the_same_place_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "history"
+    with opened(folder) as history:
+        say(history, "before")
+        history.flush()
+        shutil.rmtree(folder)
+        with opened(folder) as other:
+            say(other, "by the other")
+            other.flush()
+            say(history, "lost")
+            history.flush()
+            assert "was removed" in history.failed
+            assert texts(other) == ["by the other"]
+
+
+def test_a_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with opened(Path("history")) as history:
+        monkeypatch.chdir("/")
+        say(history, "kept")
+        history.flush()
+        assert (texts(history), history.failed) == (["kept"], "")
 
 
 def test_a_picture_that_is_none_costs_itself_and_its_second(tmp_path: Path) -> None:

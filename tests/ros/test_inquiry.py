@@ -108,7 +108,7 @@ def test_a_refusal_is_told_as_it_is() -> None:
 def test_an_answer_that_may_have_no_more_tokens_says_so() -> None:
     inquiry = begun("A ")
     inquiry.reply(Answer("A ", 1, 2, tokens=1, complete=False))
-    assert "cut off: 1 tokens are the most" in inquiry.outcome(SIGHT).message
+    assert "max_tokens: 1" in inquiry.outcome(SIGHT).message
 
 
 def new_desk(most: int) -> tuple[Desk, Inbox]:

@@ -51,7 +51,7 @@ def test_a_run_is_resumed_from_its_last_step(
     assert "left" in capsys.readouterr().out
 
 
-def test_a_second_stage_goes_on_from_the_first_and_notes_its_hash(
+def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
     recipe_path: Path, tmp_path: Path
 ) -> None:
     first = train(recipe_path, tmp_path / "first")
@@ -65,6 +65,12 @@ def test_a_second_stage_goes_on_from_the_first_and_notes_its_hash(
     digest = hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest()
     assert json.loads((second / "start.json").read_text()) == {"sha256": digest}
     assert (second / "start_recipe.yaml").read_text() == recipe_path.read_text()
+    third_path = tmp_path / "third.yaml"
+    third_path.write_text(second_path.read_text().replace(str(first), str(second)))
+    third = train(third_path, tmp_path / "third")
+    assert (third / "start_recipe.yaml").read_text() == second_path.read_text()
+    assert (third / "start_start_recipe.yaml").read_text() == recipe_path.read_text()
+    assert (third / "start_start.json").read_text() == (second / "start.json").read_text()
 
 
 def test_a_second_stage_without_a_first_says_so(

@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
-from streamingvlm_ros.demo.acts import SHAPES, Second, Thing, Verb
+from streamingvlm_ros.demo.acts import Second, Thing, Verb
 from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
@@ -18,7 +18,6 @@ from streamingvlm_ros.demo.questions import (
     about_moments,
     about_now,
     about_past,
-    colour_of,
 )
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
@@ -36,6 +35,10 @@ _GAPS_S = (1, 1, 2, 4, 60, 600)
 
 _REMEMBERED_S = 60
 """Seconds of captions, from either end of the past, that are more than any window keeps."""
+
+_NOW = (*NOW, "colour", "colour")
+"""What is asked at the end of a clip. To find a colour by its shape is learnt last: it is asked of
+several shapes."""
 
 _STILL = (Verb.STOPS, Verb.RESTS)
 
@@ -137,7 +140,7 @@ class WorldClips(Dataset[ClipSample]):
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
         asked: list[Asked] = []
         if random.random() < self._clips.question:
-            asked = _about_now(told[-1], random)
+            asked = [NOW[kind](told[-1], random) for kind in _NOW]
             asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(tuple(rounds), past, "" if start else self._instruction, _pairs(asked))
 
@@ -150,7 +153,7 @@ class WorldClips(Dataset[ClipSample]):
             for image in self._round(0, world, second, random).images
         ]
         seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        asked = _about_now(world.second(number), random)
+        asked = [NOW[kind](world.second(number), random) for kind in _NOW]
         return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
@@ -176,7 +179,7 @@ class WorldClips(Dataset[ClipSample]):
             ClipRound(start + n, start + n + 1, (), second.caption, given=True)
             for n, second in enumerate(told)
         )
-        asked = _about_now(told[-1], random, unsaid=("where",))
+        asked = [NOW[kind](told[-1], random) for kind in _NOW if kind != "where"]
         asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(rounds, asked=_pairs(asked))
 
@@ -251,15 +254,6 @@ def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
     """A question about now or about what was told before."""
     past = about_past(told, random) if random.random() < 0.5 else None
     return past or about_now(told[-1], random)
-
-
-def _about_now(now: Second, random: np.random.Generator, unsaid: Sequence[str] = ()) -> list[Asked]:
-    """All that can be asked of now but the `unsaid` kinds.
-
-    To find a colour by its shape is learnt last, so it is asked of every shape.
-    """
-    asked = [make(now, random) for kind, make in NOW.items() if kind not in ("colour", *unsaid)]
-    return asked + [colour_of(shape, now) for shape in SHAPES]
 
 
 def _pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:

@@ -53,13 +53,6 @@ def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked |
     return MOMENTS[kind](shown[-1], thing) if shown else None
 
 
-def colour_of(shape: str, now: Second) -> Asked:
-    """The colours of everything on the table that has this shape."""
-    colours = " and ".join(t.colour for t in now.things if t.shape == shape)
-    answer = f"{colours.capitalize()}." if colours else ABSENT
-    return Asked(f"What colour is the {shape}?", answer)
-
-
 def place_name(cell: Cell) -> str:
     """One of the table's nine places, in words."""
     name = f"{_ROWS[cell[1]]} {_COLUMNS[cell[0]]}".strip()
@@ -75,7 +68,10 @@ def _count(now: Second, random: np.random.Generator) -> Asked:
 
 
 def _colour(now: Second, random: np.random.Generator) -> Asked:
-    return colour_of(_one([t.shape for t in now.things], SHAPES, random), now)
+    shape = _one([t.shape for t in now.things], SHAPES, random)
+    colours = " and ".join(t.colour for t in now.things if t.shape == shape)
+    answer = f"{colours.capitalize()}." if colours else ABSENT
+    return Asked(f"What colour is the {shape}?", answer)
 
 
 def _where(now: Second, random: np.random.Generator) -> Asked:

@@ -60,8 +60,8 @@ def test_what_is_asked_of_now_and_of_the_last_seconds_is_answered_from_what_it_s
     world = World(FIRST_UNSEEN_SEED + 9)
     right = answers_right(engine, world, lambda number: number)
     # A colour by its shape is often wrong: docs/benchmarks.md has every kind.
-    assert np.mean(right["now"]) >= 0.8
-    assert np.mean(right["recent"]) >= 0.8
+    assert np.mean(right["now"]) >= 0.85
+    assert np.mean(right["recent"]) >= 0.85
     assert np.mean(right["past"]) >= 0.85
     # With frames of other times the same questions are not answered, or they would be bad ones.
     shuffled = np.random.default_rng(0).permutation(ROUNDS)
@@ -114,7 +114,7 @@ def test_moments_of_long_ago_tell_where_a_thing_was_and_what_colour(
                     answer = stream.ask(Question(its.question, moments=moments))
                     right.append(answer.text == its.answer)
     assert len(right) >= 30
-    assert np.mean(right) >= 0.8
+    assert np.mean(right) >= 0.7
 
 
 def test_it_is_small_and_complete() -> None:
@@ -126,11 +126,11 @@ def test_it_is_small_and_complete() -> None:
 
 def test_it_was_made_by_the_recipes_that_are_there() -> None:
     recipes = Path(__file__).parents[2] / "training" / "recipes"
-    stages = {"start_start_": "demo.yaml", "start_": "demo_window.yaml", "": "demo_asking.yaml"}
+    stages = {"start_": "demo.yaml", "": "demo_window.yaml"}
     for stage, recipe in stages.items():
         made_by = (DEMO_CHECKPOINT / f"{stage}recipe.yaml").read_text()
         assert made_by == (recipes / recipe).read_text()
-    first, *_, last = (_losses(f"{stage}training.jsonl") for stage in stages)
+    first, last = (_losses(f"{stage}training.jsonl") for stage in stages)
     assert last[-1] < 0.02 * first[0]
 
 

@@ -43,7 +43,6 @@ RELIABLE = {
 }
 """What a narrator isn't sent can't be compared."""
 
-
 START_S = 120
 """How long a narrator may take to say something."""
 

@@ -112,9 +112,10 @@ def _listen(piece: str) -> bool:
 class Ask:
     """A question and who waits for its answer.
 
-    `reply` is called at the end. `heard` is called before the first token and then with each,
-    which may add no piece to the answer; it says whether to go on. Both are called from the
-    thread that answers, and neither may touch its stream.
+    `reply` is called at the end; if the model fails, perhaps once more, which then means nothing.
+    `heard` is called before the first token and then with each, which may add no piece to the
+    answer; it says whether to go on. Both are called from the thread that answers, and neither
+    may touch its stream.
     """
 
     question: Question

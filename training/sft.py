@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 from transformers import (
     PreTrainedTokenizerFast,
     PrinterCallback,
@@ -114,6 +113,9 @@ def _trainer(
     training = recipe.training
     alike = training.batch_clips
     clips = WorldClips(training.steps * alike, recipe.seed, recipe.clips, recipe.settings, alike)
+    optimizer = MuonAndAdamW(
+        model.named_parameters(), training.learning_rate, training.weight_decay
+    )
     trainer = Trainer(
         model=model,
         args=_arguments(training, recipe.seed, steps),
@@ -121,14 +123,10 @@ def _trainer(
         data_collator=collator_for(model, tokenizer, recipe.settings),
         processing_class=tokenizer,
         callbacks=[Progress(log)],
-        optimizers=(_optimizer(model, training), None),
+        optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _optimizer(model: nn.Module, training: TrainConfig) -> MuonAndAdamW:
-    return MuonAndAdamW(model.named_parameters(), training.learning_rate, training.weight_decay)
 
 
 def collator_for(

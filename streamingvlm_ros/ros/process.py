@@ -23,7 +23,6 @@ N = TypeVar("N", bound=Node)
 THREADS = 8
 """For images, a reset that waits for the model, a transition, an action's goals, and to spare."""
 
-
 _DESTROYED = "pointer is invalid"
 """What a transition destroys in another thread, while the executor collects what to wait for, is
 gone and no reason to end. rclpy guards neither a subscription (InvalidHandle) nor an action server,

@@ -36,9 +36,9 @@ _GAPS_S = (1, 1, 2, 4, 60, 600)
 _REMEMBERED_S = 60
 """Seconds of captions, from either end of the past, that are more than any window keeps."""
 
-_NOW = (*NOW, "colour", "colour")
-"""What is asked at the end of a clip. To find a colour by its shape is learnt last: it is asked of
-several shapes."""
+_EACH = 3
+"""How often a question of each kind about now is made up for one clip: of two things mostly both
+are asked of, and what is said of the one is wrong of the other."""
 
 _STILL = (Verb.STOPS, Verb.RESTS)
 
@@ -140,20 +140,20 @@ class WorldClips(Dataset[ClipSample]):
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
         asked: list[Asked] = []
         if random.random() < self._clips.question:
-            asked = [NOW[kind](told[-1], random) for kind in _NOW]
+            asked = _of_now(told[-1], random)
             asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(tuple(rounds), past, "" if start else self._instruction, _pairs(asked))
 
     def _recent(self, random: np.random.Generator) -> ClipSample:
         """The newest frames of a second and of the one before, and questions about them."""
-        world, number = _world(random), int(random.integers(1, 300))
+        world, number = _table(random)
         frames = [
             image
             for second in (number - 1, number)
             for image in self._round(0, world, second, random).images
         ]
         seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        asked = [NOW[kind](world.second(number), random) for kind in _NOW]
+        asked = _of_now(world.second(number), random)
         return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
@@ -179,7 +179,7 @@ class WorldClips(Dataset[ClipSample]):
             ClipRound(start + n, start + n + 1, (), second.caption, given=True)
             for n, second in enumerate(told)
         )
-        asked = [NOW[kind](told[-1], random) for kind in _NOW if kind != "where"]
+        asked = [one for one in _of_now(told[-1], random) if not one.question.startswith("Where")]
         asked += [one for made in PAST.values() if (one := made(told, random))]
         return ClipSample(rounds, asked=_pairs(asked))
 
@@ -256,8 +256,26 @@ def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
     return past or about_now(told[-1], random)
 
 
+def _of_now(now: Second, random: np.random.Generator) -> list[Asked]:
+    """Questions of every kind about now, each once."""
+    made = (make(now, random) for make in NOW.values() for _ in range(_EACH))
+    return list(dict.fromkeys(made))
+
+
 def _pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
     return tuple((one.question, one.answer) for one in asked)
+
+
+def _table(random: np.random.Generator) -> tuple[World, int]:
+    """Some second, mostly one that leaves things of two shapes on the table.
+
+    Only there is "What colour is the star?" more than to name whatever colour is seen first.
+    """
+    while True:
+        world, number = _world(random), int(random.integers(1, 300))
+        shapes = {thing.shape for thing in world.second(number).things}
+        if len(shapes) > 1 or random.random() < 0.3:
+            return world, number
 
 
 def _without(shape: str, random: np.random.Generator) -> tuple[World, int]:

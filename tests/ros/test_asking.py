@@ -131,10 +131,11 @@ def test_one_too_many_is_refused_at_once_and_says_why(narrator: Asked, kind: str
         assert not refused.success
         assert f"{MOST} questions" in refused.message
         assert "max_questions" in refused.message
-        (refused_goal,) = narrator.ask_at_once("action", SHORT)
-        assert refused_goal["status"] == GoalStatus.STATUS_ABORTED
-        assert "max_questions" in refused_goal["message"]
         if kind == "action":
+            # Another process takes its time to start: none of these ends before it has.
+            (refused_goal,) = narrator.ask_at_once("action", SHORT)
+            assert refused_goal["status"] == GoalStatus.STATUS_ABORTED
+            assert "max_questions" in refused_goal["message"]
             for n in range(MOST):
                 asker.cancel(n)
         results = asker.results()

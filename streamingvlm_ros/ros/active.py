@@ -12,11 +12,11 @@ from streamingvlm_ros.msg import Narration
 
 from .. import types
 from ..frames.buffer import FrameBuffer
+from ..frames.pictures import BadImageError, check, stamp_ns_of, to_frames
 from ..frames.sampler import Verdict
 from ..session import Reset
 from ..types import Chunk, Frame
 from . import qos
-from .conversions import BadImageError, check, to_ns
 from .desk import Desk
 from .diagnostics import JUMPS, ROUNDS, Tally
 from .loaded import Loaded
@@ -24,7 +24,7 @@ from .messages import narration_message
 from .params import NodeConfig
 from .recall import Recall
 from .view import View
-from .worker import Inbox, Message, Worker, to_frames
+from .worker import Inbox, Message, Worker
 
 INACTIVE = "the narrator is not active: activate it with `ros2 lifecycle set`"
 DEACTIVATED = "the narrator was deactivated"
@@ -109,7 +109,7 @@ class Active:
             check(message)
         except BadImageError as error:
             return self._reject(error)
-        stamp_ns = to_ns(message.header.stamp)
+        stamp_ns = stamp_ns_of(message)
         verdict = self._inbox.put(stamp_ns, message, self._now_ns())
         if verdict is Verdict.SAMPLED:
             self._tally.add("frames sampled")

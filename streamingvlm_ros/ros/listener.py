@@ -18,8 +18,9 @@ from sensor_msgs.msg import Image
 from streamingvlm_ros.msg import Narration
 
 from .. import types
+from ..frames.pictures import to_array
 from ..types import NS_PER_S
-from .conversions import to_array, to_ns
+from .conversions import to_ns
 
 
 @dataclass(frozen=True, slots=True)

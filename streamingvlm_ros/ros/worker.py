@@ -12,10 +12,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from .. import session
 from ..errors import StreamingVLMError
 from ..frames.buffer import FrameBuffer
+from ..frames.pictures import BadImageError, to_frames
 from ..frames.sampler import RawChunk
 from ..session import Event, Request, Reset
-from ..types import Ask, Chunk, Frame, Narration
-from .conversions import BadImageError, to_array
+from ..types import Ask, Chunk, Narration
 from .diagnostics import FAILURES, Tally
 from .loaded import Loaded
 from .view import View
@@ -114,24 +114,6 @@ class Worker:
             return None
         dropped, self._dropped = self._dropped, 0
         return Chunk(frames, raw.start_ns, raw.end_ns, dropped)
-
-
-def to_frames(
-    messages: Sequence[tuple[int, Message]], reject: Callable[[BadImageError], None]
-) -> tuple[Frame, ...]:
-    """The frames of (stamp in ns, message), all of the newest one's size; what can't be is told."""
-    frames: list[Frame] = []
-    # Newest first: its size is the one that counts.
-    for stamp_ns, message in reversed(messages):
-        try:
-            image = to_array(message)
-            if frames and image.shape != frames[0].image.shape:
-                raise BadImageError("changed", "the pictures' size changed from one to the next")
-        except BadImageError as error:
-            reject(error)
-        else:
-            frames.insert(0, Frame(image, stamp_ns, message.header.frame_id))
-    return tuple(frames)
 
 
 def _refuse(requests: Sequence[Request], why: str) -> None:

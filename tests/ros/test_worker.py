@@ -17,7 +17,8 @@ import pytest
 from streamingvlm_ros.config import FrameConfig, SamplingConfig
 from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.frames.buffer import FrameBuffer
-from streamingvlm_ros.ros.conversions import BadImageError, to_message
+from streamingvlm_ros.frames.pictures import BadImageError
+from streamingvlm_ros.ros.conversions import to_message
 from streamingvlm_ros.ros.diagnostics import Tally
 from streamingvlm_ros.ros.view import Sight, View
 from streamingvlm_ros.ros.worker import Inbox, Worker

@@ -1,4 +1,4 @@
-"""Images to arrays and back."""
+"""Images to arrays and back, as messages carry them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from streamingvlm_ros.ros.conversions import (
-    CONVERTED_BYTES,
-    BadImageError,
-    check,
-    to_array,
-    to_compressed,
-    to_message,
-    to_ns,
-    to_time,
-)
+from streamingvlm_ros.frames.pictures import CONVERTED_BYTES, BadImageError, check, to_array
+from streamingvlm_ros.ros.conversions import to_compressed, to_message, to_ns, to_time
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
 

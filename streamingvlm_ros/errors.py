@@ -5,6 +5,10 @@ class StreamingVLMError(Exception):
     """Base of all errors below: catch it to catch whatever is ours."""
 
 
+class BagError(StreamingVLMError):
+    """A bag is missing, is none, or can't be read or written."""
+
+
 class ConfigError(StreamingVLMError, ValueError):
     """A setting is outside its range, or settings contradict each other."""
 

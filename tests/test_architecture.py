@@ -19,9 +19,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": set(),
     "demo": set(),
     "history": set(),
+    "bags": set(),
     "session": {"engine"},
     "ros": {"session", "frames", "engine", "demo", "history"},
-    "cli": {"session", "frames", "engine", "ros", "demo", "history"},
+    "evaluation": {"session", "bags", "engine", "frames"},
+    "cli": {"session", "frames", "engine", "ros", "demo", "history", "bags", "evaluation"},
     "training": {"engine", "demo"},
 }
 """Rooms that a room may import beside the ground and itself."""

@@ -9,12 +9,13 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
-from streamingvlm_ros.demo.acts import Second, Thing, Verb
+from streamingvlm_ros.demo.acts import SHAPES, Second, Thing, Verb
 from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
     PAST,
     Asked,
+    about_colour,
     about_moments,
     about_now,
     about_past,
@@ -77,6 +78,10 @@ class ClipConfig:
     recent: float = setting(
         0.0, "Share of samples that are a question about a few frames alone.", low=0.0, high=1.0
     )
+    colours: float = setting(
+        0.0, "Share of samples that are a few frames alone and questions for colours by shape.",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     moments: float = setting(
         0.0, "Share of samples that are a question about moments of long ago.", low=0.0, high=1.0
     )
@@ -87,8 +92,8 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.recent + self.moments + self.told > 1.0:
-            raise ConfigError("recent, moments and told are shares: together at most 1")
+        if self.recent + self.colours + self.moments + self.told > 1.0:
+            raise ConfigError("recent, colours, moments and told are shares: together at most 1")
 
 
 class WorldClips(Dataset[ClipSample]):
@@ -118,8 +123,8 @@ class WorldClips(Dataset[ClipSample]):
     def _kind(self, part: float) -> Callable[[np.random.Generator], ClipSample]:
         """What makes the clips at `part`, 0..1, of the shares."""
         clips = self._clips
-        shares = np.cumsum([clips.recent, clips.moments, clips.told])
-        kinds = [self._recent, self._long_ago, self._told, self._stream]
+        shares = np.cumsum([clips.recent, clips.colours, clips.moments, clips.told])
+        kinds = [self._recent, self._colours, self._long_ago, self._told, self._stream]
         return kinds[int(np.searchsorted(shares, part, side="right"))]
 
     def _stream(self, random: np.random.Generator) -> ClipSample:
@@ -146,14 +151,27 @@ class WorldClips(Dataset[ClipSample]):
 
     def _recent(self, random: np.random.Generator) -> ClipSample:
         """The newest frames of a second and of the one before, and questions about them."""
-        world, number = _table(random)
+        world, number = _world(random), int(random.integers(1, 300))
+        return self._glance(world, number, _of_now(world.second(number), random), random)
+
+    def _colours(self, random: np.random.Generator) -> ClipSample:
+        """The same frames, and nothing but questions for the colour of each shape."""
+        world, number = _of_two_shapes(random)
+        now = world.second(number)
+        shapes = {thing.shape for thing in now.things}
+        shapes.add(str(random.choice([shape for shape in SHAPES if shape not in shapes])))
+        asked = [about_colour(now, shape) for shape in sorted(shapes)]
+        return self._glance(world, number, asked, random)
+
+    def _glance(
+        self, world: World, number: int, asked: Sequence[Asked], random: np.random.Generator
+    ) -> ClipSample:
         frames = [
             image
             for second in (number - 1, number)
             for image in self._round(0, world, second, random).images
         ]
         seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        asked = _of_now(world.second(number), random)
         return ClipSample((seen,), asked=_pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
@@ -266,15 +284,14 @@ def _pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
     return tuple((one.question, one.answer) for one in asked)
 
 
-def _table(random: np.random.Generator) -> tuple[World, int]:
-    """Some second, mostly one that leaves things of two shapes on the table.
+def _of_two_shapes(random: np.random.Generator) -> tuple[World, int]:
+    """Some second that leaves things of two shapes on the table.
 
-    Only there is "What colour is the star?" more than to name whatever colour is seen first.
+    Only there is "What colour is the star?" more than to name whatever colour is seen.
     """
     while True:
         world, number = _world(random), int(random.integers(1, 300))
-        shapes = {thing.shape for thing in world.second(number).things}
-        if len(shapes) > 1 or random.random() < 0.3:
+        if len({thing.shape for thing in world.second(number).things}) == 2:
             return world, number
 
 

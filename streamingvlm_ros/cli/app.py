@@ -17,6 +17,7 @@ from .demo import demo
 from .doctor import doctor
 from .history import history
 from .narrate import narrate
+from .replay import replay
 
 app = typer.Typer(
     name="streamingvlm",
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(narrate)
+app.command()(replay)
 app.command()(ask)
 app.command()(history)
 app.command()(doctor)

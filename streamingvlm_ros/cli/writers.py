@@ -1,11 +1,11 @@
-"""Narrations as text, JSON lines or WebVTT. Times are seconds from the start of the video."""
+"""Narrations as text, JSON lines or WebVTT. Times are seconds since it began."""
 
 from __future__ import annotations
 
 import html
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TextIO
 
@@ -13,22 +13,24 @@ from ..types import NS_PER_S, Narration
 
 
 class Format(str, Enum):
-    """How `streamingvlm narrate` writes."""
+    """How narrations are written."""
 
     TEXT = "text"
     JSONL = "jsonl"
     VTT = "vtt"
+    BAG = "bag"
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A sink that writes each narration as soon as it is made.
+    """A sink that writes each narration as soon as it is made; for every format but bags.
 
-    `file` None is the standard output of the moment, so that a progress bar that stands on the
-    same terminal can lift the text above itself.
+    `start_ns` is when the recording begins. `file` None is the standard output of the moment, so
+    that a progress bar that stands on the same terminal can lift the text above itself.
     """
 
     format: Format
+    start_ns: int = 0
     file: TextIO | None = None
 
     def __post_init__(self) -> None:
@@ -36,7 +38,12 @@ class Writer:
 
     def __call__(self, narration: Narration) -> None:
         """Write one narration, if the format has something to write for it."""
-        self._put(_ENTRIES[self.format](narration))
+        since = replace(
+            narration,
+            start_ns=narration.start_ns - self.start_ns,
+            end_ns=narration.end_ns - self.start_ns,
+        )
+        self._put(_ENTRIES[self.format](since))
 
     def _put(self, text: str) -> None:
         if text:

@@ -53,6 +53,13 @@ def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked |
     return MOMENTS[kind](shown[-1], thing) if shown else None
 
 
+def about_colour(now: Second, shape: str) -> Asked:
+    """What colour the things of this shape are."""
+    colours = " and ".join(t.colour for t in now.things if t.shape == shape)
+    answer = f"{colours.capitalize()}." if colours else ABSENT
+    return Asked(f"What colour is the {shape}?", answer)
+
+
 def place_name(cell: Cell) -> str:
     """One of the table's nine places, in words."""
     name = f"{_ROWS[cell[1]]} {_COLUMNS[cell[0]]}".strip()
@@ -68,10 +75,7 @@ def _count(now: Second, random: np.random.Generator) -> Asked:
 
 
 def _colour(now: Second, random: np.random.Generator) -> Asked:
-    shape = _one([t.shape for t in now.things], SHAPES, random)
-    colours = " and ".join(t.colour for t in now.things if t.shape == shape)
-    answer = f"{colours.capitalize()}." if colours else ABSENT
-    return Asked(f"What colour is the {shape}?", answer)
+    return about_colour(now, _one([t.shape for t in now.things], SHAPES, random))
 
 
 def _where(now: Second, random: np.random.Generator) -> Asked:

@@ -113,7 +113,7 @@ def check(message: Picture) -> None:
     if stamp_ns_of(message) == 0:
         raise BadImageError("stamp", "an image has no time stamp: the camera's driver must set it")
     if isinstance(message, CompressedPicture):
-        if not message.data:
+        if not len(message.data):
             raise BadImageError("size", "a compressed image is empty")
         return
     pixel = _bytes_per_pixel(message.encoding)

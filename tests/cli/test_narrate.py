@@ -40,10 +40,13 @@ def write_video(path: Path, seconds: int) -> Path:
 
 
 def narrate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """`streamingvlm narrate` in this process: torch is imported once for all of these tests."""
-    given = ["streamingvlm", "narrate", *map(str, arguments)]
-    if "--model" not in given:
-        given += ["--model", str(TINY_CHECKPOINT)]
+    given = () if "--model" in arguments else ("--model", TINY_CHECKPOINT)
+    return run("narrate", *arguments, *given)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """`streamingvlm` in this process: torch is imported once for all of these tests."""
+    given = ["streamingvlm", *map(str, arguments)]
     out, err, code = io.StringIO(), io.StringIO(), 0
     with patch("sys.argv", given), redirect_stdout(out), redirect_stderr(err):
         try:

@@ -26,7 +26,7 @@ def said(text: str, start_s: float = 0.0, end_s: float | None = None) -> Narrati
 
 def written(format: Format, *narrations: Narration) -> str:
     file = io.StringIO()
-    writer = Writer(format, file)
+    writer = Writer(format, file=file)
     for narration in narrations:
         writer(narration)
     return file.getvalue()

@@ -1,0 +1,91 @@
+"""One file of a bag, whole or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import zstandard
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.rosbag2 import Reader
+
+from .recorded import Recorded, Topic
+from .salvage import BrokenDatabase, BrokenMcap
+
+STORAGES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+"""How a bag's files end; the latter two are compressed as a whole."""
+
+_ENCODINGS = {
+    MessageDefinitionFormat.MSG: "ros2msg",
+    MessageDefinitionFormat.IDL: "ros2idl",
+    MessageDefinitionFormat.NONE: "",
+}
+
+
+class BagFile(Protocol):
+    """Topics and messages of one file."""
+
+    topics: tuple[Topic, ...]
+    span_ns: tuple[int, int] | None
+    """When the first and the last message were recorded; None without any, or if unknown."""
+
+    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
+        """The messages of these topics, until the end or until what can't be read raises."""
+        ...
+
+
+class WholeFile:
+    """A file as its recorder finished it, read by its index: in the order of time."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        """What can't be opened so raises."""
+        self._reader = stack.enter_context(Reader(path))
+        self._topics = {c.id: _topic(c) for c in self._reader.connections}
+        self.topics = tuple(self._topics.values())
+        count, first_ns, end_ns = (
+            self._reader.message_count,
+            self._reader.start_time,
+            self._reader.end_time,
+        )
+        self.span_ns = (first_ns, end_ns - 1) if count else None
+
+    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
+        """The messages of these topics."""
+        wanted = [c for c in self._reader.connections if self._topics[c.id] in topics]
+        for connection, stamp_ns, data in self._reader.messages(wanted):
+            yield Recorded(self._topics[connection.id], stamp_ns, data)
+
+
+def open_file(path: Path, stack: ExitStack) -> tuple[BagFile, str]:
+    """The file, closed with `stack`; and why it can be read only in part, or ''.
+
+    What nothing can be read of raises.
+    """
+    path.stat()
+    if path.suffix == ".zstd":
+        path = _unpacked(path, Path(stack.enter_context(TemporaryDirectory())))
+    if path.with_name(f"{path.name}-wal").exists():
+        return BrokenDatabase(path), "its recorder did not finish it"
+    try:
+        return WholeFile(path, stack), ""
+    except Exception as error:  # whatever a broken byte leads the library to
+        broken = BrokenMcap if path.suffix == ".mcap" else BrokenDatabase
+        return broken(path), str(error)
+
+
+def _unpacked(path: Path, folder: Path) -> Path:
+    """The file as it was before it was compressed as a whole, or as much of it as there is."""
+    plain = folder / path.stem
+    with path.open("rb") as packed, plain.open("wb") as unpacked, suppress(zstandard.ZstdError):
+        zstandard.ZstdDecompressor().copy_stream(packed, unpacked)
+    return plain
+
+
+def _topic(connection: Connection) -> Topic:
+    definition = connection.msgdef
+    return Topic(
+        connection.topic, connection.msgtype, definition.data, _ENCODINGS[definition.format]
+    )

@@ -1,0 +1,31 @@
+"""What is in a bag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic, and what its messages look like.
+
+    `definition` is the text of the message's type and of those in it, as the bag has it, or empty;
+    `encoding` says what it is written in: 'ros2msg' or 'ros2idl'. `hash` is the type's (REP-2011),
+    `qos` what its publishers offered, as YAML; both may be empty.
+    """
+
+    name: str
+    type: str
+    definition: str = field(default="", repr=False)
+    encoding: str = "ros2msg"
+    hash: str = field(default="", repr=False)
+    qos: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A message as it came: CDR bytes, and when it was recorded."""
+
+    topic: Topic
+    stamp_ns: int
+    data: bytes = field(repr=False)

@@ -1,0 +1,135 @@
+"""What `narrate` and `replay` share: loading, the progress bar and the output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.text import Text
+
+from ..errors import StreamingVLMError
+from ..session import Sink
+from ..types import NS_PER_S
+from .writers import Format, Writer, clock
+
+if TYPE_CHECKING:
+    from ..evaluation.recording import Recording
+
+
+def narrate_recording(
+    path: Path,
+    topic: str | None,
+    given: Mapping[str, Any],
+    format: Format,
+    output: Path | None,
+) -> None:
+    """Narrate a bag's camera or a video to `output` or the terminal.
+
+    `given` are settings, None where the checkpoint's own hold.
+    """
+    changes = {name: value for name, value in given.items() if value is not None}
+    console = Console(stderr=True, highlight=False)
+    try:
+        _narrate(path, topic, changes, format, output, console)
+    except OSError as error:
+        if output is None:
+            raise
+        raise StreamingVLMError(f"can't write {output}: {error.strerror}") from error
+    except KeyboardInterrupt:
+        console.print("Stopped. What was written so far is kept.")
+        raise typer.Exit(130) from None
+
+
+def _narrate(
+    path: Path,
+    topic: str | None,
+    changes: dict[str, Any],
+    format: Format,
+    output: Path | None,
+    console: Console,
+) -> None:
+    # Its warnings are about how checkpoints are written down: nothing for who has a video.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # torch takes seconds to import: not before `--help` and usage errors have been dealt with.
+    from .. import session
+    from ..config import Settings, settings_for
+    from ..engine.engine import StreamingEngine
+    from ..engine.model import resolve
+    from ..evaluation.recording import recording
+
+    checkpoint = resolve(changes.get("model", Settings().model.model))
+    settings = settings_for(checkpoint).updated(changes)
+    with recording(path, topic, settings.frames) as recorded:
+        check_output(format, output, path)
+        console.print(f"Loading {checkpoint}", soft_wrap=True)
+        stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
+        with _sink(format, output, recorded.start_ns) as write, _bar(console, recorded) as advance:
+            session.run(recorded.events, stream, [write, advance])
+        for what, why in recorded.losses().items():
+            console.print(f"[yellow]{what}:[/] {why}", soft_wrap=True)
+
+
+def check_output(format: Format, output: Path | None, path: Path) -> None:
+    """A usage error if the output can't be written, or is what is read. Costs nobody a file."""
+    if output is None:
+        if format is Format.BAG:
+            raise typer.BadParameter("a bag needs a folder: name one with --output")
+        return
+    if output.exists() and output.samefile(path):
+        raise typer.BadParameter(f"--output {output} is the recording itself: name another file")
+    if format is Format.BAG:
+        if output.exists():
+            raise typer.BadParameter(f"{output} is there already: name another folder")
+        return
+    try:
+        output.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise typer.BadParameter(f"can't write {output}: {error.strerror}") from error
+
+
+@contextmanager
+def _sink(format: Format, output: Path | None, start_ns: int) -> Iterator[Sink]:
+    """What writes narrations, of a recording that begins at `start_ns`."""
+    if output is None:
+        yield Writer(format, start_ns)
+    elif format is Format.BAG:
+        from ..bags.writer import BagConfig, BagWriter
+        from ..evaluation.bag_sink import BagSink
+
+        with BagWriter(output, BagConfig()) as bag:
+            yield BagSink(bag)
+    else:
+        with output.open("w", encoding="utf-8") as file:
+            yield Writer(format, start_ns, file)
+
+
+@contextmanager
+def _bar(console: Console, recorded: Recording) -> Iterator[Sink]:
+    """A progress bar on the standard error; yields the sink that moves it."""
+    # Text that goes to the same terminal is lifted above the bar; a pipe is left alone.
+    lift = sys.stdout.isatty()
+    with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=lift) as progress:
+        task = progress.add_task("", total=recorded.duration_s)
+        yield lambda narration: progress.update(
+            task, completed=(narration.end_ns - recorded.start_ns) / NS_PER_S
+        )
+
+
+class _Clock(ProgressColumn):
+    """How far into the recording, of how much if that is known, and how fast."""
+
+    def render(self, task: Task) -> Text:
+        """`0:42 / 3:00  1.8x real time`; no pace before the first round."""
+        text = Text(clock(task.completed))
+        if task.total is not None:
+            text.append(f" / {clock(task.total)}")
+        if task.completed and task.elapsed:
+            text.append(f"  {task.completed / task.elapsed:.1f}x real time", style="dim")
+        return text

@@ -1,0 +1,1 @@
+"""Recordings given to the model again, and scored. Needs no ROS."""

@@ -1,0 +1,54 @@
+"""Narrations into a bag, as the narrator would have published them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..bags.messages import encode, known_types, topic_of
+from ..bags.writer import BagWriter
+from ..types import NS_PER_S, Narration
+
+_NARRATION = "streamingvlm_ros/msg/Narration"
+_STRING = "std_msgs/msg/String"
+
+
+class BagSink:
+    """Writes each narration, recorded at the stamp of its newest frame.
+
+    The latency is 0, as nobody waited: the same recording and model give the same bytes.
+    """
+
+    def __init__(self, bag: BagWriter, node: str = "/narrator") -> None:
+        """`node` is the narrator's name, below which its topics are."""
+        self._bag = bag
+        self._narration = topic_of(f"{node}/narration", _NARRATION)
+        self._text = topic_of(f"{node}/text", _STRING)
+
+    def __call__(self, narration: Narration) -> None:
+        """Write one narration, and its words if there are any."""
+        self._bag.write(self._narration, narration.newest_ns, encode(_message(narration)))
+        if narration.text:
+            words = known_types().types[_STRING](data=narration.text)
+            self._bag.write(self._text, narration.newest_ns, encode(words))
+
+
+def _message(narration: Narration) -> Any:
+    types: Any = known_types().types
+    header = types["std_msgs/msg/Header"](_stamp(narration.newest_ns), narration.frame_id)
+    return types[_NARRATION](
+        header=header,
+        start=_stamp(narration.start_ns),
+        end=_stamp(narration.end_ns),
+        text=narration.text,
+        silent=narration.silent,
+        camera="",
+        sequence=narration.sequence,
+        frames=narration.frames,
+        dropped=narration.dropped,
+        latency=0.0,
+    )
+
+
+def _stamp(stamp_ns: int) -> Any:
+    types: Any = known_types().types
+    return types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))

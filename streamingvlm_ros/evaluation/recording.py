@@ -1,0 +1,54 @@
+"""What was recorded, a bag or a video, as events for a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..bags.files import STORAGES
+from ..bags.reader import BagReader
+from ..config import FrameConfig
+from ..errors import SourceError
+from ..frames.sources import VideoSource
+from ..session import Event
+from .bag_source import BagSource
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A camera's frames, in chunks."""
+
+    events: Iterable[Event]
+    start_ns: int
+    """When the first chunk begins: what seconds are counted from."""
+    duration_s: float | None
+    """Length in seconds; None where it isn't known."""
+    losses: Callable[[], Mapping[str, str]]
+    """What could not be read, and why, when the events have been iterated."""
+
+
+@contextmanager
+def recording(path: Path, topic: str | None, config: FrameConfig) -> Iterator[Recording]:
+    """A rosbag2 folder, one of its files, or a video file.
+
+    `topic` is the camera in a bag; None if there is only one. BagError or SourceError if there is
+    nothing to see.
+    """
+    if path.is_dir() or path.name.endswith(STORAGES):
+        with BagReader(path) as bag:
+            source = BagSource(bag, topic, config)
+            yield Recording(source, source.start_ns, bag.duration_s, lambda: _losses(bag, source))
+    elif topic is not None:
+        raise SourceError(f"{path} is no bag: a video has no topics")
+    else:
+        video = VideoSource(path, config)
+        yield Recording(video, 0, video.duration_s, lambda: {})
+
+
+def _losses(bag: BagReader, source: BagSource) -> dict[str, str]:
+    if not source.rejected:
+        return bag.losses
+    counts = ", ".join(f"{count} ({reason})" for reason, count in source.rejected.items())
+    return {**bag.losses, source.topic.name: f"images that can't be used: {counts}"}

@@ -1,0 +1,148 @@
+"""Bags that others made, whole and broken."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.writer import BagConfig
+from streamingvlm_ros.errors import BagError
+from streamingvlm_ros.types import NS_PER_S as S
+
+from .scene import string, texts, write, write_as_others
+
+MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3
+NONE, FILE = CompressionMode.NONE, CompressionMode.FILE
+MESSAGE, STORAGE = CompressionMode.MESSAGE, CompressionMode.STORAGE
+
+
+@pytest.mark.parametrize("version", [8, 9])
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [
+        *[(MCAP, NONE), (MCAP, FILE), (MCAP, MESSAGE), (MCAP, STORAGE)],
+        *[(SQLITE3, NONE), (SQLITE3, FILE), (SQLITE3, MESSAGE)],
+    ],
+)
+def test_bags_of_every_storage_and_compression(
+    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode, version: int
+) -> None:
+    bag = write_as_others(tmp_path / "bag", storage, compression, version)
+    with BagReader(bag) as reader:
+        assert [t.name for t in reader.topics] == ["/heard", "/said"]
+        recorded = list(reader.messages(["/said"]))
+        assert [r.stamp_ns for r in recorded] == [n * S for n in range(20)]
+        assert [r.data for r in recorded] == [string(f"said {n}") for n in range(20)]
+        assert len(list(reader.messages())) == 40
+        assert reader.losses == {}
+    assert texts(bag, "/heard") == [f"heard {n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE3])
+def test_a_single_file_is_read_without_its_folder(tmp_path: Path, storage: StoragePlugin) -> None:
+    bag = write_as_others(tmp_path / "bag", storage, NONE)
+    (file,) = (p for p in bag.iterdir() if p.name != "metadata.yaml")
+    assert len(texts(file)) == 40
+
+
+def test_the_parts_of_a_bag_follow_one_another_also_without_metadata(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", range(24), BagConfig(split_s=2))
+    assert len(list(bag.glob("*.mcap"))) == 12
+    expected = [f"said {n}" for n in range(24)]
+    assert texts(bag, "/said") == expected
+    (bag / "metadata.yaml").unlink()
+    assert texts(bag, "/said") == expected
+    (bag / "metadata.yaml").write_text("half a [line")
+    assert texts(bag, "/said") == expected
+
+
+def test_a_file_that_is_gone_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", range(6), BagConfig(split_s=2))
+    (bag / "bag_1.mcap").unlink()
+    with BagReader(bag) as reader:
+        assert len(list(reader.messages(["/said"]))) == 4
+        assert list(reader.losses) == ["bag_1.mcap"]
+        assert "No such file" in reader.losses["bag_1.mcap"]
+
+
+@pytest.mark.parametrize("compression", [NONE, FILE, STORAGE])
+def test_an_mcap_file_that_was_cut_short_is_read_as_far_as_it_goes(
+    tmp_path: Path, compression: CompressionMode
+) -> None:
+    write_as_others(tmp_path / "bag", MCAP, compression, count=30_000)
+    (file,) = (tmp_path / "bag").glob("bag.mcap*")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(0.7 * len(whole))])
+    with BagReader(tmp_path / "bag") as reader:
+        heard = [recorded.data for recorded in reader.messages(["/said"])]
+        assert "read as far as it goes" in reader.losses[file.name]
+    assert 10_000 < len(heard) < 30_000
+    assert heard == [string(f"said {n}") for n in range(len(heard))]
+
+
+def test_a_damaged_chunk_ends_its_file_and_is_told(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", range(8), BagConfig(split_s=4, compression="none"))
+    file = bag / "bag_0.mcap"
+    file.write_bytes(file.read_bytes().replace(b"said 3", b"sa1d 3"))
+    with BagReader(bag) as reader:
+        heard = [recorded.data for recorded in reader.messages(["/said"])]
+        assert heard[-4:] == [string(f"said {n}") for n in range(4, 8)]
+        assert string("sa1d 3") not in heard
+        assert list(reader.losses) == ["bag_0.mcap"]
+
+
+def test_a_database_whose_recorder_was_killed_is_read_with_what_was_not_merged(
+    tmp_path: Path,
+) -> None:
+    write_as_others(tmp_path / "bag", SQLITE3, NONE)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(tmp_path / "bag" / "bag.db3", isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        row = (1, 20 * S, string("said 20"))
+        database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", row)
+        for path in (tmp_path / "bag").glob("bag.db3*"):
+            shutil.copy(path, killed)
+    with BagReader(killed) as reader:
+        assert [r.data for r in reader.messages(["/said"])][-1] == string("said 20")
+        assert "did not finish" in reader.losses["bag.db3"]
+
+
+def test_a_damaged_database_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    write_as_others(tmp_path / "bag", SQLITE3, NONE, count=3000)
+    file = tmp_path / "bag" / "bag.db3"
+    whole = bytearray(file.read_bytes())
+    page = 4096 * (len(whole) // 4096 * 3 // 4)
+    whole[page : page + 4096] = b"\xff" * 4096
+    file.write_bytes(whole)
+    with BagReader(tmp_path / "bag") as reader:
+        heard = [recorded.data for recorded in reader.messages(["/said"])]
+        assert list(reader.losses) == ["bag.db3"]
+    assert len(heard) > 500
+    assert heard == [string(f"said {n}") for n in range(len(heard))]
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda p: None, "there is no"),
+        (lambda p: p.mkdir(), "is no ROS 2 bag"),
+        (lambda p: p.write_text("a letter"), "is no ROS 2 bag"),
+    ],
+)
+def test_what_is_no_bag(tmp_path: Path, made: object, why: str) -> None:
+    made(tmp_path / "bag")  # type: ignore[operator]
+    with pytest.raises(BagError, match=why):
+        BagReader(tmp_path / "bag")
+
+
+def test_a_bag_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bag.mcap").write_text("a letter")
+    with pytest.raises(BagError, match=r"nothing of .* can be read"):
+        BagReader(tmp_path / "bag.mcap")

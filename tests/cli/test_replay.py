@@ -1,0 +1,96 @@
+"""`streamingvlm replay` on bags of the synthetic world."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.bags.messages import Decoder
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.types import NS_PER_S as S
+
+from ..evaluation.scene import BEGIN_S, film
+from .commands import TINY_CHECKPOINT
+from .test_narrate import run
+
+SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("bags") / "world", range(SECONDS))
+
+
+def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run("replay", *arguments, "--model", TINY_CHECKPOINT)
+
+
+def test_a_bag_is_narrated_in_the_cameras_time(bag: Path, tmp_path: Path) -> None:
+    result = replay(bag, "--output", tmp_path / "said", "--format", "bag")
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    decoder = Decoder()
+    with BagReader(tmp_path / "said") as said:
+        assert [topic.name for topic in said.topics] == ["/narrator/narration", "/narrator/text"]
+        recorded = list(said.messages(["/narrator/narration"]))
+        narrations = [decoder.decode(message) for message in recorded]
+    assert [n.start.sec for n in narrations] == [BEGIN_S + n for n in range(SECONDS)]
+    assert [n.end.sec for n in narrations] == [BEGIN_S + n + 1 for n in range(SECONDS)]
+    assert [r.stamp_ns for r in recorded] == [(BEGIN_S + n) * S + S // 2 for n in range(SECONDS)]
+    assert {(n.header.frame_id, n.frames, n.latency) for n in narrations} == {
+        ("camera_optical", 2, 0.0)
+    }
+    assert any(n.text for n in narrations)
+
+
+def test_the_same_recording_model_and_seed_give_the_same_bytes(bag: Path, tmp_path: Path) -> None:
+    def written(name: str, seed: int) -> bytes:
+        output = tmp_path / name / "said"
+        sampled = ("--temperature", 1, "--seed", seed)
+        result = replay(bag, "--format", "bag", "--output", output, *sampled)
+        assert result.returncode == 0, result.stderr
+        return b"".join(path.read_bytes() for path in sorted(output.iterdir()))
+
+    assert written("first", 3) == written("again", 3) != written("other", 4)
+
+
+def test_lines_count_seconds_from_the_recordings_beginning(bag: Path) -> None:
+    result = replay(bag, "--format", "jsonl")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["start_s"], line["end_s"]) for line in lines] == [
+        (n, n + 1) for n in range(SECONDS)
+    ]
+
+
+def test_what_is_lost_of_a_damaged_bag_is_told_and_the_rest_narrated(tmp_path: Path) -> None:
+    cut = film(tmp_path / "cut", range(SECONDS))
+    file = cut / "cut_0.mcap"
+    file.write_bytes(file.read_bytes()[:-200])
+    result = replay(cut, "--format", "jsonl")
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == SECONDS
+    assert "cut_0.mcap: unfinished or damaged" in result.stderr
+
+
+def test_a_folder_that_is_no_bag_and_a_camera_that_is_not_there_are_one_clear_line(
+    bag: Path, tmp_path: Path
+) -> None:
+    for arguments, why in (
+        ((tmp_path,), "is no ROS 2 bag"),
+        ((bag, "--topic", "/rear/image"), "/rear/image is no camera"),
+    ):
+        result = replay(*arguments)
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: ")
+        assert why in result.stderr
+
+
+def test_a_bag_is_written_to_a_new_folder_only(bag: Path, tmp_path: Path) -> None:
+    assert "--output" in replay(bag, "--format", "bag").stderr
+    (tmp_path / "old").mkdir()
+    result = replay(bag, "--format", "bag", "--output", tmp_path / "old")
+    assert result.returncode == 2
+    assert "another folder" in result.stderr
+    assert not list((tmp_path / "old").iterdir())

@@ -1,0 +1,110 @@
+"""A camera in a bag, cut into chunks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
+from streamingvlm_ros.config import FrameConfig
+from streamingvlm_ros.errors import SourceError
+from streamingvlm_ros.evaluation.bag_source import BagSource
+from streamingvlm_ros.evaluation.recording import recording
+from streamingvlm_ros.session import Reset
+from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import Chunk
+
+from .scene import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+
+
+def chunks(bag: Path, topic: str | None = None) -> list[Chunk]:
+    with BagReader(bag) as reader:
+        return [e for e in BagSource(reader, topic, FrameConfig()) if isinstance(e, Chunk)]
+
+
+@pytest.mark.parametrize("kind", [RAW, COMPRESSED])
+def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, kind: str) -> None:
+    seen = chunks(film(tmp_path / "bag", range(3), kind))
+    assert [(c.start_ns, c.end_ns) for c in seen] == [
+        ((BEGIN_S + n) * S, (BEGIN_S + n + 1) * S) for n in range(3)
+    ]
+    for second, chunk in enumerate(seen):
+        assert [f.stamp_ns for f in chunk.frames] == [chunk.start_ns, chunk.start_ns + S // 2]
+        for part, frame in zip((0.0, 0.5), chunk.frames, strict=True):
+            assert np.array_equal(frame.image, WORLD.frame(second + part, SIDE_PX, SIDE_PX))
+            assert frame.frame_id == "camera_optical"
+
+
+def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", range(2), topics=("/left/image", "/right/image"))
+    assert len(chunks(bag, "/right/image")) == 2
+    with pytest.raises(SourceError, match=r"several cameras or none; .*/left/image, /right/image"):
+        chunks(bag)
+    with pytest.raises(SourceError, match=r"/up/image is no camera in .*/left/image, /right/image"):
+        chunks(bag, "/up/image")
+
+
+def test_where_the_clock_was_set_back_the_stream_begins_anew(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", [8, 9, 2, 3])
+    with BagReader(bag) as reader:
+        events = list(BagSource(reader, None, FrameConfig()))
+    starts = [e.start_ns // S - BEGIN_S if isinstance(e, Chunk) else e for e in events]
+    assert starts[:2] + starts[3:] == [8, 9, 2, 3]
+    (request,) = starts[2]
+    assert isinstance(request, Reset)
+
+
+def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> None:
+    camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for second in range(4):
+            stamp_ns = (BEGIN_S + second) * S
+            bag.write(camera, stamp_ns, message(image, stamp_ns))
+            bag.write(camera, stamp_ns, message(image, stamp_ns + S // 2, encoding="infrared"))
+        bag.write(camera, stamp_ns, message(image, 0))
+        bag.write(camera, stamp_ns, b"\0\1\0\0half a message")
+    with recording(tmp_path / "bag", None, FrameConfig()) as recorded:
+        seen = [event for event in recorded.events if isinstance(event, Chunk)]
+        assert [len(chunk.frames) for chunk in seen] == [1] * 4
+        assert recorded.losses() == {
+            "/image": "images that can't be used: 4 (encoding), 1 (stamp), 1 (message)"
+        }
+
+
+def test_a_recording_knows_when_it_begins_and_how_long_it_is(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", range(5), config=BagConfig(split_s=2))
+    with recording(bag, None, FrameConfig()) as recorded:
+        assert recorded.start_ns == BEGIN_S * S
+        assert recorded.duration_s == pytest.approx(5 - 1 / RATE_HZ)
+        assert recorded.losses() == {}
+    cut = bag / "bag_2.mcap"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with recording(bag, None, FrameConfig()) as recorded:
+        assert len(list(recorded.events)) == 5
+        assert recorded.duration_s is None
+        assert list(recorded.losses()) == ["bag_2.mcap"]
+
+
+def test_a_bag_without_an_image_that_can_be_used_says_so_before_anything_is_loaded(
+    tmp_path: Path,
+) -> None:
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        bag.write(topic_of("/image", RAW), 1, message(WORLD.frame(0.0, 56, 56), 0))
+    with (
+        pytest.raises(SourceError, match=r"no image that can be used.*stamp"),
+        recording(tmp_path / "bag", None, FrameConfig()),
+    ):
+        pass
+
+
+def test_a_video_has_no_topics(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with (
+        pytest.raises(SourceError, match="has no topics"),
+        recording(tmp_path / "a.mp4", "/image", FrameConfig()),
+    ):
+        pass

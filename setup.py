@@ -26,6 +26,11 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["streamingvlm_ros*", "training*"]),
     package_data={"streamingvlm_ros": ["demo/checkpoint/*"], "training": ["recipes/*"]},
+    # Where a ROS installation has them, too.
+    data_files=[
+        (f"share/streamingvlm_ros/{folder}", sorted(map(str, Path(folder).glob("*"))))
+        for folder in ("config", "msg")
+    ],
     entry_points={"console_scripts": ["streamingvlm = streamingvlm_ros.cli:main"]},
     install_requires=[
         "torch>=2.6",

@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+import yaml
 import zstandard
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.metadata import dump_qos_v9
 
 from .recorded import Recorded, Topic
 from .salvage import BrokenDatabase, BrokenMcap
@@ -85,7 +87,13 @@ def _unpacked(path: Path, folder: Path) -> Path:
 
 
 def _topic(connection: Connection) -> Topic:
-    definition = connection.msgdef
+    definition, about = connection.msgdef, connection.ext
+    offered = about.offered_qos_profiles if isinstance(about, ConnectionExtRosbag2) else []
     return Topic(
-        connection.topic, connection.msgtype, definition.data, _ENCODINGS[definition.format]
+        connection.topic,
+        connection.msgtype,
+        definition.data,
+        _ENCODINGS[definition.format],
+        connection.digest,
+        yaml.safe_dump(dump_qos_v9(offered)) if offered else "",
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from rosbags.serde import SerdeError
@@ -13,6 +10,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 from rosbags.typesys.store import Typestore
 
 from ..errors import BagError
+from ..packaged import packaged
 from .recorded import Recorded, Topic
 
 _PACKAGE = "streamingvlm_ros"
@@ -49,8 +47,10 @@ def topic_of(name: str, kind: str) -> Topic:
 @cache
 def known_types() -> Typestore:
     """The messages of ROS 2 itself, and this package's."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    for path in sorted(_definitions().glob("*.msg")):
+    store, definitions = get_typestore(Stores.ROS2_KILTED), packaged("msg")
+    if definitions is None:
+        raise BagError(f"{_PACKAGE}'s message definitions are not installed: install it again")
+    for path in sorted(definitions.glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"{_PACKAGE}/msg/{path.stem}"))
     return store
 
@@ -61,14 +61,3 @@ def _types_of(topic: Topic) -> Typestore:
     store = get_typestore(Stores.EMPTY)
     store.register(get_types_from_msg(topic.definition, topic.type))
     return store
-
-
-def _definitions() -> Path:
-    """The folder of this package's messages: a checkout's, or where it was installed to."""
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    installed = [Path(prefix, "share", _PACKAGE, "msg") for prefix in prefixes if prefix]
-    folders = [Path(__file__).parents[2] / "msg", *installed]
-    found = next((folder for folder in folders if (folder / "Narration.msg").exists()), None)
-    if found is None:
-        raise BagError(f"{_PACKAGE}'s message definitions are not installed: install it again")
-    return found

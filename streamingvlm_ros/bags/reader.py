@@ -43,6 +43,10 @@ class BagReader:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files."""
         self._stack.close()
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+"""Types of a camera's topics."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -20,6 +23,11 @@ class Topic:
     encoding: str = "ros2msg"
     hash: str = field(default="", repr=False)
     qos: str = field(default="", repr=False)
+
+    @property
+    def latched(self) -> bool:
+        """Whether a publisher keeps messages for those who come later, as for /tf_static."""
+        return "transient_local" in self.qos
 
 
 @dataclass(frozen=True, slots=True)

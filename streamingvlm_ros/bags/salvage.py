@@ -87,4 +87,11 @@ class BrokenDatabase:
 
 
 def _topic(channel: Channel, schema: Schema) -> Topic:
-    return Topic(channel.topic, schema.name, schema.data.decode(), schema.encoding)
+    return Topic(
+        channel.topic,
+        schema.name,
+        schema.data.decode(),
+        schema.encoding,
+        channel.metadata.get("topic_type_hash", ""),
+        channel.metadata.get("offered_qos_profiles", ""),
+    )

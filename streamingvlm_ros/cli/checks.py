@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL
-from .dds import PROFILE_VARIABLE, packaged_profile
+from ..packaged import packaged
+from .dds import PROFILE, PROFILE_VARIABLE
 
 # Ends with 1 where there is no rclpy, with another number where its middleware ends the process.
 _MIDDLEWARE = "import rclpy.utilities as u; print(u.get_rmw_implementation_identifier())"
@@ -115,17 +116,17 @@ def _interfaces() -> Finding:
 
 
 def _dds_profile() -> Finding:
-    chosen, packaged = os.environ.get(PROFILE_VARIABLE), packaged_profile()
+    chosen, profile = os.environ.get(PROFILE_VARIABLE), packaged(PROFILE)
     if chosen and Path(chosen).is_file():
         return Finding("DDS profile", State.OK, chosen)
     if chosen:
         remedy = f"correct {PROFILE_VARIABLE}, or unset it"
         return Finding("DDS profile", State.BROKEN, f"{chosen} isn't there", remedy)
-    if packaged is None:
+    if profile is None:
         remedy = "install the package again: config/fastdds.xml belongs to it"
         return Finding("DDS profile", State.BROKEN, "not found", remedy)
     detail = "not set in this shell: the demo and the launch files set it, your camera needs it too"
-    remedy = f"export {PROFILE_VARIABLE}={packaged}"
+    remedy = f"export {PROFILE_VARIABLE}={profile}"
     return Finding("DDS profile", State.OPTIONAL, detail, remedy)
 
 

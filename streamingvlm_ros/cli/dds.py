@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
+
+from ..packaged import packaged
 
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
-
-_PACKAGE = Path(__file__).parent.parent
-
-
-def packaged_profile() -> Path | None:
-    """The profile that comes with this package: in the source tree, or where it is installed."""
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    installed = [Path(prefix) / "share" / _PACKAGE.name for prefix in prefixes if prefix]
-    candidates = [folder / "config" / "fastdds.xml" for folder in (_PACKAGE.parent, *installed)]
-    return next((path for path in candidates if path.is_file()), None)
+PROFILE = "config/fastdds.xml"
 
 
 def use_packaged_profile() -> None:
@@ -24,6 +15,6 @@ def use_packaged_profile() -> None:
 
     Must run before rclpy is initialised.
     """
-    profile = packaged_profile()
+    profile = packaged(PROFILE)
     if profile is not None:
         os.environ.setdefault(PROFILE_VARIABLE, str(profile))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import StreamingVLMError
+from .dds import use_packaged_profile
 from .offline import narrate_recording
 from .options import setting_option
 from .writers import Format
@@ -38,8 +40,25 @@ def replay(
     instruction: Annotated[str | None, setting_option("instruction")] = None,
     temperature: Annotated[float | None, setting_option("temperature")] = None,
     seed: Annotated[int | None, setting_option("seed")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Publish the bag, with /clock, and narrate nothing.")
+    ] = False,
+    rate: Annotated[
+        float, typer.Option(help="With --live: how many times as fast.", min=0.01, max=100.0)
+    ] = 1.0,
+    start: Annotated[
+        float, typer.Option(help="With --live: seconds to leave out at the beginning.", min=0.0)
+    ] = 0.0,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="With --live: begin anew at the end.")
+    ] = False,
 ) -> None:
-    """Narrate a bag or a video again: the same recording, model and seed give the same bytes."""
+    """Narrate a bag or a video again: the same recording, model and seed give the same bytes.
+
+    With --live the bag is played into ROS instead, for a narrator that runs.
+    """
+    if live:
+        raise typer.Exit(_play(recording, rate, start, loop))
     given = {
         "model": model,
         "fps": fps,
@@ -48,3 +67,15 @@ def replay(
         "seed": seed,
     }
     narrate_recording(recording, topic, given, format, output)
+
+
+def _play(bag: Path, rate: float, start_s: float, loop: bool) -> int:
+    use_packaged_profile()
+    try:
+        from ..ros import player
+    except ImportError as error:
+        raise StreamingVLMError(
+            f"--live needs ROS 2 and this package's interfaces ({error}): `streamingvlm doctor` "
+            "says what to do"
+        ) from error
+    return player.main(player.PlayerConfig(str(bag), rate, start_s, loop))

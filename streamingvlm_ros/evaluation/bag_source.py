@@ -7,15 +7,13 @@ from collections.abc import Iterator
 
 from ..bags.messages import Decoder
 from ..bags.reader import BagReader
-from ..bags.recorded import Topic
+from ..bags.recorded import IMAGE_TYPES, Topic
 from ..config import FrameConfig
 from ..errors import BagError, SourceError
 from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_frames
 from ..frames.sampler import RawChunk, Sampler
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
-
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class BagSource:

@@ -1,0 +1,17 @@
+"""Files that come with the package but stand beside its modules: config/, msg/."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def packaged(name: str) -> Path | None:
+    """The file or folder of this name: a checkout's, or where it was installed to. None if gone."""
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    installed = [Path(prefix, "share", _PACKAGE.name) for prefix in prefixes if prefix]
+    candidates = [folder / name for folder in (_PACKAGE.parent, *installed)]
+    return next((path for path in candidates if path.exists()), None)

@@ -29,5 +29,9 @@ class QuestionError(StreamingVLMError, ValueError):
     """A question can't be answered: empty, too long, or nothing has been seen yet."""
 
 
+class EvaluationError(StreamingVLMError, ValueError):
+    """What a narration is compared with, or questions to ask, can't be read."""
+
+
 class SourceError(StreamingVLMError):
     """A video or another source of frames can't be opened or read."""

@@ -1,0 +1,97 @@
+"""References and questions as files have them: JSON lines, WebVTT, SRT, a narration topic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pysubs2
+
+from ..bags.messages import Decoder
+from ..bags.reader import BagReader
+from ..errors import EvaluationError
+from ..types import NS_PER_S
+from .timed import TimedQuestion, Utterance
+
+T = TypeVar("T")
+
+NARRATION = "streamingvlm_ros/msg/Narration"
+SUBTITLES = (".vtt", ".srt")
+
+
+def read_utterances(path: Path) -> list[Utterance]:
+    """Utterances of a .jsonl, .vtt or .srt file, by time. EvaluationError if it can't be read.
+
+    JSON lines have `start_s`, `end_s` and `text`, as `streamingvlm replay` writes them; a
+    `corrected` text goes before `text`. What subtitles leave out is not known, not silent.
+    """
+    if path.suffix in SUBTITLES:
+        found = _subtitles(path)
+    elif path.suffix == ".jsonl":
+        found = _lines(path, _utterance)
+    else:
+        raise EvaluationError(f"{path} is no reference: it must end in .jsonl, .vtt or .srt")
+    return sorted(found, key=lambda utterance: utterance.start_s)
+
+
+def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
+    """What a narrator, or who knows better, published in a bag; seconds count from `start_ns`."""
+    kinds = {its.name: its.type for its in bag.topics}
+    if kinds.get(topic) != NARRATION:
+        there = ", ".join(name for name, kind in kinds.items() if kind == NARRATION) or "none"
+        raise EvaluationError(f"{bag.path} has no narration {topic}; its narrations: {there}")
+    decoder = Decoder()
+    narrations = [decoder.decode(recorded) for recorded in bag.messages([topic])]
+    return [
+        Utterance(_since(n.start, start_ns), _since(n.end, start_ns), n.text) for n in narrations
+    ]
+
+
+def read_questions(path: Path) -> list[TimedQuestion]:
+    """Questions of a .jsonl file, by time. EvaluationError if it can't be read.
+
+    Lines have `time_s`, `question` and `answer`; with `options`, a list, `answer` is a letter.
+    """
+    return sorted(_lines(path, _question), key=lambda question: question.time_s)
+
+
+def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path} can't be read: {error}") from error
+    return [_line(path, number, line, made) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _line(path: Path, number: int, line: str, made: Callable[[Any], T]) -> T:
+    try:
+        return made(json.loads(line))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(f"{path}, line {number}: {error!r}") from error
+
+
+def _utterance(record: Any) -> Utterance:
+    text = record.get("corrected") or record["text"]
+    return Utterance(float(record["start_s"]), float(record["end_s"]), str(text))
+
+
+def _question(record: Any) -> TimedQuestion:
+    options = tuple(str(option) for option in record.get("options", ()))
+    answer = str(record["answer"])
+    if options and (len(answer) != 1 or not 0 <= ord(answer) - ord("A") < len(options)):
+        raise ValueError(f"answer {answer!r} is not the letter of one of {len(options)} options")
+    return TimedQuestion(float(record["time_s"]), str(record["question"]), answer, options)
+
+
+def _subtitles(path: Path) -> Iterable[Utterance]:
+    try:
+        events = pysubs2.load(str(path))
+    except (OSError, UnicodeDecodeError, pysubs2.exceptions.Pysubs2Error, ValueError) as error:
+        raise EvaluationError(f"{path} can't be read: {error}") from error
+    return [Utterance(e.start / 1000, e.end / 1000, e.plaintext.replace("\n", " ")) for e in events]
+
+
+def _since(stamp: Any, start_ns: int) -> float:
+    return (stamp.sec * NS_PER_S + stamp.nanosec - start_ns) / NS_PER_S

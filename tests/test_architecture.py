@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bags": set(),
     "session": {"engine"},
     "ros": {"session", "frames", "engine", "demo", "history", "bags"},
-    "evaluation": {"session", "bags", "engine", "frames"},
+    "evaluation": {"session", "bags", "engine", "frames", "history"},
     "cli": {"session", "frames", "engine", "ros", "demo", "history", "bags", "evaluation"},
     "training": {"engine", "demo"},
 }

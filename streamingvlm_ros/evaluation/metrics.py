@@ -12,7 +12,7 @@ import numpy as np
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from .timed import Utterance
+from .timed import Utterance, plain
 
 EVENT_S = 2.0
 """An event may be told so many seconds early or late (StreamingBench, proactive questions)."""
@@ -31,7 +31,7 @@ class Pair:
     @property
     def exact(self) -> bool:
         """Word by word; spaces and capitals don't count."""
-        return _plain(self.reference.text) == _plain(self.said)
+        return plain(self.reference.text) == plain(self.said)
 
     @property
     def rouge_l(self) -> float:
@@ -159,7 +159,3 @@ class _Words:
 @cache
 def _rouge() -> RougeScorer:
     return RougeScorer(["rougeL"], tokenizer=_Words())
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
+
+LETTERS = string.ascii_uppercase
+"""What options are called by."""
 
 MODES = ("stream", "recent", "history")
 """What an answer may rest on, as in srv/Ask."""
@@ -36,3 +40,23 @@ class TimedQuestion:
     question: str
     answer: str
     options: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """What the model is asked."""
+        if not self.options:
+            return self.question
+        letters = LETTERS[: len(self.options)]
+        choices = "\n".join(map("{}. {}".format, letters, self.options))
+        return f"{self.question}\n{choices}\nAnswer with the letter."
+
+    def is_answered_by(self, answer: str) -> bool:
+        """With options, the answer's first letter counts; else every word of it."""
+        if self.options:
+            return answer.strip()[:1].upper() == self.answer
+        return plain(answer) == plain(self.answer)
+
+
+def plain(text: str) -> str:
+    """The text without what doesn't count: capitals, and how many spaces there are."""
+    return " ".join(text.lower().split())

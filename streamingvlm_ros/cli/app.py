@@ -15,6 +15,7 @@ from ..errors import StreamingVLMError
 from .ask import ask
 from .demo import demo
 from .doctor import doctor
+from .evaluate import evaluate
 from .history import history
 from .narrate import narrate
 from .replay import replay
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(narrate)
 app.command()(replay)
+app.command()(evaluate)
 app.command()(ask)
 app.command()(history)
 app.command()(doctor)

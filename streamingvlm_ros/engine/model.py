@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,13 +86,6 @@ def load(checkpoint: Path | str, config: ModelConfig) -> LoadedModel:
     stop = own.eos_token_id if own.eos_token_id is not None else []
     stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
     return LoadedModel(model.eval(), tokenizer, own.top_k or 0, own.top_p or 1.0, stop_ids)
-
-
-def release_memory() -> None:
-    """Give back what models that nobody holds any more took, also on the GPU."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def attention_backend(device: torch.device, dtype: torch.dtype) -> str:

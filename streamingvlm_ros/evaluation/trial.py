@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine.engine import StreamingEngine
+from ..engine.memory import forget_peak, peak_mb
 from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
 from ..history.entry import Entry
@@ -31,6 +32,11 @@ class Answered:
     error: str
     first_token_s: float | None
 
+    @property
+    def right(self) -> bool:
+        """Whether this is the true answer."""
+        return self.asked.is_answered_by(self.answer)
+
 
 @dataclass
 class Trial:
@@ -40,6 +46,8 @@ class Trial:
     answers: list[Answered] = field(default_factory=list)
     round_s: list[float] = field(default_factory=list)
     """Wall time of each round: from its frames to its narration."""
+    memory_mb: float = 0.0
+    """Most that was held: of the GPU's memory, or without one of this process's."""
 
 
 def run_trial(
@@ -58,7 +66,9 @@ def run_trial(
         history = History(Path(folder), HistoryConfig())
         try:
             examiner = _Examiner(engine, history, start_ns, deque(questions), modes)
+            forget_peak(engine.decoder.device)
             run(examiner.events(events), engine.open_stream(), [examiner.hear, advance])
+            examiner.trial.memory_mb = peak_mb(engine.decoder.device)
         finally:
             history.close()
     return examiner.trial

@@ -43,7 +43,7 @@ class Loaded:
 
     def unload(self) -> None:
         """Give the model's memory back; the parameters keep their values."""
-        from ..engine.model import release_memory
+        from ..engine.memory import release_memory
 
         self._node.remove_on_set_parameters_callback(self._on_set)
         del self.stream, self._engine

@@ -1,0 +1,154 @@
+"""Every contestant on every item under every control: resumed, and shared between processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..bags.reader import BagReader
+from ..engine.engine import StreamingEngine
+from ..engine.memory import release_memory
+from ..errors import BagError, EvaluationError, SourceError
+from ..types import NS_PER_S
+from .contestant import Contestant
+from .controls import CONTROLS
+from .items import Item
+from .outcome import outcome
+from .recording import recording
+from .references import read_questions, read_topic, read_utterances
+from .timed import Utterance
+from .trial import run_trial
+
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One contestant, one item, one control: what is done at a time and kept as one file."""
+
+    item: Item
+    contestant: Contestant
+    control: str
+    modes: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of its results."""
+        return f"{self.item.name}--{self.contestant.slug}--{self.control.replace(' ', '_')}.json"
+
+    def request(self) -> dict[str, Any]:
+        """What the results depend on: others are not taken for these."""
+        item = self.item
+        return {
+            "item": item.name,
+            "recording": str(item.recording),
+            "camera": item.camera,
+            "reference": _digest(item.reference),
+            "questions": _digest(item.questions),
+            "model": self.contestant.label,
+            "settings": self.contestant.settings.flat(),
+            "control": self.control,
+            "modes": list(self.modes),
+        }
+
+
+class Watcher(Protocol):
+    """Is told how far an evaluation is."""
+
+    def began(self, unit: Unit, length_s: float | None) -> None:
+        """A unit of so many seconds, if that is known."""
+
+    def advanced(self, watched_s: float) -> None:
+        """So many of its seconds have been watched."""
+
+    def ended(self, unit: Unit) -> None:
+        """It is done, or skipped."""
+
+
+class Evaluation:
+    """Results in a folder: what is there already, of the same request, is not done again."""
+
+    def __init__(self, folder: Path, units: Sequence[Unit]) -> None:
+        self._folder, self.units = folder / RESULTS, units
+
+    def results(self) -> list[dict[str, Any]]:
+        """What there is of this evaluation's units, in their order; skipped ones say why."""
+        return [result for unit in self.units if (result := self._kept(unit))]
+
+    def left(self, shard: int = 0, shards: int = 1) -> list[Unit]:
+        """This process's share of the units that are not done: one model after another."""
+        return [unit for unit in self.units[shard::shards] if not self._is_done(unit)]
+
+    def run(self, units: Sequence[Unit], watcher: Watcher) -> None:
+        """Do the units. What can't be read is skipped, with the reason, until the next time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for contestant, its in groupby(units, key=lambda unit: unit.contestant):
+            engine = StreamingEngine.from_pretrained(contestant.checkpoint, contestant.settings)
+            for unit in its:
+                try:
+                    result = _tried(unit, engine, watcher)
+                except (BagError, EvaluationError, SourceError) as error:
+                    result = {"skipped": str(error)}
+                self._keep(unit, result)
+                watcher.ended(unit)
+            del engine
+            release_memory()
+
+    def _keep(self, unit: Unit, result: dict[str, Any]) -> None:
+        path = self._folder / unit.file
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps({"request": unit.request(), **result}, indent=1))
+        draft.replace(path)
+
+    def _is_done(self, unit: Unit) -> bool:
+        kept = self._kept(unit)
+        return kept is not None and "skipped" not in kept
+
+    def _kept(self, unit: Unit) -> dict[str, Any] | None:
+        try:
+            result: dict[str, Any] = json.loads((self._folder / unit.file).read_text())
+        except (OSError, ValueError):
+            return None
+        return result if result.get("request") == unit.request() else None
+
+
+def _tried(unit: Unit, engine: StreamingEngine, watcher: Watcher) -> dict[str, Any]:
+    item = unit.item
+    questions = read_questions(item.questions) if item.questions else []
+    with recording(item.recording, item.camera, engine.settings.frames) as recorded:
+        reference = _reference(item, recorded.start_ns)
+        if not reference and not questions:
+            raise EvaluationError(f"{item.name} has neither a reference nor questions")
+        watcher.began(unit, recorded.duration_s)
+        trial = run_trial(
+            engine,
+            CONTROLS[unit.control](recorded.events),
+            recorded.start_ns,
+            questions,
+            unit.modes,
+            lambda n: watcher.advanced((n.end_ns - recorded.start_ns) / NS_PER_S),
+        )
+        return {"losses": dict(recorded.losses()), **outcome(reference, trial)}
+
+
+def _reference(item: Item, start_ns: int) -> list[Utterance]:
+    match item.reference:
+        case None:
+            return []
+        case Path():
+            return read_utterances(item.reference)
+        case topic:
+            with BagReader(item.recording) as bag:
+                return read_topic(bag, topic, start_ns)
+
+
+def _digest(source: Path | str | None) -> str | None:
+    """A file by what is in it, so that a corrected one is not taken for the old."""
+    if not isinstance(source, Path):
+        return source
+    return f"{source} {hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"

@@ -25,7 +25,10 @@ setup(
     # and leaves room for the generated messages beside them.
     package_dir={"": "."},
     packages=find_packages(include=["streamingvlm_ros*", "training*"]),
-    package_data={"streamingvlm_ros": ["demo/checkpoint/*"], "training": ["recipes/*"]},
+    package_data={
+        "streamingvlm_ros": ["demo/checkpoint/*", "evaluation/judge_prompt.txt"],
+        "training": ["recipes/*"],
+    },
     # Where a ROS installation has them, too.
     data_files=[
         (f"share/streamingvlm_ros/{folder}", sorted(map(str, Path(folder).glob("*"))))
@@ -50,6 +53,7 @@ setup(
         "pysubs2>=1.7",
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",
+        "httpx2>=2.0",
         "mcap>=1.3",
         "zstandard>=0.22",
         "typer>=0.15",

@@ -1,0 +1,141 @@
+"""A judge behind HTTP: here a server of the test's own, on loopback."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import EvaluationError
+from streamingvlm_ros.evaluation.judge import Judge, Match
+from streamingvlm_ros.evaluation.timed import Utterance
+
+REFERENCE = [Utterance(n, n + 1, f"event {n}") for n in range(90)]
+NOTHING = [Utterance(n, n + 1, "hm") for n in range(90)]
+
+
+class Server:
+    """Answers what `says` makes of each prompt, and keeps the prompts and headers."""
+
+    def __init__(self, says: Callable[[str], str]) -> None:
+        self.prompts: list[str] = []
+        self.keys: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                prompt = asked["messages"][0]["content"]
+                outer.prompts.append(prompt)
+                outer.keys.append(self.headers["Authorization"])
+                answer = {"choices": [{"message": {"content": says(prompt)}}]}
+                body = json.dumps(answer).encode()
+                self.send_response(200 if self.path == "/v1/chat/completions" else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+
+@contextmanager
+def server(says: Callable[[str], str]) -> Iterator[Server]:
+    running = Server(says)
+    thread = threading.Thread(target=running.http.serve_forever)
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.http.shutdown()
+        thread.join()
+        running.http.server_close()
+
+
+def fair(prompt: str) -> str:
+    """Prefers the narration that shares more lines with the observer's."""
+    observer, first, second = re.split(r"\n(?:Observer|Narration 1|Narration 2):\n", prompt)[1:]
+    truth = set(observer.splitlines())
+    shared = [len(truth & set(part.splitlines())) for part in (first, second)]
+    if shared[0] == shared[1]:
+        return "They are equal.\nTIE"
+    return f"I looked at 1 and 2.\n{1 if shared[0] > shared[1] else 2}"
+
+
+def test_a_fair_judge_prefers_what_is_right_in_whichever_order(tmp_path: Path) -> None:
+    with server(fair) as s:
+        judge = Judge(s.url, "any", tmp_path)
+        assert judge.compare(REFERENCE, REFERENCE, NOTHING) == Match(3, 0, 0)
+        assert judge.compare(REFERENCE, NOTHING, REFERENCE) == Match(0, 0, 3)
+        assert judge.compare(REFERENCE, NOTHING, NOTHING) == Match(0, 3, 0)
+        # Thirty seconds at a time: what a model and a person can hold together.
+        assert "29 s: event 29" in s.prompts[0]
+        assert "30 s" not in s.prompts[0]
+
+
+def test_a_judge_who_always_prefers_the_first_decides_nothing(tmp_path: Path) -> None:
+    with server(lambda prompt: "1") as s:
+        assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
+
+
+def test_the_same_is_asked_once_and_kept_on_disk(tmp_path: Path) -> None:
+    with server(fair) as s:
+        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+        asked = len(s.prompts)
+        assert asked == 6
+        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+        assert len(s.prompts) == asked
+        Judge(s.url, "another", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+        assert len(s.prompts) == 2 * asked
+
+
+def test_a_key_is_sent_only_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server(fair) as s:
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        Judge(s.url, "one", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+        Judge(s.url, "two", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
+        assert s.keys == [None, None, "Bearer secret", "Bearer secret"]
+    assert "secret" not in "".join(p.read_text() for p in tmp_path.iterdir())
+
+
+def test_narrations_with_braces_are_judged_as_they_are(tmp_path: Path) -> None:
+    odd = [Utterance(0, 1, "{second} {0}")]
+    with server(lambda prompt: "TIE") as s:
+        Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], odd, NOTHING[:1])
+        assert "0 s: {second} {0}" in s.prompts[0]
+
+
+def test_a_judge_that_cannot_be_reached_or_understood_is_one_clear_error(tmp_path: Path) -> None:
+    judge = Judge("http://127.0.0.1:9/v1", "any", tmp_path)
+    with pytest.raises(EvaluationError, match="gave no answer"):
+        judge.compare(REFERENCE, REFERENCE, NOTHING)
+    with (
+        server(lambda prompt: "It depends.") as s,
+        pytest.raises(EvaluationError, match="neither 1 nor 2 nor TIE, but: It depends"),
+    ):
+        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+
+
+def test_a_prompt_must_have_places_for_all_three(tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("{reference} {first}")
+    with pytest.raises(EvaluationError, match=r"lacks \{second\}"):
+        Judge("http://127.0.0.1:9/v1", "any", tmp_path, prompt)
+
+
+def test_the_interval_is_wilsons() -> None:
+    low, high = Match(8, 0, 2).interval
+    assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
+    assert Match(1, 2, 1).share == 0.5

@@ -54,7 +54,7 @@ setup(
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",
         "httpx2>=2.0",
-        "mcap>=1.3",
+        "mcap>=1.6",
         "zstandard>=0.22",
         "typer>=0.15",
         "rich>=13.0",

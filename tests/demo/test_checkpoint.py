@@ -126,11 +126,11 @@ def test_it_is_small_and_complete() -> None:
 
 def test_it_was_made_by_the_recipes_that_are_there() -> None:
     recipes = Path(__file__).parents[2] / "training" / "recipes"
-    stages = {"start_": "demo.yaml", "": "demo_window.yaml"}
-    for stage, recipe in stages.items():
-        made_by = (DEMO_CHECKPOINT / f"{stage}recipe.yaml").read_text()
-        assert made_by == (recipes / recipe).read_text()
-    first, last = (_losses(f"{stage}training.jsonl") for stage in stages)
+    stages = ("demo", "demo_window", "demo_colours", "demo_asking")
+    for number, stage in enumerate(reversed(stages)):
+        made_by = (DEMO_CHECKPOINT / f"{'start_' * number}recipe.yaml").read_text()
+        assert made_by == (recipes / f"{stage}.yaml").read_text()
+    first, last = _losses(f"{'start_' * 3}training.jsonl"), _losses("training.jsonl")
     assert last[-1] < 0.02 * first[0]
 
 

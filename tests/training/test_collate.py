@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import SamplingConfig, Settings
+from streamingvlm_ros.demo.questions import ABSENT
 from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
@@ -263,6 +264,25 @@ def test_clips_of_a_batch_are_of_one_kind_and_batches_are_of_every_kind(tiny: Re
     batches = [{clips[3 * n + i].plain for i in range(3)} for n in range(20)]
     assert all(len(kinds) == 1 for kinds in batches)
     assert set().union(*batches) == {True, False}
+
+
+def test_clips_for_colours_ask_of_two_shapes_with_different_answers_and_of_one_that_is_absent(
+    tiny: Recipe,
+) -> None:
+    clips = WorldClips(20, 0, ClipConfig(side_px=28, colours=1.0), tiny.settings)
+    for clip in (clips[i] for i in range(20)):
+        assert clip.plain
+        questions, answers = zip(*clip.asked, strict=True)
+        assert all(question.startswith("What colour is the ") for question in questions)
+        assert len(set(questions)) == len(set(answers)) == 3
+        assert answers.count(ABSENT) == 1
+
+
+def test_no_clip_asks_the_same_question_twice(tiny: Recipe) -> None:
+    config = ClipConfig(rounds=3, side_px=28, question=1.0, recent=0.3, told=0.3)
+    clips = WorldClips(30, 0, config, tiny.settings)
+    for clip in (clips[i] for i in range(30)):
+        assert len(set(clip.asked)) == len(clip.asked)
 
 
 def test_shares_of_more_than_all_clips_are_refused() -> None:

@@ -146,3 +146,27 @@ def test_a_bag_of_which_nothing_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "bag.mcap").write_text("a letter")
     with pytest.raises(BagError, match=r"nothing of .* can be read"):
         BagReader(tmp_path / "bag.mcap")
+
+
+HUMBLE = """
+CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
+CREATE TABLE metadata(id INTEGER PRIMARY KEY, metadata_version INTEGER NOT NULL,
+    metadata TEXT NOT NULL);
+CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,
+    serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);
+CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL, data BLOB NOT NULL);
+INSERT INTO schema VALUES (3, 'humble');
+INSERT INTO topics VALUES (1, '/said', 'std_msgs/msg/String', 'cdr', '');
+"""
+"""What rosbag2 of ROS 2 Humble makes: it keeps no definitions of messages."""
+
+
+def test_a_database_of_humble_is_read_with_the_definitions_of_today(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db3", isolation_level=None)) as database:
+        database.executescript(HUMBLE)
+        rows = [(n * S, string(f"said {n}")) for n in range(3)]
+        database.executemany("INSERT INTO messages VALUES (NULL, 1, ?, ?)", rows)
+    assert texts(tmp_path / "old.db3") == ["said 0", "said 1", "said 2"]
+    with BagReader(tmp_path) as reader:
+        assert reader.losses == {}

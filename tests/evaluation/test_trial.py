@@ -56,14 +56,14 @@ def tried(
 
 
 def test_what_was_filmed_is_told_and_asked_at_its_time(engine: StreamingEngine, bag: Path) -> None:
-    trial = tried(engine, bag, asked=questions("what"), modes=("stream", "recent"))
+    trial = tried(engine, bag, asked=questions("count"), modes=("stream", "recent"))
     assert [(u.start_s, u.end_s) for u in trial.said] == [(n, n + 1) for n in range(SECONDS)]
     assert score_narration(TRUTH, trial.said).exact >= 0.9
     assert len(trial.round_s) == SECONDS
     for mode in ("stream", "recent"):
         answers = [a for a in trial.answers if a.mode == mode]
         assert [a.asked.time_s for a in answers] == list(ASKED_S)
-        assert np.mean([a.asked.is_answered_by(a.answer) for a in answers]) >= 0.8
+        assert np.mean([a.asked.is_answered_by(a.answer) for a in answers]) >= 0.9
     assert all(a.first_token_s and a.first_token_s > 0 for a in trial.answers)
 
 

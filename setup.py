@@ -26,7 +26,11 @@ setup(
     package_dir={"": "."},
     packages=find_packages(include=["streamingvlm_ros*", "training*"]),
     package_data={
-        "streamingvlm_ros": ["demo/checkpoint/*", "evaluation/judge_prompt.txt"],
+        "streamingvlm_ros": [
+            "demo/checkpoint/*",
+            "evaluation/report/page/*",
+            "evaluation/judge_prompt.txt",
+        ],
         "training": ["recipes/*"],
     },
     # Where a ROS installation has them, too.
@@ -56,8 +60,10 @@ setup(
         "httpx2>=2.0",
         "mcap>=1.6",
         "zstandard>=0.22",
+        "lz4>=4.0",
         "typer>=0.15",
         "rich>=13.0",
+        "jinja2>=3.1",
     ],
     extras_require={
         "flash": ["flash-attn>=2.7"],

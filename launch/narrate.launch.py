@@ -1,6 +1,7 @@
-"""A narrator for a camera.
+"""A narrator for a camera and, if asked for, a recorder of what is seen and said.
 
 ros2 launch streamingvlm_ros narrate.launch.py image:=/camera/image_raw model:=…
+ros2 launch streamingvlm_ros narrate.launch.py image:=/camera/image_raw record:=true
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 import launch
@@ -37,7 +38,7 @@ NO_TEXT = ("fps", "autostart", "use_sim_time")
 
 
 def generate_launch_description() -> launch.LaunchDescription:
-    """The arguments, the Fast DDS profile and the node."""
+    """The arguments, the Fast DDS profile and the nodes."""
     return launch.LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -51,12 +52,26 @@ def generate_launch_description() -> launch.LaunchDescription:
                 default_value=str(SHARE / "config" / "narrator.yaml"),
                 description="Parameter file; all parameters are documented in the default one.",
             ),
+            DeclareLaunchArgument(
+                "record", default_value="false", description="true starts a recorder, too."
+            ),
+            DeclareLaunchArgument(
+                "record_folder",
+                default_value="~/streamingvlm_bags",
+                description="Folder in which the recorder makes a bag at each start.",
+            ),
+            DeclareLaunchArgument(
+                "record_params_file",
+                default_value=str(SHARE / "config" / "recorder.yaml"),
+                description="The recorder's parameter file; all are documented in the default one.",
+            ),
             *(
                 DeclareLaunchArgument(name, default_value="", description=description)
                 for name, description in PARAMETERS.items()
             ),
             *fastdds_profile(),
             OpaqueFunction(function=narrator),
+            OpaqueFunction(function=recorder),
         ]
     )
 
@@ -80,6 +95,26 @@ def narrator(context: launch.LaunchContext) -> list[LifecycleNode]:
             namespace=given["namespace"],
             parameters=[given["params_file"], parameters],
             remappings=[("image", given["image"])],
+            output="screen",
+        )
+    ]
+
+
+def recorder(context: launch.LaunchContext) -> list[Node]:
+    """The recorder, if it is asked for. It finds its topics by itself."""
+    given = context.launch_configurations
+    if not yaml.safe_load(given["record"]):
+        return []
+    parameters = {"folder": value("folder", given["record_folder"])}
+    if given["use_sim_time"]:
+        parameters["use_sim_time"] = value("use_sim_time", given["use_sim_time"])
+    return [
+        Node(
+            package="streamingvlm_ros",
+            executable="recorder",
+            name="recorder",
+            namespace=given["namespace"],
+            parameters=[given["record_params_file"], parameters],
             output="screen",
         )
     ]

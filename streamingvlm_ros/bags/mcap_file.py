@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from mcap.writer import CompressionType, Writer
-
+from .chunks import Chunks
 from .recorded import Topic
 
-_CHUNK_BYTES = 4 * 2**20
-"""What is compressed together, and found by the file's index. One large image is a chunk itself."""
 
-_COMPRESSION = {kind.name.lower(): kind for kind in CompressionType}
+@dataclass(frozen=True)
+class _Mark:
+    """What was in the file when it was last whole."""
+
+    size_bytes: int
+    counts: Counter[str]
+    first_ns: int
+    last_ns: int
 
 
 class McapFile:
@@ -28,9 +35,14 @@ class McapFile:
         self._channels: dict[Topic, int] = {}
         self._schemas: dict[str, int] = {}
         self._file = path.open("xb")
-        self._writer = Writer(self._file, _CHUNK_BYTES, _COMPRESSION[compression])
-        self._writer.start("ros2")
-        self.flush()
+        try:
+            self._chunks = Chunks(self._file, compression)
+            self.flush()
+        except OSError:
+            with suppress(OSError):
+                self._file.close()
+            path.unlink(missing_ok=True)
+            raise
 
     @property
     def size_bytes(self) -> int:
@@ -43,25 +55,46 @@ class McapFile:
         self.first_ns = min(self.first_ns, stamp_ns) if self.counts else stamp_ns
         self.last_ns = max(self.last_ns, stamp_ns)
         self.counts[topic.name] += 1
-        self._writer.add_message(channel, stamp_ns, data, stamp_ns)
+        self._chunks.message(channel, stamp_ns, data)
 
     def flush(self) -> None:
         """End the chunk, and hand everything to the system."""
-        self._writer.flush()
+        self._chunks.end()
+        self._keep()
 
     def close(self) -> None:
-        """Write the index; nothing can be added then."""
+        """Write the index; nothing can be added then. OSError where there is no room for it."""
         try:
-            self._writer.finish()
-        finally:
+            self._chunks.finish()
+            self._keep()
             self._file.close()
+        except OSError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """End it after an error with what was flushed and nothing else: without an index.
+
+        One that is closed already stays as it is.
+        """
+        with suppress(OSError):  # once more what could not be written
+            self._file.close()
+        with suppress(OSError):  # it may be gone, and that be the error
+            os.truncate(self.path, self._mark.size_bytes)
+        self.counts = self._mark.counts
+        self.first_ns, self.last_ns = self._mark.first_ns, self._mark.last_ns
+
+    def _keep(self) -> None:
+        """Hand to the system what is in the file: it is whole."""
+        self._file.flush()
+        self._mark = _Mark(self.size_bytes, self.counts.copy(), self.first_ns, self.last_ns)
 
     def _add(self, topic: Topic) -> int:
         if topic.type not in self._schemas:
-            self._schemas[topic.type] = self._writer.register_schema(
-                topic.type, topic.encoding, topic.definition.encode()
+            self._schemas[topic.type] = self._chunks.schema(
+                topic.type, topic.encoding, topic.definition
             )
         about = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.hash}
-        channel = self._writer.register_channel(topic.name, "cdr", self._schemas[topic.type], about)
+        channel = self._chunks.channel(topic.name, self._schemas[topic.type], about)
         self._channels[topic] = channel
         return channel

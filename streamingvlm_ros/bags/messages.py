@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,17 @@ def topic_of(name: str, kind: str) -> Topic:
     """A topic of one of `known_types`, as a bag wants to know it."""
     definition, _ = known_types().generate_msgdef(kind, ros_version=2)
     return Topic(name, kind, definition, "ros2msg", known_types().hash_rihs01(kind))
+
+
+def live_topic(name: str, kind: str, type_hash: str, qos: str) -> Topic:
+    """A topic as its publishers announce it. Without a definition if theirs is not a known one."""
+    try:
+        known = topic_of(name, kind)
+    except (TypesysError, LookupError):
+        known = None
+    if known is None or known.hash != type_hash:
+        return Topic(name, kind, encoding="", hash=type_hash, qos=qos)
+    return replace(known, qos=qos)
 
 
 @cache

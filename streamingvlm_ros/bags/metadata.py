@@ -20,11 +20,14 @@ _VERSION = 9
 def write_metadata(
     folder: Path, topics: Iterable[Topic], files: Sequence[McapFile], custom: dict[str, str]
 ) -> None:
-    """Write it anew: at no moment is there half of one."""
+    """Write it anew: at no moment is there half of one. OSError leaves the old one."""
     text = yaml.safe_dump({"rosbag2_bagfile_information": _information(topics, files, custom)})
     draft = folder / f".{FILE}"
-    draft.write_text(text)
-    draft.replace(folder / FILE)
+    try:
+        draft.write_text(text)
+        draft.replace(folder / FILE)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _information(

@@ -3,61 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
-from ..config import check_ranges, setting
 from ..errors import BagError
 from ..types import NS_PER_S
+from .config import BagConfig
+from .latched import Latched
 from .mcap_file import McapFile
 from .metadata import write_metadata
-from .recorded import Topic
-
-
-@dataclass(frozen=True)
-class BagConfig:
-    """How a bag is written."""
-
-    split_mb: int = setting(
-        1024, "A bag's next file begins when one has so many MB; 0: never.", low=0, high=10**6
-    )
-    split_s: int = setting(
-        0, "A bag's next file begins after so many seconds; 0: never.", low=0, high=10**6
-    )
-    compression: str = setting(
-        "zstd", "How a bag's chunks are compressed.", choices=("zstd", "lz4", "none")
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+from .recorded import Recorded, Topic
 
 
 class BagWriter:
     """A new bag, written from one thread. Use it as a context manager.
 
-    Whatever was flushed can be read, even if the process is killed: see BagReader. OSError where
-    the disk takes no more.
+    Whatever was flushed can be read, even if the process is killed: see BagReader. Every file
+    begins with what latched topics said before. OSError where the disk takes no more: then
+    `abandon` it.
     """
 
     def __init__(
         self, folder: Path, config: BagConfig, custom: Mapping[str, str] | None = None
     ) -> None:
         """BagError if the folder can't be made. `custom` is kept in the bag's metadata."""
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise BagError(f"no bag can be written to {folder}: {error.strerror}") from error
         self.folder = folder
         self._config, self._custom = config, dict(custom or {})
         self._topics: dict[str, Topic] = {}
         self._files: list[McapFile] = []
-        self._begin()
+        self._latched = Latched()
+        self._begun = 0
+        try:
+            folder.mkdir(parents=True)
+            self._begin()
+        except OSError as error:
+            raise BagError(f"no bag can be written to {folder}: {error.strerror}") from error
 
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        if isinstance(error, OSError):
+            self.abandon()
+        else:
+            self.close()
 
     @property
     def size_bytes(self) -> int:
@@ -69,16 +58,34 @@ class BagWriter:
         if self._is_full(stamp_ns):
             self._end()
             self._begin()
+            for kept in self._latched.all():
+                self._files[-1].write(kept.topic, stamp_ns, kept.data)
         self._topics.setdefault(topic.name, topic)
         self._files[-1].write(topic, stamp_ns, data)
+        if topic.latched:
+            self._latched.add(Recorded(topic, stamp_ns, data))
 
     def flush(self) -> None:
         """Hand everything to the system."""
         self._files[-1].flush()
 
+    def drop_oldest(self) -> bool:
+        """Delete the oldest file; False if that is the one which is being written."""
+        if len(self._files) < 2:
+            return False
+        self._files.pop(0).path.unlink(missing_ok=True)
+        self._note()
+        return True
+
     def close(self) -> None:
         """Finish the bag."""
         self._end()
+
+    def abandon(self) -> None:
+        """End it after an error, with all that was flushed and nothing half written."""
+        self._files[-1].abandon()
+        with suppress(OSError):  # the one before will do
+            self._note()
 
     def _is_full(self, stamp_ns: int) -> bool:
         file, most = self._files[-1], self._config
@@ -87,7 +94,8 @@ class BagWriter:
         return bool(file.counts) and bool(too_large or too_long)
 
     def _begin(self) -> None:
-        path = self.folder / f"{self.folder.name}_{len(self._files)}.mcap"
+        path = self.folder / f"{self.folder.name}_{self._begun}.mcap"
+        self._begun += 1
         self._files.append(McapFile(path, self._config.compression))
         self._note()
 

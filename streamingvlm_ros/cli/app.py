@@ -18,6 +18,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .history import history
 from .narrate import narrate
+from .record import record
 from .replay import replay
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(narrate)
+app.command()(record)
 app.command()(replay)
 app.command()(evaluate)
 app.command()(ask)

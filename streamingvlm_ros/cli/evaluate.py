@@ -89,6 +89,7 @@ def evaluate(
     from ..evaluation.controls import CONTROLS
     from ..evaluation.evaluation import Evaluation, Unit
     from ..evaluation.items import find_items
+    from ..evaluation.report.report import write_report
     from ..evaluation.summary import summarize, write_summary
 
     items = find_items(recordings, topic, reference, questions)
@@ -113,6 +114,12 @@ def evaluate(
         for name, why in row["skipped"].items():
             console.print(f"[yellow]skipped {name}:[/] {why}", soft_wrap=True)
     Console(highlight=False).print(_table(rows))
+    if len(results) < len(units):
+        console.print("The process that ends last writes the report.")
+        return
+    with console.status("Writing the report, with pictures of the recordings"):
+        report = write_report(output, results, rows)
+    console.print(f"Report: {report}", markup=False, soft_wrap=True)
 
 
 def _run(evaluation: Evaluation, console: Console) -> None:

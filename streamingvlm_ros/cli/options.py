@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..bags.config import BagConfig, RecorderConfig
 from ..config import (
     FrameConfig,
     ModelConfig,
@@ -15,7 +16,15 @@ from ..config import (
     WindowConfig,
 )
 
-_GROUPS = (FrameConfig, ModelConfig, WindowConfig, SamplingConfig, PromptConfig)
+_GROUPS = (
+    FrameConfig,
+    ModelConfig,
+    WindowConfig,
+    SamplingConfig,
+    PromptConfig,
+    RecorderConfig,
+    BagConfig,
+)
 
 
 def setting_option(name: str) -> Any:

@@ -14,7 +14,7 @@ from .commands import environment, streamingvlm
 def test_help_names_every_command() -> None:
     result = streamingvlm("--help")
     assert result.returncode == 0
-    for name in ("demo", "narrate", "ask", "history", "doctor"):
+    for name in ("demo", "narrate", "record", "ask", "history", "doctor"):
         assert name in result.stdout
 
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from streamingvlm_ros.msg import Narration
 
+from streamingvlm_ros.bags.config import BagConfig, RecorderConfig
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.ros.params import NodeConfig
@@ -23,6 +24,7 @@ from streamingvlm_ros.ros.params import NodeConfig
 from .conftest import ROOT
 
 FILE = ROOT / "config" / "narrator.yaml"
+RECORDER_FILE = ROOT / "config" / "recorder.yaml"
 
 
 def test_the_parameter_file_shows_every_parameter_with_its_default() -> None:
@@ -32,6 +34,12 @@ def test_the_parameter_file_shows_every_parameter_with_its_default() -> None:
         **node,
         **Settings().flat(),
     }
+
+
+def test_the_recorders_parameter_file_shows_every_parameter_with_its_default() -> None:
+    (parameters,) = yaml.safe_load(RECORDER_FILE.read_text()).values()
+    recorder = {item.name: item.default for item in (*fields(RecorderConfig), *fields(BagConfig))}
+    assert parameters["ros__parameters"] == {**recorder, "topics": [""]}
 
 
 def test_the_parameter_file_sets_nothing_that_a_checkpoint_knows_better() -> None:

@@ -1,0 +1,125 @@
+"""What a recorder's folder and its disk have room for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import BagError
+from .metadata import FILE
+from .writer import BagWriter
+
+_NAME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?")
+"""How a recorder names its bags: date and time, so that the order of names is that of time."""
+
+
+class Quota:
+    """Keeps some of the disk free, and the bags of a folder within a size.
+
+    Only bags that a recorder made there are ever deleted: those that are named by their date, hold
+    nothing but a bag's files and are not being written. Clips are neither counted nor deleted.
+    """
+
+    def __init__(self, folder: Path, keep_free_bytes: int, most_bytes: int = 0) -> None:
+        """Of the folder's bags; `most_bytes` 0 is no limit."""
+        self._folder = folder
+        self._keep_free_bytes, self._most_bytes = keep_free_bytes, most_bytes
+
+    def check_disk(self, coming_bytes: int) -> None:
+        """BagError if so many bytes more would leave too little of the disk."""
+        if self._keep_free_bytes and self._free_bytes() - coming_bytes < self._keep_free_bytes:
+            raise BagError(
+                f"the disk of {self._folder} is full but for {self._keep_free_bytes // 10**6} MB: "
+                "free some and start the recorder again, or lower keep_free_mb"
+            )
+
+    def trim(self, bag: BagWriter) -> None:
+        """Delete the oldest, other bags before files of this one, until the rest fits.
+
+        BagError if there is nothing left to delete.
+        """
+        if not self._most_bytes:
+            return
+        oldest = iter(sorted(self._bags(bag.folder)))
+        others = sum(_size(path) for path in self._bags(bag.folder))
+        while (excess := others + bag.size_bytes - self._most_bytes) > 0:
+            if path := next(oldest, None):
+                others -= _delete(path)
+            elif not bag.drop_oldest():
+                raise BagError(
+                    f"the quota of {self._folder} is {excess // 10**6 + 1} MB too small for the "
+                    "file that is being written: raise quota_gb, or lower split_mb"
+                )
+
+    def _bags(self, written: Path) -> Iterator[Path]:
+        return (p for p in self._folder.iterdir() if p != written and is_bag(p))
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._folder).free
+
+
+def new_name(folder: Path) -> Path:
+    """Where a bag that begins now belongs."""
+    name = time.strftime("%Y-%m-%d-%H%M%S")
+    candidates = (folder / f"{name}{end}" for end in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(path for path in candidates if not path.exists())
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a recorder made it, and nothing else has been put into it since."""
+    if path.is_symlink() or not _NAME.fullmatch(path.name) or not path.is_dir():
+        return False
+    file = re.compile(rf"{re.escape(path.name)}_\d+\.mcap")
+    with suppress(FileNotFoundError):  # somebody deletes it
+        names = {entry.name for entry in path.iterdir()} - {FILE, f".{FILE}"}
+        return bool(names) and all(file.fullmatch(name) for name in names)
+    return False
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold a bag's folder, which marks it as being written; False if somebody else does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: then nobody is asked
+        pass
+    return True
+
+
+def _delete(path: Path) -> int:
+    """Delete a bag unless it is being written. So many bytes are counted no more."""
+    size = _size(path)
+    try:
+        with held(path) as free:
+            if free:
+                shutil.rmtree(path)
+    except FileNotFoundError:  # somebody else did
+        pass
+    except OSError as error:
+        raise BagError(
+            f"the quota is full and {path} can't be deleted ({error.strerror}): delete it, or "
+            "raise quota_gb, and start the recorder again"
+        ) from error
+    return size
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in path.iterdir())
+    return 0

@@ -1,0 +1,190 @@
+"""Moments that are kept: what is in their bags, and what is told beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streamingvlm_ros.bags.clip import Moment
+from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.recorded import Recorded, Topic
+from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
+from streamingvlm_ros.bags.writer import BagConfig
+from streamingvlm_ros.errors import BagError, ConfigError
+from streamingvlm_ros.types import NS_PER_S as S
+
+from .scene import STRING, string
+
+NARRATION = topic_of("/narrator/narration", "streamingvlm_ros/msg/Narration")
+IMAGE = topic_of("/image", STRING)
+LATCHED = Topic("/tf_static", STRING, qos="- {durability: transient_local}")
+
+
+def narration(second: int, text: str) -> Recorded:
+    """Said half a second after the second that it is about."""
+    types: Any = known_types().types
+    time = types["builtin_interfaces/msg/Time"]
+    message = types["streamingvlm_ros/msg/Narration"](
+        header=types["std_msgs/msg/Header"](time(second, 0), ""),
+        start=time(second, 0),
+        end=time(second + 1, 0),
+        text=text,
+        silent=not text,
+        camera="",
+        sequence=second,
+        frames=2,
+        dropped=0,
+        latency=0.5,
+    )
+    return Recorded(NARRATION, (second + 1) * S + S // 2, encode(message))
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Any:
+    recorder = Recorder(RecorderConfig(folder=str(tmp_path), keep_free_mb=0), BagConfig())
+    yield recorder
+    recorder.close()
+
+
+def hear(recorder: Recorder, seconds: range) -> None:
+    """An image at each full second, a narration half a second after."""
+    for second in seconds:
+        recorder.hear(Recorded(IMAGE, second * S, string(f"image {second}")))
+        recorder.hear(narration(second - 1, f"I see {second - 1}"))
+
+
+def saved(recorder: Recorder, moment: Moment, until: range) -> Path:
+    """A clip that was recorded to its end."""
+    clip = recorder.save_clip(moment)
+    hear(recorder, until)
+    assert clip.close()
+    assert clip.problem == ""
+    return clip.folder
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "clip.jsonl").read_text().splitlines()]
+
+
+def test_a_clip_holds_the_seconds_before_and_after(recorder: Recorder) -> None:
+    hear(recorder, range(100, 120))
+    moment = Moment("The red ball!", 119 * S + S // 2, 117 * S, 122 * S)
+    folder = saved(recorder, moment, range(120, 130))
+    assert folder.parent == recorder.folder / "clips"
+    assert folder.name.endswith("-the-red-ball")
+    with BagReader(folder) as reader:
+        images = [r.data for r in reader.messages(["/image"])]
+        assert images == [string(f"image {n}") for n in range(117, 123)]
+        assert len(list(reader.messages(["/narrator/narration"]))) == 5
+        assert reader.losses == {}
+
+
+def test_what_was_said_stands_beside_it_in_the_clips_own_seconds(recorder: Recorder) -> None:
+    hear(recorder, range(100, 120))
+    moment = Moment("ball", 119 * S + S // 2, 117 * S, 121 * S, "A green ball.")
+    told = lines(saved(recorder, moment, range(120, 130)))
+    assert [line["text"] for line in told] == [f"I see {n}" for n in range(116, 120)]
+    # The bag begins at 117, and each is about the second before it was said.
+    assert [(line["start_s"], line["end_s"]) for line in told] == [(n, n + 1) for n in range(-1, 3)]
+    assert [line["start_ns"] for line in told] == [n * S for n in range(116, 120)]
+    assert {line["label"] for line in told} == {"ball"}
+    # What the person heard last is what is wrong.
+    assert [line["corrected"] for line in told] == ["", "", "A green ball.", ""]
+
+
+def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) -> None:
+    recorder.hear(Recorded(IMAGE, 100 * S, string("image")))
+    moment = Moment("", 103 * S, 99 * S, 103 * S, "A door opens.")
+    clip = recorder.save_clip(moment)
+    clip.close()
+    (line,) = lines(clip.folder)
+    assert (line["text"], line["corrected"]) == ("", "A door opens.")
+    assert (line["start_s"], line["end_s"]) == (-1.0, 3.0)
+
+
+def test_label_and_correction_are_in_the_bag_itself(recorder: Recorder) -> None:
+    clip = recorder.save_clip(Moment("Röd boll / ../..", S, 0, S, "Nej, grön."))
+    clip.close()
+    assert clip.folder.parent == recorder.folder / "clips"
+    about = yaml.safe_load((clip.folder / "metadata.yaml").read_text())
+    custom = about["rosbag2_bagfile_information"]["custom_data"]
+    assert custom == {"label": "Röd boll / ../..", "corrected": "Nej, grön."}
+
+
+def test_it_begins_with_what_latched_topics_said_long_ago(recorder: Recorder) -> None:
+    recorder.hear(Recorded(LATCHED, 0, string("left of the door")))
+    hear(recorder, range(100, 120))
+    clip = recorder.save_clip(Moment("", 119 * S, 118 * S, 119 * S))
+    clip.close()
+    with BagReader(clip.folder) as reader:
+        first = next(iter(reader.messages()))
+    assert (first.topic.name, first.stamp_ns) == ("/tf_static", 118 * S)
+    assert first.data == string("left of the door")
+
+
+def test_clips_that_overlap_are_recorded_side_by_side_but_not_without_end(
+    recorder: Recorder,
+) -> None:
+    hear(recorder, range(100, 110))
+    moment = Moment("same", 109 * S, 105 * S, 112 * S)
+    clips = [recorder.save_clip(moment) for _ in range(MOST_CLIPS)]
+    with pytest.raises(BagError, match="try again when one is finished"):
+        recorder.save_clip(moment)
+    hear(recorder, range(110, 115))
+    recorder.finished_clips(113 * S)
+    assert all(clip.close() for clip in clips)
+    assert set(recorder.finished_clips(113 * S)) == set(clips)
+    assert recorder.finished_clips(113 * S) == []
+    assert len({clip.folder for clip in clips}) == MOST_CLIPS
+    for clip in clips:
+        with BagReader(clip.folder) as reader:
+            assert len(list(reader.messages(["/image"]))) == 8
+
+
+def test_a_clip_that_is_still_growing_is_finished_at_the_end(tmp_path: Path) -> None:
+    recorder = Recorder(RecorderConfig(folder=str(tmp_path), keep_free_mb=0), BagConfig())
+    hear(recorder, range(100, 110))
+    clip = recorder.save_clip(Moment("", 109 * S, 105 * S, 10**6 * S))
+    assert recorder.close()
+    with BagReader(clip.folder) as reader:
+        assert len(list(reader.messages(["/image"]))) == 5
+        assert reader.losses == {}
+    assert len(lines(clip.folder)) == 5
+
+
+def test_a_clip_that_has_no_room_says_so(tmp_path: Path) -> None:
+    config = RecorderConfig(folder=str(tmp_path), keep_free_mb=10**7)
+    recorder = Recorder(config, BagConfig())
+    hear(recorder, range(100, 110))
+    clip = recorder.save_clip(Moment("", 109 * S, 105 * S, 110 * S))
+    assert recorder.close()
+    assert "lower keep_free_mb" in clip.problem
+    assert "lower keep_free_mb" in recorder.recording.problem
+    assert recorder.recording.dropped.total() == recorder.heard().total() == 20
+
+
+@pytest.mark.parametrize(
+    ("config", "bag", "why"),
+    [
+        ({"folder": ""}, {}, "set the parameter folder"),
+        ({"quota_gb": 1.0}, {"split_mb": 0}, "set split_mb"),
+        ({"quota_gb": 1.0}, {"split_mb": 600}, "raise quota_gb, or lower split_mb"),
+    ],
+)
+def test_settings_that_do_not_go_together(
+    tmp_path: Path, config: dict[str, Any], bag: dict[str, Any], why: str
+) -> None:
+    settings = {"folder": str(tmp_path), **config}
+    with pytest.raises(ConfigError, match=why):
+        Recorder(RecorderConfig(**settings), BagConfig(**bag))
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a letter")
+    with pytest.raises(BagError, match="nothing can be recorded in"):
+        Recorder(RecorderConfig(folder=str(tmp_path / "file" / "bags")), BagConfig())

@@ -1,0 +1,94 @@
+"""What a recorder deletes, and above all what it does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.quota import Quota, held, is_bag, new_name
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
+from streamingvlm_ros.errors import BagError
+from streamingvlm_ros.types import NS_PER_S as S
+
+from .scene import STRING, write
+
+CONFIG = BagConfig(compression="none")
+SAID = topic_of("/said", STRING)
+
+
+def bag_at(folder: Path, name: str, size: int = 10_000) -> Path:
+    with BagWriter(folder / name, CONFIG) as bag:
+        bag.write(SAID, S, bytes(size))
+    return folder / name
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_oldest_bags_go_until_the_rest_fits(tmp_path: Path) -> None:
+    for day in (3, 1, 4, 2):
+        bag_at(tmp_path, f"2026-01-0{day}-120000")
+    with BagWriter(tmp_path / "2026-01-05-120000", CONFIG) as bag:
+        Quota(tmp_path, 0, 25_000).trim(bag)
+    assert left(tmp_path) == [f"2026-01-0{day}-120000" for day in (3, 4, 5)]
+
+
+def test_nothing_else_is_ever_deleted(tmp_path: Path) -> None:
+    kept = bag_at(tmp_path, "2026-01-01-120000")
+    (kept / "notes.txt").write_text("the good one")
+    write(tmp_path / "mine", range(3))
+    (tmp_path / "2026-01-02-120000").mkdir()
+    (tmp_path / "2026-01-03-120000").write_text("a letter")
+    bag_at(tmp_path / "clips", "2026-01-04-120000-red-ball")
+    elsewhere = bag_at(tmp_path / "elsewhere", "2026-01-05-120000")
+    (tmp_path / "2026-01-05-120000").symlink_to(elsewhere)
+    written = bag_at(tmp_path, "2026-01-06-120000")
+    before = left(tmp_path)
+    with held(written), BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
+        bag.write(SAID, S, bytes(10_000))
+        bag.flush()
+        with pytest.raises(BagError, match="raise quota_gb, or lower split_mb"):
+            Quota(tmp_path, 0, 5000).trim(bag)
+    assert set(left(tmp_path)) == {*before, "2026-01-07-120000"}
+    assert (written / "2026-01-06-120000_0.mcap").exists()
+    assert (elsewhere / "2026-01-05-120000_0.mcap").exists()
+
+
+def test_a_long_bag_loses_its_own_oldest_files(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "2026-01-07-120000", BagConfig(compression="none", split_s=1)) as bag:
+        for second in range(6):
+            bag.write(SAID, second * S, bytes(10_000))
+        bag.flush()
+        Quota(tmp_path, 0, 35_000).trim(bag)
+        names = [f"2026-01-07-120000_{n}.mcap" for n in (3, 4, 5)]
+        assert left(bag.folder) == [*names, "metadata.yaml"]
+
+
+def test_without_a_quota_nothing_is_deleted(tmp_path: Path) -> None:
+    bag_at(tmp_path, "2026-01-01-120000")
+    with BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
+        Quota(tmp_path, 0).trim(bag)
+    assert len(left(tmp_path)) == 2
+
+
+def test_it_says_when_the_disk_has_less_free_than_is_to_be_kept(tmp_path: Path) -> None:
+    Quota(tmp_path, 1).check_disk(1000)
+    Quota(tmp_path, 0).check_disk(10**18)
+    with pytest.raises(BagError, match="lower keep_free_mb"):
+        Quota(tmp_path, 10**18).check_disk(0)
+    with pytest.raises(BagError, match="lower keep_free_mb"):
+        Quota(tmp_path, 1).check_disk(10**18)
+
+
+def test_bags_of_one_second_have_names_of_their_own_that_are_known_again(tmp_path: Path) -> None:
+    first = new_name(tmp_path)
+    bag_at(tmp_path, first.name)
+    second = bag_at(tmp_path, new_name(tmp_path).name)
+    assert first != second
+    assert is_bag(first)
+    assert is_bag(second)
+    assert re.match(r"\d{4}-\d\d-\d\d-\d{6}", first.name)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..drafts import write_whole
 from .mcap_file import McapFile
 from .recorded import Topic
 
@@ -22,12 +23,7 @@ def write_metadata(
 ) -> None:
     """Write it anew: at no moment is there half of one. OSError leaves the old one."""
     text = yaml.safe_dump({"rosbag2_bagfile_information": _information(topics, files, custom)})
-    draft = folder / f".{FILE}"
-    try:
-        draft.write_text(text)
-        draft.replace(folder / FILE)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(folder / FILE, text)
 
 
 def _information(

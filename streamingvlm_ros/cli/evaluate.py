@@ -15,6 +15,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Unit
+    from ..evaluation.items import Item
+    from ..evaluation.judge import Judge
 
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -78,6 +80,25 @@ def evaluate(
         bool,
         typer.Option("--controls", help="Also without frames, and with frames of other times."),
     ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="An OpenAI-compatible endpoint, such as http://localhost:8000/v1, whose model "
+            "compares each narration with the first model's. Its key: OPENAI_API_KEY.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = None,
+    judge_model: Annotated[str, typer.Option(help="The judge's model there.")] = "default",
+    judge_prompt: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the judge is asked, instead of our own prompt.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Score what models say of recordings, and what they answer, side by side.
 
@@ -85,23 +106,14 @@ def evaluate(
     `accelerate launch`.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from ..evaluation.contestant import contestant
-    from ..evaluation.controls import CONTROLS
-    from ..evaluation.evaluation import Evaluation, Unit
+    from ..evaluation.evaluation import Evaluation
     from ..evaluation.items import find_items
-    from ..evaluation.report.report import write_report
+    from ..evaluation.judge import PROMPT, Judge
     from ..evaluation.summary import summarize, write_summary
 
     items = find_items(recordings, topic, reference, questions)
-    shown = list(CONTROLS) if controls else list(CONTROLS)[:1]
-    modes = tuple(its.value for its in mode)
-    units = [
-        Unit(item, its, control, modes)
-        for its in map(contestant, model)
-        for item in items
-        for control in shown
-    ]
-    evaluation, console = Evaluation(output, units), Console(stderr=True, highlight=False)
+    evaluation = Evaluation(output, _units(items, model, mode, controls))
+    console = Console(stderr=True, highlight=False)
     try:
         _run(evaluation, console)
     except KeyboardInterrupt:
@@ -109,25 +121,81 @@ def evaluate(
         raise typer.Exit(130) from None
     results = evaluation.results()
     rows = summarize(results)
+    if judge:
+        _judge(Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT), results, rows)
     write_summary(output, rows)
+    _tell(rows, console)
+    if len(results) < len(evaluation.units):
+        console.print("The process that ends last writes the report.")
+    else:
+        _report(output, results, rows, console)
+
+
+def _units(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Unit]:
+    """Model after model, so that each is loaded once."""
+    from ..evaluation.contestant import contestant
+    from ..evaluation.controls import CONTROLS
+    from ..evaluation.evaluation import Unit
+
+    shown = list(CONTROLS) if controls else list(CONTROLS)[:1]
+    asked = tuple(mode.value for mode in modes)
+    return [
+        Unit(item, its, control, asked)
+        for its in map(contestant, models)
+        for item in items
+        for control in shown
+    ]
+
+
+def _run(evaluation: Evaluation, console: Console) -> None:
+    from ..engine.model import own_device
+
+    # As torchrun and accelerate tell each of their processes.
+    shard, shards = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    local = os.environ.get("LOCAL_RANK")
+    left = evaluation.left(shard, shards)
+    with Progress(*_COLUMNS, console=console) as progress:
+        device = "auto" if local is None else own_device(int(local))
+        evaluation.run(left, _Bars(progress, len(left)), device)
+
+
+def _judge(judge: Judge, results: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Add the verdicts to the rows of the models that were judged."""
+    from ..evaluation.judging import figures, judge_all
+
+    for model, match in judge_all(judge, results).items():
+        row = next(row for row in rows if row["model"] == model and row["control"] == "seen")
+        row["judged"] = figures(match, against=rows[0]["model"])
+
+
+def _tell(rows: list[dict[str, Any]], console: Console) -> None:
+    """What was skipped, the table, and what the judge said."""
     for row in rows:
         for name, why in row["skipped"].items():
             console.print(f"[yellow]skipped {name}:[/] {why}", soft_wrap=True)
     Console(highlight=False).print(_table(rows))
-    if len(results) < len(units):
-        console.print("The process that ends last writes the report.")
-        return
+    for row in rows:
+        if verdict := row.get("judged"):
+            console.print(_verdict(row["model"], verdict), markup=False, soft_wrap=True)
+
+
+def _report(
+    output: Path, results: list[dict[str, Any]], rows: list[dict[str, Any]], console: Console
+) -> None:
+    from ..evaluation.report.report import write_report
+
     with console.status("Writing the report, with pictures of the recordings"):
         report = write_report(output, results, rows)
     console.print(f"Report: {report}", markup=False, soft_wrap=True)
 
 
-def _run(evaluation: Evaluation, console: Console) -> None:
-    # As torchrun and accelerate tell each of their processes.
-    shard, shards = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    left = evaluation.left(shard, shards)
-    with Progress(*_COLUMNS, console=console) as progress:
-        evaluation.run(left, _Bars(progress, len(left)))
+def _verdict(model: str, verdict: dict[str, Any]) -> str:
+    share, low, high = (100 * verdict[name] for name in ("share", "low", "high"))
+    counts = "{wins} won, {ties} equal, {losses} lost".format(**verdict)
+    return (
+        f"The judge on {model} against {verdict['against']}: {counts}; {share:.0f} % "
+        f"(95 %: {low:.0f} to {high:.0f})"
+    )
 
 
 class _Bars:

@@ -88,6 +88,12 @@ def load(checkpoint: Path | str, config: ModelConfig) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer, own.top_k or 0, own.top_p or 1.0, stop_ids)
 
 
+def own_device(number: int) -> str:
+    """The device of process `number` on a host where several share the GPUs."""
+    count = torch.cuda.device_count()
+    return f"cuda:{number % count}" if count else "auto"
+
+
 def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
     """The vision tower's attention: flash-attn where it is installed and applies, else SDPA."""
     half = dtype in (torch.bfloat16, torch.float16)

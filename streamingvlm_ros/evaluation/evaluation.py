@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..bags.reader import BagReader
+from ..drafts import write_whole
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError
@@ -84,11 +85,13 @@ class Evaluation:
         """This process's share of the units that are not done: one model after another."""
         return [unit for unit in self.units[shard::shards] if not self._is_done(unit)]
 
-    def run(self, units: Sequence[Unit], watcher: Watcher) -> None:
-        """Do the units. What can't be read is skipped, with the reason, until the next time."""
+    def run(self, units: Sequence[Unit], watcher: Watcher, device: str = "auto") -> None:
+        """Do the units on a device. What can't be read is skipped, with the reason, until later."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for contestant, its in groupby(units, key=lambda unit: unit.contestant):
-            engine = StreamingEngine.from_pretrained(contestant.checkpoint, contestant.settings)
+            # Not a part of the request: the results are the same wherever they come from.
+            settings = contestant.settings.updated({"device": device})
+            engine = StreamingEngine.from_pretrained(contestant.checkpoint, settings)
             for unit in its:
                 try:
                     result = _tried(unit, engine, watcher)
@@ -100,10 +103,8 @@ class Evaluation:
             release_memory()
 
     def _keep(self, unit: Unit, result: dict[str, Any]) -> None:
-        path = self._folder / unit.file
-        draft = path.with_suffix(".part")
-        draft.write_text(json.dumps({"request": unit.request(), **result}, indent=1))
-        draft.replace(path)
+        text = json.dumps({"request": unit.request(), **result}, indent=1)
+        write_whole(self._folder / unit.file, text)
 
     def _is_done(self, unit: Unit) -> bool:
         kept = self._kept(unit)

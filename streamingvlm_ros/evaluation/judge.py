@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 
+from ..drafts import write_whole
 from ..errors import EvaluationError
 from .timed import Utterance
 
@@ -114,9 +115,7 @@ class Judge:
         except (httpx2.HTTPError, ValueError, LookupError, TypeError) as error:
             raise EvaluationError(f"the judge at {self._url} gave no answer: {error!r}") from error
         self._cache.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"asked": asked, "answer": answer}, indent=1))
-        draft.replace(kept)
+        write_whole(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
         return answer
 
 

@@ -19,11 +19,13 @@ BIN_S = 60.0
 
 def outcome(reference: Sequence[Utterance], trial: Trial) -> dict[str, Any]:
     """Everything of a trial that the report shows; see docs/evaluation.md for the fields."""
+    # Where the sensor's clock was set back, seconds come twice.
+    said = sorted(trial.said, key=lambda utterance: utterance.start_s)
     return {
         "reference": [asdict(its) for its in reference],
-        "said": [asdict(its) for its in trial.said],
+        "said": [asdict(its) for its in said],
         "answers": [_answer(its) for its in trial.answers],
-        "narration": _narration(reference, trial.said),
+        "narration": _narration(reference, said),
         "questions": _questions(trial.answers),
         "speed": _speed(trial),
     }
@@ -68,7 +70,7 @@ def _answer(answered: Answered) -> dict[str, Any]:
 def _speed(trial: Trial) -> dict[str, Any] | None:
     if not trial.said:
         return None
-    length_s = trial.said[-1].end_s - trial.said[0].start_s
+    length_s = sum(its.end_s - its.start_s for its in trial.said)
     rounds_ms = [1e3 * its for its in trial.round_s]
     return {
         "rounds": len(rounds_ms),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..drafts import write_whole
 from .metrics import align
 from .outcome import BIN_S
 from .timed import Utterance
@@ -33,10 +33,8 @@ def summarize(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def write_summary(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """summary.json: at no moment half of one, whichever process writes it last."""
-    draft = folder / f".summary-{os.getpid()}.json"
-    draft.write_text(json.dumps(rows, indent=1))
-    draft.replace(folder / "summary.json")
+    """summary.json."""
+    write_whole(folder / "summary.json", json.dumps(rows, indent=1))
 
 
 def _is_of(result: Result, model: str, control: str) -> bool:
@@ -77,14 +75,15 @@ def _over_time(results: Sequence[Result]) -> Any:
     pairs = [
         pair
         for result in results
-        for pair in align(_utterances(result["reference"]), _spoken(result["said"]))
+        for pair in align(utterances(result["reference"]), _spoken(result["said"]))
     ]
     return trend([p.reference.start_s for p in pairs], [p.rouge_l for p in pairs], BIN_S)
 
 
 def _spoken(records: Sequence[dict[str, Any]]) -> list[Utterance]:
-    return [its for its in _utterances(records) if its.text]
+    return [its for its in utterances(records) if its.text]
 
 
-def _utterances(records: Sequence[dict[str, Any]]) -> list[Utterance]:
+def utterances(records: Sequence[dict[str, Any]]) -> list[Utterance]:
+    """What results keep of utterances, as utterances."""
     return [Utterance(**record) for record in records]

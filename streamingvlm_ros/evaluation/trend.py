@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 _DRAWS = 2000
 _LEVEL = 0.95
+_LEAST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Bin:
 class Trend:
     """`slope` is the change of the score per hour; `low` and `high` are its 95 % interval.
 
-    All three are None where there are fewer than three bins.
+    All three are None where there are fewer than ten bins: a few say nothing of an hour.
     """
 
     bins: tuple[Bin, ...]
@@ -45,7 +46,7 @@ def trend(times_s: Sequence[float], scores: Sequence[float], bin_s: float) -> Tr
     counts = np.bincount(where)
     means = np.bincount(where, values) / counts
     bins = tuple(map(Bin, (numbers * bin_s).tolist(), means.tolist(), counts.tolist()))
-    if len(bins) < 3:
+    if len(bins) < _LEAST:
         return Trend(bins, None, None, None)
     hours = numbers * bin_s / 3600
     draws = np.random.default_rng(0).integers(len(bins), size=(_DRAWS, len(bins)))

@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from ..evaluation.scene import WORLD, film
+from ..evaluation.test_judge import fair, server
 from .test_narrate import run
 
 SECONDS = 16
@@ -129,3 +130,15 @@ def test_what_cannot_be_done_is_one_clear_line(
     assert done.stderr.startswith("error: ")
     assert why in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:
+    with server(fair) as judge:
+        models = ("--model", "demo fps=1", "--model", "demo")
+        done = evaluate(folder, *models, "--judge", judge.url, "--judge-model", "any")
+    assert done.returncode == 0, done.stderr
+    first, second = summary(folder)
+    assert "judged" not in first
+    assert second["judged"]["against"] == "demo fps=1"
+    assert (second["judged"]["wins"], second["judged"]["losses"]) == (2, 0)
+    assert "The judge on demo against demo fps=1: 2 won" in done.stderr

@@ -46,5 +46,6 @@ def test_the_same_scores_have_the_same_interval() -> None:
     assert trend(HOUR, scores, 60) == trend(HOUR, scores, 60)
 
 
-def test_of_two_bins_there_is_no_slope() -> None:
-    assert trend([1.0, 61.0], [1.0, 0.0], 60).slope is None
+def test_of_a_few_bins_there_is_no_slope() -> None:
+    assert trend(HOUR[:540], HOUR[:540], 60).slope is None
+    assert trend(HOUR[:600], HOUR[:600], 60).slope is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -12,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...drafts import write_whole
 from ..summary import Result
 from . import headline, plots, table
 from .clock import clock
@@ -25,16 +25,14 @@ FILE = "report.html"
 
 
 def write_report(folder: Path, results: Sequence[Result], rows: Sequence[dict[str, Any]]) -> Path:
-    """report.html in the folder: at no moment half of one, whichever process writes it last.
+    """report.html in the folder.
 
     `results` and `rows` are an evaluation's and its summary's. Pictures are taken from the
     recordings, in one pass over each; one that can't be read has none.
     """
-    page = _page(results, rows)
-    draft = folder / f".report-{os.getpid()}.html"
-    # What a model said may hold half a character, which no encoding has.
-    draft.write_bytes(page.encode("utf-8", "replace"))
-    return draft.replace(folder / FILE)
+    path = folder / FILE
+    write_whole(path, _page(results, rows))
+    return path
 
 
 def _page(results: Sequence[Result], rows: Sequence[dict[str, Any]]) -> str:

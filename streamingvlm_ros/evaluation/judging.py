@@ -1,0 +1,42 @@
+"""All models of an evaluation before the judge: each against the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .judge import Judge, Match
+from .summary import Result, utterances
+
+
+def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Match]:
+    """By model, how it did against the first one, on the recordings that both have watched."""
+    told = [r for r in results if r["request"]["control"] == "seen" and r.get("narration")]
+    first, *others = dict.fromkeys(r["request"]["model"] for r in told) or [""]
+    return {model: _against(judge, _of(told, model), _of(told, first)) for model in others}
+
+
+def figures(match: Match, against: str) -> dict[str, Any]:
+    """What the summary says of it."""
+    low, high = match.interval
+    counts = {"wins": match.wins, "ties": match.ties, "losses": match.losses}
+    return {"against": against, **counts, "share": match.share, "low": low, "high": high}
+
+
+def _of(results: Sequence[Result], model: str) -> dict[str, Result]:
+    return {r["request"]["item"]: r for r in results if r["request"]["model"] == model}
+
+
+def _against(judge: Judge, ours: dict[str, Result], theirs: dict[str, Result]) -> Match:
+    matches = [
+        judge.compare(
+            utterances(result["reference"]),
+            utterances(result["said"]),
+            utterances(theirs[item]["said"]),
+        )
+        for item, result in ours.items()
+        if item in theirs
+    ]
+    return Match(
+        sum(m.wins for m in matches), sum(m.ties for m in matches), sum(m.losses for m in matches)
+    )

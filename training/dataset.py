@@ -243,7 +243,7 @@ def _every_question(second: Second, random: np.random.Generator) -> Iterator[Ask
     """What can be asked of a second, as it goes on, when it is past and long ago."""
     yield from (make(second, random) for make in NOW.values())
     past = [make([second, second], random) for make in PAST.values()]
-    then = [make(second, act.thing) for act in second.acts for make in MOMENTS.values()]
+    then = [make([second], act.thing) for act in second.acts for make in MOMENTS.values()]
     yield from (asked for asked in (*past, *then) if asked)
 
 

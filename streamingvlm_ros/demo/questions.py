@@ -47,10 +47,11 @@ def about_past(seconds: Sequence[Second], random: np.random.Generator) -> Asked 
 def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked | None:
     """`thing` in a few seconds of long ago, oldest first. None if that can't be told from them.
 
-    The answer is true of the newest moment that shows it. `kind` is one of MOMENTS.
+    Where it was is true of the newest moment that shows it; with what it was is asked only if that
+    is the same in all of them. `kind` is one of MOMENTS.
     """
     shown = [second for second in moments if _act_of(second, thing)]
-    return MOMENTS[kind](shown[-1], thing) if shown else None
+    return MOMENTS[kind](shown, thing) if shown else None
 
 
 def about_colour(now: Second, shape: str) -> Asked:
@@ -107,23 +108,23 @@ def _before(seconds: Sequence[Second], random: np.random.Generator) -> Asked | N
     return Asked("What happened before?", _sentence(seconds[-2].caption))
 
 
-def _colour_then(shown: Second, thing: Thing) -> Asked:
+def _colour_then(shown: Sequence[Second], thing: Thing) -> Asked:
     question = f"What colour was the {thing.shape}?"
     return Asked(question, f"{thing.colour.capitalize()}.")
 
 
-def _where_then(shown: Second, thing: Thing) -> Asked | None:
-    act = _act_of(shown, thing)
+def _where_then(shown: Sequence[Second], thing: Thing) -> Asked | None:
+    act = _act_of(shown[-1], thing)
     if not act or act.verb in _TRANSIT:
         return None
     cell = act.start if act.verb is Verb.LEAVES else act.end
     return Asked(f"Where was the {thing.name}?", place_name(cell))
 
 
-def _with_then(shown: Second, thing: Thing) -> Asked:
-    others = [act.thing for act in shown.acts if act.thing != thing]
+def _with_then(shown: Sequence[Second], thing: Thing) -> Asked | None:
+    found = {_list([a.thing for a in second.acts if a.thing != thing]) for second in shown}
     question = f"What was on the table with the {thing.name}?"
-    return Asked(question, _list(others))
+    return Asked(question, found.pop()) if len(found) == 1 else None
 
 
 NOW: dict[str, Callable[[Second, np.random.Generator], Asked]] = {
@@ -138,7 +139,7 @@ PAST: dict[str, Callable[[Sequence[Second], np.random.Generator], Asked | None]]
     "entered": _entered,
     "before": _before,
 }
-MOMENTS: dict[str, Callable[[Second, Thing], Asked | None]] = {
+MOMENTS: dict[str, Callable[[Sequence[Second], Thing], Asked | None]] = {
     "colour then": _colour_then,
     "where then": _where_then,
     "company then": _with_then,

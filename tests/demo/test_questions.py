@@ -11,6 +11,7 @@ from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
     PAST,
+    Asked,
     about_moments,
     about_now,
     about_past,
@@ -75,7 +76,7 @@ def test_where_is_not_asked_of_one_in_transit() -> None:
 
 
 def test_moments_are_asked_of_the_newest_that_shows_the_thing() -> None:
-    told = (Second((MOVES,)), Second((ENTERS, RESTS)), Second((RESTS,)))
+    told = (Second((MOVES, RESTS)), Second((ENTERS, RESTS)), Second((RESTS,)))
     found = {kind: about_moments(told, STAR, kind) for kind in MOMENTS}
     assert all(found.values())
     said = {asked.question: asked.answer for asked in found.values() if asked}
@@ -85,6 +86,15 @@ def test_moments_are_asked_of_the_newest_that_shows_the_thing() -> None:
         "What was on the table with the red star?": "A blue square.",
     }
     assert about_moments((Second((RESTS,)),), STAR, "where then") is None
+
+
+def test_company_is_not_asked_of_one_that_was_with_one_thing_and_then_with_another() -> None:
+    alone, together = Second((ENTERS,)), Second((ENTERS, RESTS))
+    assert about_moments((together, together), STAR, "company then")
+    assert about_moments((alone, together), STAR, "company then") is None
+    assert about_moments((alone, Second((RESTS,)), alone), STAR, "company then") == Asked(
+        "What was on the table with the red star?", "Nothing."
+    )
 
 
 def test_one_that_leaves_was_where_it_left_from() -> None:

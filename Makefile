@@ -21,7 +21,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint demo-model bench clean
+.PHONY: help setup demo test proofs check lint demo-model bench clean
 
 help:  ## this list
 	@echo 'make <what> [ARGS="…"] [PYTHON=python3.12]'
@@ -32,8 +32,11 @@ setup: $(VENV)/.interfaces  ## install everything into .venv (the others do it b
 demo: setup  ## a camera and a narrator over ROS 2, live in the terminal
 	@$(BIN)/streamingvlm demo $(ARGS)
 
-test: setup  ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## all tests but the slow ones
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+proofs: setup  ## the slow tests: long streams, a recorder killed twenty times (5 minutes)
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: lint test  ## what CI runs: lint, types, tests
 

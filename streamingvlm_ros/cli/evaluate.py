@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from .scores import tell
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Unit
@@ -124,7 +124,7 @@ def evaluate(
     if judge:
         _judge(Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT), results, rows)
     write_summary(output, rows)
-    _tell(rows, console)
+    tell(rows, console)
     if len(results) < len(evaluation.units):
         console.print("The process that ends last writes the report.")
     else:
@@ -168,17 +168,6 @@ def _judge(judge: Judge, results: list[dict[str, Any]], rows: list[dict[str, Any
         row["judged"] = figures(match, against=rows[0]["model"])
 
 
-def _tell(rows: list[dict[str, Any]], console: Console) -> None:
-    """What was skipped, the table, and what the judge said."""
-    for row in rows:
-        for name, why in row["skipped"].items():
-            console.print(f"[yellow]skipped {name}:[/] {why}", soft_wrap=True)
-    Console(highlight=False).print(_table(rows))
-    for row in rows:
-        if verdict := row.get("judged"):
-            console.print(_verdict(row["model"], verdict), markup=False, soft_wrap=True)
-
-
 def _report(
     output: Path, results: list[dict[str, Any]], rows: list[dict[str, Any]], console: Console
 ) -> None:
@@ -187,15 +176,6 @@ def _report(
     with console.status("Writing the report, with pictures of the recordings"):
         report = write_report(output, results, rows)
     console.print(f"Report: {report}", markup=False, soft_wrap=True)
-
-
-def _verdict(model: str, verdict: dict[str, Any]) -> str:
-    share, low, high = (100 * verdict[name] for name in ("share", "low", "high"))
-    counts = "{wins} won, {ties} equal, {losses} lost".format(**verdict)
-    return (
-        f"The judge on {model} against {verdict['against']}: {counts}; {share:.0f} % "
-        f"(95 %: {low:.0f} to {high:.0f})"
-    )
 
 
 class _Bars:
@@ -215,46 +195,3 @@ class _Bars:
 
     def ended(self, unit: Unit) -> None:
         self._progress.advance(self._all)
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    """The most important figures; summary.json has all.
-
-    In percent: utterances that are exact, ROUGE-L, events that are told in time, and right answers
-    by mode. Milliseconds of a round; memory; and by how many points ROUGE-L changes in an hour,
-    with half of its 95 % interval.
-    """
-    modes = list(dict.fromkeys(mode for row in rows for mode in row["questions"]))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("model", no_wrap=True)
-    for head in ("exact", "ROUGE-L", "events", *modes, "ms", "MB"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("an hour", justify="right", no_wrap=True)
-    for row in rows:
-        told, speed = row["narration"] or {}, row["speed"] or {}
-        scores = [told.get("exact"), told.get("rouge_l"), told.get("event_recall")]
-        scores += [row["questions"].get(mode) for mode in modes]
-        name = row["model"] if row["control"] == "seen" else f"  {row['control']}"
-        table.add_row(
-            name,
-            *map(_percent, scores),
-            _figure(speed.get("round_p50_ms"), ".0f"),
-            _figure(speed.get("memory_mb"), ".0f"),
-            _slope(row["over time"]),
-        )
-    return table
-
-
-def _slope(trend: dict[str, Any] | None) -> str:
-    if not trend or trend["slope"] is None:
-        return "-"
-    half = (trend["high"] - trend["low"]) / 2
-    return f"{100 * trend['slope']:+.0f} ± {100 * half:.0f}"
-
-
-def _percent(share: float | None) -> str:
-    return _figure(None if share is None else 100 * share, ".1f")
-
-
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)

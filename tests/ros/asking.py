@@ -43,6 +43,8 @@ class Asker:
         return self.events.wait(lambda e: e["event"] == event and e["n"] == n)
 
     def cancel(self, n: int) -> None:
+        """Take request `n` back; the first pieces may be heard before it is known as accepted."""
+        self.first("accepted", n)
         assert self.child.stdin
         self.child.stdin.write(f"cancel {n}\n")
         self.child.stdin.flush()

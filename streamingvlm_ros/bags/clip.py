@@ -12,14 +12,13 @@ from typing import Any
 from ..errors import BagError
 from ..types import NS_PER_S
 from .config import BagConfig
-from .messages import Decoder
+from .messages import Decoder, stamp_ns
 from .quota import Quota
-from .recorded import Recorded
+from .recorded import NARRATION, Recorded
 from .recording import Recording
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
-NARRATION = "streamingvlm_ros/msg/Narration"
 _LABEL_SIGNS = 40
 
 
@@ -99,7 +98,7 @@ class Clip:
         for recorded in self._narrations:
             said = decoder.decode(recorded)
             corrected = moment.corrected if before and recorded is before[-1] else ""
-            yield self._line(_ns(said.start), _ns(said.end), said.text, corrected)
+            yield self._line(stamp_ns(said.start), stamp_ns(said.end), said.text, corrected)
 
     def _line(self, start_ns: int, end_ns: int, text: str, corrected: str) -> dict[str, Any]:
         begin_ns = self._start_ns or 0
@@ -121,7 +120,3 @@ def new_clip_bag(folder: Path, moment: Moment, name: str, config: BagConfig) -> 
     named = "-".join(word for word in (name, label) if word)
     paths = (folder / f"{named}{end}" for end in ("", *(f"-{n}" for n in range(2, 1000))))
     return BagWriter(next(path for path in paths if not path.exists()), config, about)
-
-
-def _ns(time: Any) -> int:
-    return int(time.sec) * NS_PER_S + int(time.nanosec)

@@ -12,6 +12,7 @@ from rosbags.typesys.store import Typestore
 
 from ..errors import BagError
 from ..packaged import packaged
+from ..types import NS_PER_S
 from .recorded import Recorded, Topic
 
 _PACKAGE = "streamingvlm_ros"
@@ -32,6 +33,11 @@ class Decoder:
             return self._stores[topic].deserialize_cdr(recorded.data, topic.type)
         except (SerdeError, TypesysError, LookupError, ValueError, AssertionError) as error:
             raise BagError(f"a message of {topic.name} ({topic.type}): {error!r}") from error
+
+
+def stamp_ns(time: Any) -> int:
+    """A builtin_interfaces/Time in nanoseconds."""
+    return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def encode(message: Any) -> bytes:

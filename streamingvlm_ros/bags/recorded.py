@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 """Types of a camera's topics."""
 
+NARRATION = "streamingvlm_ros/msg/Narration"
+"""Type of what a narrator says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:

@@ -13,9 +13,8 @@ from pathlib import Path
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 
+from .chunks import MAGIC
 from .recorded import Recorded, Topic
-
-_MAGIC = b"\x89MCAP0\r\n"
 
 
 class BrokenMcap:
@@ -30,7 +29,7 @@ class BrokenMcap:
         """ValueError if it is no MCAP file at all."""
         self._path = path
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
+            if file.read(len(MAGIC)) != MAGIC:
                 raise ValueError("this is no MCAP file")
         topics: dict[Topic, None] = {}
         with suppress(Exception):  # `messages` will meet it again

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from ..demo.world import FIRST_UNSEEN_SEED
-from ..errors import StreamingVLMError
 from .dds import use_packaged_profile
+from .needs import needing_ros
 from .scoreboard import Scoreboard
 from .view import Refresh, headless_view, live_view
 
@@ -59,13 +59,8 @@ def demo(
 def _watch(
     scoreboard: Scoreboard, seed: int, rounds: int | None, refresh: Refresh, pictures: bool
 ) -> None:
-    try:
+    with needing_ros("the demo"):
         from .watch import watch
-    except ImportError as error:
-        raise StreamingVLMError(
-            f"the demo needs ROS 2 and this package's interfaces ({error}): `streamingvlm doctor` "
-            "says what to do"
-        ) from error
     watch(scoreboard, seed, rounds, refresh, pictures)
 
 

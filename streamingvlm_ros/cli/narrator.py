@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import StreamingVLMError
+from .needs import needing_ros
 
 if TYPE_CHECKING:
     from ..ros.client import Client
@@ -42,13 +42,8 @@ def narrator_at(name: str) -> Iterator[Client]:
     Within the block a signal ends a wait with typer.Exit; after it, the process.
     """
     with _noted_signals() as check:
-        try:
+        with needing_ros("asking"):
             from ..ros.client import connected
-        except ImportError as error:
-            raise StreamingVLMError(
-                f"asking needs ROS 2 and this package's interfaces ({error}): `streamingvlm "
-                "doctor` says what to do"
-            ) from error
         with connected(name, check) as client:
             yield client
 

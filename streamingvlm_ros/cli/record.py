@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..bags.config import BagConfig, RecorderConfig
-from ..errors import StreamingVLMError
 from .dds import use_packaged_profile
+from .needs import needing_ros
 from .options import setting_option
 
 
@@ -47,13 +47,8 @@ def record(
     }
     bag = {"compression": compression, "split_mb": split_mb, "split_s": split_s}
     use_packaged_profile()
-    try:
+    with needing_ros("recording"):
         from ..ros.recorder import Given, main
-    except ImportError as error:
-        raise StreamingVLMError(
-            f"recording needs ROS 2 and this package's interfaces ({error}): `streamingvlm "
-            "doctor` says what to do"
-        ) from error
     given = Given(RecorderConfig(**_given(recorder)), BagConfig(**_given(bag)), topics or ())
     raise typer.Exit(main(given))
 

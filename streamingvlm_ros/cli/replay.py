@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import StreamingVLMError
 from .dds import use_packaged_profile
+from .needs import needing_ros
 from .offline import narrate_recording
 from .options import setting_option
 from .writers import Format
@@ -71,11 +71,6 @@ def replay(
 
 def _play(bag: Path, rate: float, start_s: float, loop: bool) -> int:
     use_packaged_profile()
-    try:
+    with needing_ros("--live"):
         from ..ros import player
-    except ImportError as error:
-        raise StreamingVLMError(
-            f"--live needs ROS 2 and this package's interfaces ({error}): `streamingvlm doctor` "
-            "says what to do"
-        ) from error
     return player.main(player.PlayerConfig(str(bag), rate, start_s, loop))

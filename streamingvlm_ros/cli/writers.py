@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TextIO
 
+from ..evaluation.report.clock import clock
 from ..types import NS_PER_S, Narration
 
 
@@ -48,13 +49,6 @@ class Writer:
     def _put(self, text: str) -> None:
         if text:
             print(text, file=self.file, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """`75.5` as `1:15`, with hours from one hour on."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _text(narration: Narration) -> str:

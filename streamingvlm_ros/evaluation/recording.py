@@ -29,6 +29,11 @@ class Recording:
     """What could not be read, and why, when the events have been iterated."""
 
 
+def is_bag(path: Path) -> bool:
+    """Whether a recording is a bag; else it is a video."""
+    return path.is_dir() or path.name.endswith(STORAGES)
+
+
 @contextmanager
 def recording(path: Path, topic: str | None, config: FrameConfig) -> Iterator[Recording]:
     """A rosbag2 folder, one of its files, or a video file.
@@ -36,7 +41,7 @@ def recording(path: Path, topic: str | None, config: FrameConfig) -> Iterator[Re
     `topic` is the camera in a bag; None if there is only one. BagError or SourceError if there is
     nothing to see.
     """
-    if path.is_dir() or path.name.endswith(STORAGES):
+    if is_bag(path):
         with BagReader(path) as bag:
             source = BagSource(bag, topic, config)
             yield Recording(source, source.start_ns, bag.duration_s, lambda: _losses(bag, source))

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 import pysubs2
 
-from ..bags.messages import Decoder
+from ..bags.messages import Decoder, stamp_ns
 from ..bags.reader import BagReader
+from ..bags.recorded import NARRATION
 from ..errors import EvaluationError
 from ..types import NS_PER_S
 from .timed import TimedQuestion, Utterance
 
 T = TypeVar("T")
 
-NARRATION = "streamingvlm_ros/msg/Narration"
 SUBTITLES = (".vtt", ".srt")
 
 
@@ -94,4 +94,4 @@ def _subtitles(path: Path) -> Iterable[Utterance]:
 
 
 def _since(stamp: Any, start_ns: int) -> float:
-    return (stamp.sec * NS_PER_S + stamp.nanosec - start_ns) / NS_PER_S
+    return (stamp_ns(stamp) - start_ns) / NS_PER_S

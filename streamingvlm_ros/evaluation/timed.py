@@ -8,9 +8,6 @@ from dataclasses import dataclass
 LETTERS = string.ascii_uppercase
 """What options are called by."""
 
-MODES = ("stream", "recent", "history")
-"""What an answer may rest on, as in srv/Ask."""
-
 
 @dataclass(frozen=True, slots=True)
 class Utterance:

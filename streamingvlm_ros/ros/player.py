@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from rclpy.duration import Duration
@@ -19,14 +18,14 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from ..bags.reader import BagReader
-from ..bags.recorded import IMAGE_TYPES, Topic
+from ..bags.recorded import IMAGE_TYPES, NARRATION, Topic
 from ..config import check_ranges, setting
 from ..types import NS_PER_S
 from . import params, qos
 from .conversions import to_time
 from .process import run
+from .topics import message_class
 
-NARRATION = "streamingvlm_ros/msg/Narration"
 SAID = ("narration", "text", "answer", "annotated/compressed")
 """What a narrator publishes, after its own name."""
 
@@ -130,9 +129,8 @@ class Player(Node):
     def _advertised(self) -> Iterator[tuple[str, Publisher[Any]]]:
         for topic in _played(self._bag.topics):
             try:
-                package, _, name = topic.type.split("/")
-                kind = getattr(import_module(f"{package}.msg"), name)
-            except (ImportError, AttributeError, ValueError):
+                kind = message_class(topic.type)
+            except ImportError:
                 self.get_logger().warning(
                     f"{topic.name} is not played: {topic.type} is not installed"
                 )

@@ -11,8 +11,7 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from ..bags.clip import NARRATION
-from ..bags.recorded import IMAGE_TYPES
+from ..bags.recorded import IMAGE_TYPES, NARRATION
 
 TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION, "streamingvlm_ros/msg/Answer")
 """All topics of these types are recorded."""

@@ -6,13 +6,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...bags.files import STORAGES
 from ...bags.messages import Decoder
 from ...bags.reader import BagReader
 from ...bags.recorded import IMAGE_TYPES
 from ...errors import BagError
 from ...frames.pictures import stamp_ns_of
 from ...types import NS_PER_S
+from ..recording import is_bag
 
 EARLIER_S = 3.0
 """A replay begins so long before its moment: one must see it coming."""
@@ -35,7 +35,7 @@ class Replay:
         shown, is narrated again by this one.
         """
         words = ["streamingvlm", "replay", str(self.path.absolute())]
-        if _is_bag(self.path):
+        if is_bag(self.path):
             start_s = max(0.0, self.lead_s + time_s - EARLIER_S)
             return shlex.join([*words, "--live", "--start", f"{start_s:.1f}"])
         name, *pairs = model.split()
@@ -46,11 +46,7 @@ class Replay:
 
 def replay(path: Path, camera: str | None, chunk_s: float) -> Replay:
     """The replay of a recording whose seconds were counted in chunks of `chunk_s`."""
-    return Replay(path, _lead_s(path, camera, chunk_s) if _is_bag(path) else 0.0)
-
-
-def _is_bag(path: Path) -> bool:
-    return path.is_dir() or path.name.endswith(STORAGES)
+    return Replay(path, _lead_s(path, camera, chunk_s) if is_bag(path) else 0.0)
 
 
 def _lead_s(path: Path, camera: str | None, chunk_s: float) -> float:

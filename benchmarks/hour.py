@@ -3,8 +3,9 @@
     python benchmarks/hour.py runs/hour                       # bag, questions, evaluation
     python benchmarks/hour.py runs/hour --model demo --model runs/demo/model
 
-Makes RUN/world (a bag of images and /synthetic_camera/truth) and RUN/world.questions.jsonl, if
-they are not there, and runs `streamingvlm evaluate` on them. A stopped run goes on.
+Makes RUN/world (a bag of images and /synthetic_camera/truth), RUN/now.jsonl (questions of what is
+visible) and RUN/past.jsonl (of what the text window holds), if they are not there, and runs
+`streamingvlm evaluate` with each of the two. A stopped run goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import PIL.Image
 
 from streamingvlm_ros.bags.messages import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
-from streamingvlm_ros.demo.questions import NOW, PAST
+from streamingvlm_ros.demo.questions import NOW, PAST, Asked
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.types import NS_PER_S
 
@@ -82,15 +84,39 @@ def stamp(stamp_ns: int) -> Any:
     return types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))
 
 
-def questions(world: World, seconds: int) -> Iterator[dict[str, Any]]:
-    """One of each kind in turn: of now, and of what the text window holds."""
-    random, kinds = np.random.default_rng(world.seed), [*NOW, *PAST]
-    for number, at_s in enumerate(range(PAST_S, seconds, ASKED_EVERY_S)):
+def questions_now(world: World, seconds: int) -> Iterator[dict[str, Any]]:
+    """Of what is visible, one of each kind in turn."""
+    random, kinds = np.random.default_rng(world.seed), cycle(NOW.values())
+    for at_s in range(PAST_S, seconds, ASKED_EVERY_S):
+        yield line(at_s, next(kinds)(world.second(at_s - 1), random))
+
+
+def questions_past(world: World, seconds: int) -> Iterator[dict[str, Any]]:
+    """Of what happened in the last seconds, one of each kind in turn, if anything did."""
+    kinds = cycle(PAST.values())
+    random = np.random.default_rng(world.seed)
+    for at_s in range(PAST_S, seconds, ASKED_EVERY_S):
         told = [world.second(n) for n in range(at_s - PAST_S, at_s)]
-        kind = kinds[number % len(kinds)]
-        asked = NOW[kind](told[-1], random) if kind in NOW else PAST[kind](told, random)
-        if asked:
-            yield {"time_s": at_s, "question": asked.question, "answer": asked.answer}
+        if asked := next(kinds)(told, random):
+            yield line(at_s, asked)
+
+
+def line(at_s: int, asked: Asked) -> dict[str, Any]:
+    """As `streamingvlm evaluate` reads it."""
+    return {"time_s": at_s, "question": asked.question, "answer": asked.answer}
+
+
+EVALUATIONS = {"now": (questions_now, ("stream", "recent")), "past": (questions_past, ("stream",))}
+"""What is asked, and in which modes."""
+
+
+def evaluate(run: Path, name: str, models: list[str], modes: tuple[str, ...]) -> int:
+    """RUN/evaluation_NAME; the exit code."""
+    command = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(run / "world")]
+    command += ["--reference", TRUTH.name, "--questions", str(run / f"{name}.jsonl")]
+    command += ["--output", str(run / f"evaluation_{name}")]
+    command += [word for model in models for word in ("--model", model)]
+    return subprocess.call([*command, *(word for mode in modes for word in ("--mode", mode))])
 
 
 def main() -> int:
@@ -100,15 +126,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--model", action="append")
     arguments = parser.parse_args()
-    world, bag = World(FIRST_UNSEEN_SEED + 50), arguments.run / "world"
-    if not bag.exists():
-        film(bag, world, arguments.seconds)
-        lines = map(json.dumps, questions(world, arguments.seconds))
-        (arguments.run / "world.questions.jsonl").write_text("\n".join(lines) + "\n")
-    models = [word for model in arguments.model or ["demo"] for word in ("--model", model)]
-    command = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(bag)]
-    command += ["--reference", TRUTH.name, "--output", str(arguments.run / "evaluation")]
-    return subprocess.call([*command, *models, "--mode", "stream", "--mode", "recent"])
+    run, world = arguments.run, World(FIRST_UNSEEN_SEED + 50)
+    if not (run / "world").exists():
+        film(run / "world", world, arguments.seconds)
+        for name, (questions, _) in EVALUATIONS.items():
+            lines = map(json.dumps, questions(world, arguments.seconds))
+            (run / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    models = arguments.model or ["demo"]
+    return max(evaluate(run, name, models, modes) for name, (_, modes) in EVALUATIONS.items())
 
 
 if __name__ == "__main__":

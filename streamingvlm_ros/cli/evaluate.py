@@ -120,15 +120,15 @@ def evaluate(
         console.print("Stopped. The same command goes on where it was.")
         raise typer.Exit(130) from None
     results = evaluation.results()
+    if len(results) < len(evaluation.units):
+        console.print("The process that ends last writes summary and report.")
+        return
     rows = summarize(results)
     if judge:
         _judge(Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT), results, rows)
     write_summary(output, rows)
     tell(rows, console)
-    if len(results) < len(evaluation.units):
-        console.print("The process that ends last writes the report.")
-    else:
-        _report(output, results, rows, console)
+    _report(output, results, rows, console)
 
 
 def _units(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Unit]:

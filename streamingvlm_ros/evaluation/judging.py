@@ -10,10 +10,15 @@ from .summary import Result, utterances
 
 
 def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Match]:
-    """By model, how it did against the first one, on the recordings that both have watched."""
+    """By model, how it did against the first one, on the recordings that both have watched.
+
+    A model that has none in common with it is left out.
+    """
     told = [r for r in results if r["request"]["control"] == "seen" and r.get("narration")]
     first, *others = dict.fromkeys(r["request"]["model"] for r in told) or [""]
-    return {model: _against(judge, _of(told, model), _of(told, first)) for model in others}
+    theirs = _of(told, first)
+    matches = {model: _against(judge, _of(told, model), theirs) for model in others}
+    return {model: match for model, match in matches.items() if match != Match(0, 0, 0)}
 
 
 def figures(match: Match, against: str) -> dict[str, Any]:

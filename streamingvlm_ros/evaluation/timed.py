@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 
@@ -48,10 +49,18 @@ class TimedQuestion:
         return f"{self.question}\n{choices}\nAnswer with the letter."
 
     def is_answered_by(self, answer: str) -> bool:
-        """With options, the answer's first letter counts; else every word of it."""
+        """With options, the one that is named counts, by its letter or text; else every word."""
         if self.options:
-            return answer.strip()[:1].upper() == self.answer
+            return self._chosen(answer) == self.answer
         return plain(answer) == plain(self.answer)
+
+    def _chosen(self, answer: str) -> str:
+        """Letter of the option that is the whole answer, or a letter that begins it; or ''."""
+        for letter, option in zip(LETTERS, self.options, strict=False):
+            if plain(answer).rstrip(".") == plain(option).rstrip("."):
+                return letter
+        named = re.match(r"\W*([A-Za-z])\b", answer)
+        return named[1].upper() if named else ""
 
 
 def plain(text: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -86,13 +85,16 @@ def test_what_is_done_is_not_done_again_unless_what_it_rests_on_changed(folder: 
     assert [name for name in before if again[name] != before[name]] == ["late--demo--seen.json"]
 
 
-def test_processes_of_one_evaluation_share_the_work(folder: Path) -> None:
-    for rank in range(2):
-        with patch.dict(os.environ, {"RANK": str(rank), "WORLD_SIZE": "2"}):
-            assert evaluate(folder, "--model", "demo").returncode == 0
-        assert len(results(folder)) == rank + 1
+def test_processes_that_torchrun_starts_share_the_work(folder: Path) -> None:
+    program = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(folder)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--no-python", *program, "--output", str(folder.parent / "out"), "--model", "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(results(folder)) == 2
     (row,) = summary(folder)
     assert row["items"] == 2
+    assert (folder.parent / "out" / "report.html").exists()
 
 
 def test_what_cannot_be_read_is_skipped_with_a_reason_and_scored_by_nobody(folder: Path) -> None:

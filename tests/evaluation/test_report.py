@@ -15,6 +15,8 @@ import pytest
 from streamingvlm_ros.bags.messages import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig, Settings
+from streamingvlm_ros.evaluation.judge import Match
+from streamingvlm_ros.evaluation.judging import figures
 from streamingvlm_ros.evaluation.outcome import outcome
 from streamingvlm_ros.evaluation.report import shown, table
 from streamingvlm_ros.evaluation.report.replaying import Replay, replay
@@ -183,6 +185,17 @@ def test_figures_stand_in_their_places_and_the_best_are_marked(tmp_path: Path) -
     assert "2 models on 1 recording of 0:20 in all" in text
     assert f"{SECONDS} utterances of reference, 2 questions, with controls" in text
     assert "Right answers (stream) demo 50.0" in text
+
+
+def test_the_judges_verdict_stands_beside_the_scores(tmp_path: Path) -> None:
+    match = Match(wins=3, ties=1, losses=0)
+    results = three(tmp_path / "gone")
+    rows = summarize(results)
+    rows[-1]["judged"] = figures(match, against=f"M{HOSTILE}")
+    text = Page(write_report(tmp_path, results, rows).read_text()).text()
+    low, high = (100 * bound for bound in match.interval)
+    assert f"poor fps=1 87.5 % {low:.1f} to {high:.1f}; 3 won, 1 equal, 0 lost" in text
+    assert f"The judge, against {' '.join(f'M{HOSTILE}'.split())}" in text
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from streamingvlm_ros.demo.questions import NOW
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.evaluation.controls import CONTROLS
 from streamingvlm_ros.evaluation.metrics import score_narration
+from streamingvlm_ros.evaluation.outcome import outcome
 from streamingvlm_ros.evaluation.recording import recording
-from streamingvlm_ros.evaluation.timed import TimedQuestion, Utterance
-from streamingvlm_ros.evaluation.trial import Trial, run_trial
+from streamingvlm_ros.evaluation.timed import LETTERS, TimedQuestion, Utterance
+from streamingvlm_ros.evaluation.trial import Answered, Trial, run_trial
 from streamingvlm_ros.types import Chunk
 
 from .scene import WORLD, film
@@ -74,6 +75,14 @@ def test_questions_leave_the_narration_as_it_is(engine: StreamingEngine, bag: Pa
     assert not [a.error for a in asked.answers if a.error]
 
 
+def test_of_what_left_long_ago_the_history_knows(engine: StreamingEngine, tmp_path: Path) -> None:
+    # Green is the only star in the first half minute; in the other, 13 minutes later, is none.
+    bag = film(tmp_path / "world", [*range(30), *range(780, 810)])
+    asked = [TimedQuestion(810, "What colour was the star?", "Green.")]
+    live, recalled = tried(engine, bag, asked=asked, modes=("stream", "history")).answers
+    assert (live.right, recalled.right) == (False, True)
+
+
 @pytest.mark.parametrize("control", ["no frames", "shuffled frames"])
 def test_without_its_pictures_a_recording_is_neither_told_nor_answered(
     engine: StreamingEngine, bag: Path, control: str
@@ -111,9 +120,25 @@ def test_before_anything_was_seen_nothing_is_answered(engine: StreamingEngine, b
     assert all("seen" in a.error for a in trial.answers)
 
 
-def test_options_are_asked_with_their_letters_and_scored_by_the_first_letter() -> None:
+def test_options_are_asked_with_their_letters_and_scored_by_the_one_that_is_named() -> None:
     asked = TimedQuestion(1.0, "Which?", "B", ("red", "blue"))
     assert asked.prompt == "Which?\nA. red\nB. blue\nAnswer with the letter."
-    assert asked.is_answered_by("b) blue")
+    for right in ("b) blue", "(B)", "B", "Blue."):
+        assert asked.is_answered_by(right)
+    assert not asked.is_answered_by("Brown")
     assert not asked.is_answered_by("A")
     assert not asked.is_answered_by("")
+
+
+@pytest.mark.parametrize("options", [2, 4])
+def test_a_random_answerer_is_right_as_often_as_chance(options: int) -> None:
+    random, asked = np.random.default_rng(0), 4000
+    letters, texts = LETTERS[:options], tuple(f"thing {n}" for n in range(options))
+    truth = random.integers(options, size=asked)
+    answers = [
+        Answered(TimedQuestion(1.0, "Which?", letters[true], texts), "stream", said, "", None)
+        for true, said in zip(truth, random.choice([*letters], asked), strict=True)
+    ]
+    right = outcome([], Trial(answers=answers))["questions"]["stream"]["right"]
+    four_deviations = 4 * (1 / options * (1 - 1 / options) / asked) ** 0.5
+    assert right == pytest.approx(1 / options, abs=four_deviations)

@@ -67,7 +67,7 @@ def described(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return get_launch_description_from_python_launch_file(str(ROOT / "launch" / name))
 
 
-@pytest.mark.parametrize("name", ["narrate.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("name", ["narrate.launch.py", "replay.launch.py", "demo.launch.py"])
 def test_every_launch_argument_is_described(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     description = described(name, monkeypatch)
     arguments = description.get_launch_arguments()

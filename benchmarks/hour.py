@@ -3,8 +3,8 @@
     python benchmarks/hour.py runs/hour                       # bag, questions, evaluation
     python benchmarks/hour.py runs/hour --model demo --model runs/demo/model
 
-Makes RUN/world (a bag of images and /synthetic_camera/truth), RUN/now.jsonl (questions of what is
-visible) and RUN/past.jsonl (of what the text window holds), if they are not there, and runs
+Makes RUN/world (a bag of images and /synthetic_camera/truth), if it is not there, RUN/now.jsonl
+(questions of what is visible) and RUN/past.jsonl (of what the text window holds), and runs
 `streamingvlm evaluate` with each of the two. A stopped run goes on.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,11 +128,16 @@ def main() -> int:
     parser.add_argument("--model", action="append")
     arguments = parser.parse_args()
     run, world = arguments.run, World(FIRST_UNSEEN_SEED + 50)
+    for name, (questions, _) in EVALUATIONS.items():
+        lines = map(json.dumps, questions(world, arguments.seconds))
+        run.mkdir(parents=True, exist_ok=True)
+        (run / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     if not (run / "world").exists():
-        film(run / "world", world, arguments.seconds)
-        for name, (questions, _) in EVALUATIONS.items():
-            lines = map(json.dumps, questions(world, arguments.seconds))
-            (run / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        # Moved when it is whole: a run that is stopped here begins it anew.
+        unfinished = run / "unfinished" / "world"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        film(unfinished, world, arguments.seconds)
+        unfinished.rename(run / "world")
     models = arguments.model or ["demo"]
     return max(evaluate(run, name, models, modes) for name, (_, modes) in EVALUATIONS.items())
 

@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..errors import EvaluationError
+from ..evaluation.result import SEEN
 from .scores import tell
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluation import Evaluation, Unit
+    from ..evaluation.evaluation import Evaluation, Trial
     from ..evaluation.items import Item
     from ..evaluation.judge import Judge
+    from ..evaluation.result import Result
 
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -112,7 +115,8 @@ def evaluate(
     from ..evaluation.summary import summarize, write_summary
 
     items = find_items(recordings, topic, reference, questions)
-    evaluation = Evaluation(output, _units(items, model, mode, controls))
+    evaluation = Evaluation(output, _trials(items, model, mode, controls))
+    asked = judge and Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT)
     console = Console(stderr=True, highlight=False)
     try:
         _run(evaluation, console)
@@ -120,28 +124,29 @@ def evaluate(
         console.print("Stopped. The same command goes on where it was.")
         raise typer.Exit(130) from None
     results = evaluation.results()
-    if len(results) < len(evaluation.units):
+    if len(results) < len(evaluation.trials):
         console.print("The process that ends last writes summary and report.")
         return
     rows = summarize(results)
-    if judge:
-        _judge(Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT), results, rows)
+    judged = not asked or _judge(asked, results, rows, console)
     write_summary(output, rows)
     tell(rows, console)
     _report(output, results, rows, console)
+    if not judged:
+        raise typer.Exit(1)
 
 
-def _units(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Unit]:
+def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Trial]:
     """Model after model, so that each is loaded once."""
-    from ..evaluation.contestant import contestant
+    from ..evaluation.contestant import contestants
     from ..evaluation.controls import CONTROLS
-    from ..evaluation.evaluation import Unit
+    from ..evaluation.evaluation import Trial
 
     shown = list(CONTROLS) if controls else list(CONTROLS)[:1]
     asked = tuple(mode.value for mode in modes)
     return [
-        Unit(item, its, control, asked)
-        for its in map(contestant, models)
+        Trial(item, its, control, asked)
+        for its in contestants(models)
         for item in items
         for control in shown
     ]
@@ -159,17 +164,24 @@ def _run(evaluation: Evaluation, console: Console) -> None:
         evaluation.run(left, _Bars(progress, len(left)), device)
 
 
-def _judge(judge: Judge, results: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Add the verdicts to the rows of the models that were judged."""
-    from ..evaluation.judging import figures, judge_all
+def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: Console) -> bool:
+    """Add the verdicts to the rows of the models that were judged. False if there are none."""
+    from ..evaluation.judging import judge_all
 
-    for model, match in judge_all(judge, results).items():
-        row = next(row for row in rows if row["model"] == model and row["control"] == "seen")
-        row["judged"] = figures(match, against=rows[0]["model"])
+    try:
+        with to.status("Waiting for the judge"):
+            verdicts = judge_all(judge, results)
+    except EvaluationError as error:
+        to.print(f"error: {error}. The same command asks it again", markup=False, soft_wrap=True)
+        return False
+    for row in rows:
+        if row["control"] == SEEN and row["model"] in verdicts:
+            row["judged"] = verdicts[row["model"]]
+    return True
 
 
 def _report(
-    output: Path, results: list[dict[str, Any]], rows: list[dict[str, Any]], console: Console
+    output: Path, results: list[Result], rows: list[dict[str, Any]], console: Console
 ) -> None:
     from ..evaluation.report.report import write_report
 
@@ -186,12 +198,12 @@ class _Bars:
         self._all = progress.add_task("trials", total=count)
         self._one = progress.add_task("", total=None)
 
-    def began(self, unit: Unit, length_s: float | None) -> None:
-        name = f"{unit.item.name}, {unit.contestant.label}, {unit.control}"
+    def began(self, trial: Trial, length_s: float | None) -> None:
+        name = f"{trial.item.name}, {trial.contestant.label}, {trial.control}"
         self._progress.reset(self._one, total=length_s, description=name)
 
     def advanced(self, watched_s: float) -> None:
         self._progress.update(self._one, completed=watched_s)
 
-    def ended(self, unit: Unit) -> None:
+    def ended(self, trial: Trial) -> None:
         self._progress.advance(self._all)

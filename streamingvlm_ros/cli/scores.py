@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ..evaluation.result import SEEN
+
 
 def tell(rows: list[dict[str, Any]], console: Console) -> None:
     """What was skipped, the table, and what the judge said."""
@@ -37,7 +39,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         told, speed = row["narration"] or {}, row["speed"] or {}
         scores = [told.get("exact"), told.get("rouge_l"), told.get("event_recall")]
         scores += [row["questions"].get(mode) for mode in modes]
-        name = row["model"] if row["control"] == "seen" else f"  {row['control']}"
+        name = row["model"] if row["control"] == SEEN else f"  {row['control']}"
         table.add_row(
             name,
             *map(_percent, scores),

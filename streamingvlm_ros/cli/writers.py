@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TextIO
 
-from ..evaluation.report.clock import clock
+from ..clock import clock
 from ..types import NS_PER_S, Narration
 
 

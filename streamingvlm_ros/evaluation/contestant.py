@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..config import Settings, settings_for
 from ..engine.model import resolve
 from ..errors import EvaluationError
+
+_READABLE = 60
+"""Signs of a label in a file's name, which may be 255 long."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +30,53 @@ class Contestant:
 
     @property
     def slug(self) -> str:
-        """The label as a part of file names."""
-        return re.sub(r"[^\w.=-]+", "_", self.label).strip("_")
+        """The label as a part of file names: no other label's."""
+        readable = re.sub(r"[^\w.=-]+", "_", self.label).strip("_")[:_READABLE]
+        if readable == self.label:
+            return readable
+        return f"{readable}-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}"
+
+
+def contestants(labels: Sequence[str]) -> list[Contestant]:
+    """All that take part. EvaluationError if two have the same label."""
+    doubled = sorted({label for label in labels if labels.count(label) > 1})
+    if doubled:
+        raise EvaluationError(f"given twice: --model {doubled[0]!r}")
+    return [contestant(label) for label in labels]
 
 
 def contestant(label: str) -> Contestant:
     """`MODEL` or `MODEL name=value …`: settings as in the parameter file, after spaces.
 
-    EvaluationError for what is no setting, ConfigError for a value out of its range.
+    A value with spaces stands in quotes, as for a shell. EvaluationError for what is no setting,
+    ConfigError for a value out of its range.
     """
-    model, *pairs = label.split()
-    changes = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise EvaluationError(f"{pair!r} in {label!r} is no setting: write NAME=VALUE")
-        changes[name] = yaml.safe_load(value)
+    model, changes = split(label)
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
     kinds = {name: type(value) for name, value in settings.flat().items()}
-    # As in a parameter file, `fps=4` is a whole number that will do.
-    wanted = {n: float(v) if kinds.get(n) is float else v for n, v in changes.items()}
+    wanted = {name: _value(label, name, value, kinds.get(name)) for name, value in changes.items()}
     return Contestant(label, checkpoint, settings.updated(wanted))
+
+
+def split(label: str) -> tuple[str, dict[str, str]]:
+    """The model of a label and its settings as they are written. EvaluationError if it has none."""
+    try:
+        model, *pairs = shlex.split(label)
+    except ValueError as error:
+        raise EvaluationError(f"no model in {label!r}: write MODEL NAME=VALUE …") from error
+    for pair in pairs:
+        if "=" not in pair:
+            raise EvaluationError(f"{pair!r} in {label!r} is no setting: write NAME=VALUE")
+    return model, dict(pair.split("=", 1) for pair in pairs)
+
+
+def _value(label: str, name: str, text: str, kind: type | None) -> Any:
+    """As YAML reads it; text stays text, and a whole number will do where a fraction is meant."""
+    if kind is str:
+        return text
+    try:
+        value = yaml.safe_load(text)
+        return float(value) if kind is float else value
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise EvaluationError(f"{name}={text} in {label!r} is no value for {name}") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..session import Event
 from ..types import Chunk, Image
+from .result import SEEN
 
 _BLOCK = 60
 """Chunks among which pictures are exchanged. All of a long recording wouldn't fit into memory."""
@@ -32,33 +33,39 @@ def no_frames(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def shuffled_frames(events: Iterable[Event]) -> Iterator[Event]:
-    """The same chunks, each with the pictures of another one near it."""
-    random, block = np.random.default_rng(0), list[Chunk]()
+    """The same chunks, each with the pictures of another one near it, if there is one."""
+    random, block, before = np.random.default_rng(0), list[Chunk](), list[Chunk]()
     for event in events:
         if isinstance(event, Chunk):
             block.append(event)
         if block and (len(block) == _BLOCK or not isinstance(event, Chunk)):
-            yield from _exchanged(block, random)
-            block = []
+            yield from _exchanged(block, before, random)
+            block, before = [], block[-1:]
         if not isinstance(event, Chunk):
             yield event
-    yield from _exchanged(block, random)
+    yield from _exchanged(block, before, random)
 
 
 CONTROLS: dict[str, Control] = {
-    "seen": seen,
+    SEEN: seen,
     "no frames": no_frames,
     "shuffled frames": shuffled_frames,
 }
 
 
-def _exchanged(block: list[Chunk], random: np.random.Generator) -> Iterator[Chunk]:
-    """Each chunk with the pictures of the next one in a random ring: never with its own."""
+def _exchanged(
+    block: list[Chunk], before: list[Chunk], random: np.random.Generator
+) -> Iterator[Chunk]:
+    """Each chunk with the pictures of the next one in a random ring: never with its own.
+
+    One that is alone has those of the one before it.
+    """
     ring = random.permutation(len(block))
     other = np.empty_like(ring)
     other[ring] = np.roll(ring, 1)
-    for chunk, number in zip(block, other, strict=True):
-        yield _with_pictures(chunk, [frame.image for frame in block[number].frames])
+    given = before if before and len(block) == 1 else [block[number] for number in other]
+    for chunk, shown in zip(block, given, strict=True):
+        yield _with_pictures(chunk, [frame.image for frame in shown.frames])
 
 
 def _with_pictures(chunk: Chunk, images: Sequence[Image]) -> Chunk:

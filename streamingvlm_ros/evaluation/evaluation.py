@@ -20,7 +20,7 @@ from .contestant import Contestant
 from .controls import CONTROLS
 from .items import Item
 from .outcome import outcome
-from .recording import recording
+from .recording import is_bag, recording
 from .references import read_questions, read_topic, read_utterances
 from .timed import Utterance
 from .trial import run_trial
@@ -29,8 +29,8 @@ RESULTS = "results"
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One contestant, one item, one control: what is done at a time and kept as one file."""
+class Trial:
+    """One contestant, one item, one control: made in one go, and kept as one file."""
 
     item: Item
     contestant: Contestant
@@ -61,80 +61,80 @@ class Unit:
 class Watcher(Protocol):
     """Is told how far an evaluation is."""
 
-    def began(self, unit: Unit, length_s: float | None) -> None:
-        """A unit of so many seconds, if that is known."""
+    def began(self, trial: Trial, length_s: float | None) -> None:
+        """A trial of so many seconds, if that is known."""
 
     def advanced(self, watched_s: float) -> None:
         """So many of its seconds have been watched."""
 
-    def ended(self, unit: Unit) -> None:
+    def ended(self, trial: Trial) -> None:
         """It is done, or skipped."""
 
 
 class Evaluation:
     """Results in a folder: what is there already, of the same request, is not done again."""
 
-    def __init__(self, folder: Path, units: Sequence[Unit]) -> None:
-        self._folder, self.units = folder / RESULTS, units
+    def __init__(self, folder: Path, trials: Sequence[Trial]) -> None:
+        self._folder, self.trials = folder / RESULTS, trials
 
     def results(self) -> list[dict[str, Any]]:
-        """What there is of this evaluation's units, in their order; skipped ones say why."""
-        return [result for unit in self.units if (result := self._kept(unit))]
+        """What there is of this evaluation's trials, in their order; skipped ones say why."""
+        return [result for trial in self.trials if (result := self._kept(trial))]
 
-    def left(self, shard: int = 0, shards: int = 1) -> list[Unit]:
-        """This process's share of the units that are not done: one model after another."""
-        return [unit for unit in self.units[shard::shards] if not self._is_done(unit)]
+    def left(self, shard: int = 0, shards: int = 1) -> list[Trial]:
+        """This process's share of the trials that are not done: one model after another."""
+        return [trial for trial in self.trials[shard::shards] if not self._is_done(trial)]
 
-    def run(self, units: Sequence[Unit], watcher: Watcher, device: str = "auto") -> None:
-        """Do the units on a device. What can't be read is skipped, with the reason, until later."""
+    def run(self, trials: Sequence[Trial], watcher: Watcher, device: str = "auto") -> None:
+        """Make the trials on a device. What can't be read is skipped with the reason."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for contestant, its in groupby(units, key=lambda unit: unit.contestant):
+        for contestant, its in groupby(trials, key=lambda trial: trial.contestant):
             # Not a part of the request: the results are the same wherever they come from.
             settings = contestant.settings.updated({"device": device})
             engine = StreamingEngine.from_pretrained(contestant.checkpoint, settings)
-            for unit in its:
+            for trial in its:
                 try:
-                    result = _tried(unit, engine, watcher)
+                    result = _tried(trial, engine, watcher)
                 except (BagError, EvaluationError, SourceError) as error:
                     result = {"skipped": str(error)}
-                self._keep(unit, result)
-                watcher.ended(unit)
+                self._keep(trial, result)
+                watcher.ended(trial)
             del engine
             release_memory()
 
-    def _keep(self, unit: Unit, result: dict[str, Any]) -> None:
-        text = json.dumps({"request": unit.request(), **result}, indent=1)
-        write_whole(self._folder / unit.file, text)
+    def _keep(self, trial: Trial, result: dict[str, Any]) -> None:
+        text = json.dumps({"request": trial.request(), **result}, indent=1)
+        write_whole(self._folder / trial.file, text)
 
-    def _is_done(self, unit: Unit) -> bool:
-        kept = self._kept(unit)
+    def _is_done(self, trial: Trial) -> bool:
+        kept = self._kept(trial)
         return kept is not None and "skipped" not in kept
 
-    def _kept(self, unit: Unit) -> dict[str, Any] | None:
+    def _kept(self, trial: Trial) -> dict[str, Any] | None:
         try:
-            result: dict[str, Any] = json.loads((self._folder / unit.file).read_text())
+            result: dict[str, Any] = json.loads((self._folder / trial.file).read_text())
         except (OSError, ValueError):
             return None
-        return result if result.get("request") == unit.request() else None
+        return result if result.get("request") == trial.request() else None
 
 
-def _tried(unit: Unit, engine: StreamingEngine, watcher: Watcher) -> dict[str, Any]:
-    item = unit.item
+def _tried(trial: Trial, engine: StreamingEngine, watcher: Watcher) -> dict[str, Any]:
+    item = trial.item
     questions = read_questions(item.questions) if item.questions else []
     with recording(item.recording, item.camera, engine.settings.frames) as recorded:
         reference = _reference(item, recorded.start_ns)
         if not reference and not questions:
             raise EvaluationError(f"{item.name} has neither a reference nor questions")
-        watcher.began(unit, recorded.duration_s)
-        trial = run_trial(
+        watcher.began(trial, recorded.duration_s)
+        observed = run_trial(
             engine,
-            CONTROLS[unit.control](recorded.events),
+            CONTROLS[trial.control](recorded.events),
             recorded.start_ns,
             questions,
-            unit.modes,
+            trial.modes,
             lambda n: watcher.advanced((n.end_ns - recorded.start_ns) / NS_PER_S),
         )
-        return {"losses": dict(recorded.losses()), **outcome(reference, trial)}
+        return {"losses": dict(recorded.losses()), **outcome(reference, observed)}
 
 
 def _reference(item: Item, start_ns: int) -> list[Utterance]:
@@ -142,7 +142,7 @@ def _reference(item: Item, start_ns: int) -> list[Utterance]:
         case None:
             return []
         case Path():
-            return read_utterances(item.reference)
+            return read_utterances(item.reference, start_ns if is_bag(item.recording) else None)
         case topic:
             with BagReader(item.recording) as bag:
                 return read_topic(bag, topic, start_ns)

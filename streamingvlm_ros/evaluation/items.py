@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..bags.clip import SIDECAR
 from ..bags.files import STORAGES
 from ..bags.metadata import FILE
 from ..errors import EvaluationError
@@ -39,8 +40,9 @@ def find_items(
     """An item for each recording, or recording in a folder, in the order of the paths.
 
     Without `reference` and `questions` those beside a recording are taken: of `drive.mp4` or the
-    bag `drive` they are `drive.vtt`, `.srt` or `.jsonl`, and `drive.questions.jsonl`. A
-    `reference` with a leading slash is a topic of each bag. EvaluationError if nothing is found.
+    bag `drive` they are `drive.jsonl`, `.vtt` or `.srt`, and `drive.questions.jsonl`; of a clip
+    that the recorder kept also what it has in it. A `reference` with a leading slash is a topic of
+    each bag. EvaluationError if nothing is found.
     """
     recordings = [found for path in paths for found in _recordings(path)]
     if not recordings:
@@ -83,6 +85,7 @@ def _reference(given: str) -> Path | str:
 
 def _beside(path: Path, name: str) -> Path | None:
     candidates = [path.parent / f"{name}{suffix}" for suffix in REFERENCES]
+    candidates.append(path / SIDECAR)
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -46,14 +46,19 @@ class Match:
     losses: int
 
     @property
+    def count(self) -> int:
+        """How often they were compared."""
+        return self.wins + self.ties + self.losses
+
+    @property
     def share(self) -> float:
-        """Share of wins, a tie being half a win."""
-        return (self.wins + self.ties / 2) / (self.wins + self.ties + self.losses)
+        """Share of wins, a tie being half a win. There must be some."""
+        return (self.wins + self.ties / 2) / self.count
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the share (Wilson's score interval)."""
-        n, p = self.wins + self.ties + self.losses, self.share
+        n, p = self.count, self.share
         middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
         half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
         return middle - half, middle + half

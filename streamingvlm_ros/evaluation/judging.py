@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from .judge import Judge, Match
-from .summary import Result, utterances
+from .result import SEEN, Result, utterances
 
 
-def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Match]:
+def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """By model, how it did against the first one, on the recordings that both have watched.
 
     A model that has none in common with it is left out.
     """
-    told = [r for r in results if r["request"]["control"] == "seen" and r.get("narration")]
+    told = [r for r in results if r["request"]["control"] == SEEN and r.get("narration")]
     first, *others = dict.fromkeys(r["request"]["model"] for r in told) or [""]
     theirs = _of(told, first)
     matches = {model: _against(judge, _of(told, model), theirs) for model in others}
-    return {model: match for model, match in matches.items() if match != Match(0, 0, 0)}
+    return {model: figures(match, first) for model, match in matches.items() if match.count}
 
 
 def figures(match: Match, against: str) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def _of(results: Sequence[Result], model: str) -> dict[str, Result]:
 def _against(judge: Judge, ours: dict[str, Result], theirs: dict[str, Result]) -> Match:
     matches = [
         judge.compare(
-            utterances(result["reference"]),
-            utterances(result["said"]),
-            utterances(theirs[item]["said"]),
+            utterances(result, "reference"),
+            utterances(result, "said"),
+            utterances(theirs[item], "said"),
         )
         for item, result in ours.items()
         if item in theirs

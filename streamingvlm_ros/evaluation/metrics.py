@@ -132,12 +132,24 @@ def _covered(references: Sequence[Utterance], said: Sequence[Utterance]) -> floa
     whole_s = sum(r.end_s - r.start_s for r in references)
     if not whole_s:
         return None
-    starts, ends = [s.start_s for s in said], [s.end_s for s in said]
+    spans = _merged(said)
+    starts, ends = [start_s for start_s, _ in spans], [end_s for _, end_s in spans]
     both_s = 0.0
     for r in references:
-        near = said[bisect_right(ends, r.start_s) : bisect_left(starts, r.end_s)]
-        both_s += sum(min(r.end_s, s.end_s) - max(r.start_s, s.start_s) for s in near)
+        near = spans[bisect_right(ends, r.start_s) : bisect_left(starts, r.end_s)]
+        both_s += sum(min(r.end_s, end_s) - max(r.start_s, start_s) for start_s, end_s in near)
     return both_s / whole_s
+
+
+def _merged(said: Sequence[Utterance]) -> list[tuple[float, float]]:
+    """The time in which something was said: where a clock was set back, seconds come twice."""
+    spans: list[tuple[float, float]] = []
+    for its in said:
+        if spans and its.start_s <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], its.end_s)
+        else:
+            spans.append((its.start_s, its.end_s))
+    return spans
 
 
 def _during(references: Sequence[Utterance], said: Sequence[Utterance]) -> list[Utterance]:

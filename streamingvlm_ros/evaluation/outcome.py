@@ -8,39 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import align, score_narration
+from .metrics import score_narration
 from .timed import Utterance
 from .trend import trend
-from .trial import Answered, Trial
+from .trial import Answered, Observed
 
 BIN_S = 60.0
 """Length of a bin of scores over elapsed time."""
 
 
-def outcome(reference: Sequence[Utterance], trial: Trial) -> dict[str, Any]:
+def outcome(reference: Sequence[Utterance], observed: Observed) -> dict[str, Any]:
     """Everything of a trial that the report shows; see docs/evaluation.md for the fields."""
     # Where the sensor's clock was set back, seconds come twice.
-    said = sorted(trial.said, key=lambda utterance: utterance.start_s)
+    said = sorted(observed.said, key=lambda utterance: utterance.start_s)
     return {
         "reference": [asdict(its) for its in reference],
         "said": [asdict(its) for its in said],
-        "answers": [_answer(its) for its in trial.answers],
+        "answers": [_answer(its) for its in observed.answers],
         "narration": _narration(reference, said),
-        "questions": _questions(trial.answers),
-        "speed": _speed(trial),
+        "questions": _questions(observed.answers),
+        "speed": _speed(observed),
     }
 
 
 def _narration(reference: Sequence[Utterance], said: Sequence[Utterance]) -> dict[str, Any] | None:
     if not reference:
         return None
-    pairs = align(reference, [its for its in said if its.text])
-    times_s = [pair.reference.start_s for pair in pairs]
-    return {
-        **asdict(score_narration(reference, said)),
-        "rouge_l over time": asdict(trend(times_s, [pair.rouge_l for pair in pairs], BIN_S)),
-        "exact over time": asdict(trend(times_s, [pair.exact for pair in pairs], BIN_S)),
-    }
+    return asdict(score_narration(reference, said))
 
 
 def _questions(answers: Sequence[Answered]) -> dict[str, Any]:
@@ -67,15 +61,15 @@ def _answer(answered: Answered) -> dict[str, Any]:
     return {**asdict(answered), "right": answered.right}
 
 
-def _speed(trial: Trial) -> dict[str, Any] | None:
-    if not trial.said:
+def _speed(observed: Observed) -> dict[str, Any] | None:
+    if not observed.said:
         return None
-    length_s = sum(its.end_s - its.start_s for its in trial.said)
-    rounds_ms = [1e3 * its for its in trial.round_s]
+    length_s = sum(its.end_s - its.start_s for its in observed.said)
+    rounds_ms = [1e3 * its for its in observed.round_s]
     return {
         "rounds": len(rounds_ms),
         "round_p50_ms": float(np.median(rounds_ms)),
         "round_p95_ms": float(np.quantile(rounds_ms, 0.95)),
-        "times_real_time": length_s / sum(trial.round_s),
-        "memory_mb": trial.memory_mb,
+        "times_real_time": length_s / sum(observed.round_s),
+        "memory_mb": observed.memory_mb,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,18 +20,22 @@ from .timed import TimedQuestion, Utterance
 T = TypeVar("T")
 
 SUBTITLES = (".vtt", ".srt")
+ENCODING = "utf-8-sig"
+"""UTF-8, with or without a byte order mark."""
 
 
-def read_utterances(path: Path) -> list[Utterance]:
+def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
     """Utterances of a .jsonl, .vtt or .srt file, by time. EvaluationError if it can't be read.
 
     JSON lines have `start_s`, `end_s` and `text`, as `streamingvlm replay` writes them; a
-    `corrected` text goes before `text`. What subtitles leave out is not known, not silent.
+    `corrected` text goes before `text`. If `start_ns`, the camera's time of second 0, is given,
+    `start_ns` and `end_ns` of a line, as a kept clip has them, go before its seconds. What
+    subtitles leave out is not known, not silent.
     """
     if path.suffix in SUBTITLES:
         found = _subtitles(path)
     elif path.suffix == ".jsonl":
-        found = _lines(path, _utterance)
+        found = _lines(path, lambda record: _utterance(record, start_ns))
     else:
         raise EvaluationError(f"{path} is no reference: it must end in .jsonl, .vtt or .srt")
     return sorted(found, key=lambda utterance: utterance.start_s)
@@ -59,7 +64,8 @@ def read_questions(path: Path) -> list[TimedQuestion]:
 
 def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
     try:
-        lines = path.read_text().splitlines()
+        # Not splitlines: U+2028 and its like are text in JSON.
+        lines = path.read_text(ENCODING).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} can't be read: {error}") from error
     return [_line(path, number, line, made) for number, line in enumerate(lines, 1) if line.strip()]
@@ -67,14 +73,24 @@ def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
 
 def _line(path: Path, number: int, line: str, made: Callable[[Any], T]) -> T:
     try:
-        return made(json.loads(line))
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise TypeError(f"not an object but a {type(record).__name__}")
+        return made(record)
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path}, line {number}: {error!r}") from error
 
 
-def _utterance(record: Any) -> Utterance:
-    text = record.get("corrected") or record["text"]
-    return Utterance(float(record["start_s"]), float(record["end_s"]), str(text))
+def _utterance(record: Any, start_ns: int | None) -> Utterance:
+    text = str(record.get("corrected") or record["text"])
+    if start_ns is not None and "start_ns" in record:
+        times_ns = int(record["start_ns"]), int(record["end_ns"])
+        start_s, end_s = ((its - start_ns) / NS_PER_S for its in times_ns)
+    else:
+        start_s, end_s = float(record["start_s"]), float(record["end_s"])
+    if not start_s < end_s:
+        raise ValueError(f"it ends at {end_s}, and does not begin before: {start_s}")
+    return Utterance(start_s, end_s, text)
 
 
 def _question(record: Any) -> TimedQuestion:
@@ -87,10 +103,15 @@ def _question(record: Any) -> TimedQuestion:
 
 def _subtitles(path: Path) -> Iterable[Utterance]:
     try:
-        events = pysubs2.load(str(path))
+        events = pysubs2.load(str(path), ENCODING)
     except (OSError, UnicodeDecodeError, pysubs2.exceptions.Pysubs2Error, ValueError) as error:
         raise EvaluationError(f"{path} can't be read: {error}") from error
-    return [Utterance(e.start / 1000, e.end / 1000, e.plaintext.replace("\n", " ")) for e in events]
+    # WebVTT writes & and < as entities.
+    plain = html.unescape if path.suffix == ".vtt" else str
+    return [
+        Utterance(e.start / 1000, e.end / 1000, plain(e.plaintext).replace("\n", " "))
+        for e in events
+    ]
 
 
 def _since(stamp: Any, start_ns: int) -> float:

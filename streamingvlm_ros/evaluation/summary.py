@@ -13,10 +13,8 @@ import numpy as np
 from ..drafts import write_whole
 from .metrics import align
 from .outcome import BIN_S
-from .timed import Utterance
+from .result import Result, spoken, utterances
 from .trend import trend
-
-Result = dict[str, Any]
 
 NARRATION = ("exact", "rouge_l", "bleu", "coverage", "silence", "event_precision", "event_recall")
 """Narration scores of which there are means: weighted by the seconds that were compared."""
@@ -75,15 +73,6 @@ def _over_time(results: Sequence[Result]) -> Any:
     pairs = [
         pair
         for result in results
-        for pair in align(utterances(result["reference"]), _spoken(result["said"]))
+        for pair in align(utterances(result, "reference"), spoken(result))
     ]
     return trend([p.reference.start_s for p in pairs], [p.rouge_l for p in pairs], BIN_S)
-
-
-def _spoken(records: Sequence[dict[str, Any]]) -> list[Utterance]:
-    return [its for its in utterances(records) if its.text]
-
-
-def utterances(records: Sequence[dict[str, Any]]) -> list[Utterance]:
-    """What results keep of utterances, as utterances."""
-    return [Utterance(**record) for record in records]

@@ -55,11 +55,14 @@ class TimedQuestion:
         return plain(answer) == plain(self.answer)
 
     def _chosen(self, answer: str) -> str:
-        """Letter of the option that is the whole answer, or a letter that begins it; or ''."""
+        """Letter of the option that is the whole answer, or the letter that it begins with, or ''.
+
+        A letter is the whole answer, or has a bracket, point or colon after it: "A dog" has none.
+        """
         for letter, option in zip(LETTERS, self.options, strict=False):
             if plain(answer).rstrip(".") == plain(option).rstrip("."):
                 return letter
-        named = re.match(r"\W*([A-Za-z])\b", answer)
+        named = re.match(r"\W*([A-Za-z])(?:[).:]|\W*$)", answer)
         return named[1].upper() if named else ""
 
 

@@ -39,7 +39,7 @@ class Answered:
 
 
 @dataclass
-class Trial:
+class Observed:
     """Filled while `events` is iterated by a session whose sink is `hear`."""
 
     said: list[Utterance] = field(default_factory=list)
@@ -57,7 +57,7 @@ def run_trial(
     questions: Sequence[TimedQuestion],
     modes: Sequence[str],
     advance: Callable[[Narration], None],
-) -> Trial:
+) -> Observed:
     """Stream the events once. A question is asked in each mode when all before its time was seen.
 
     `advance` is told of every narration.
@@ -68,10 +68,10 @@ def run_trial(
             examiner = _Examiner(engine, history, start_ns, deque(questions), modes)
             forget_peak(engine.decoder.device)
             run(examiner.events(events), engine.open_stream(), [examiner.hear, advance])
-            examiner.trial.memory_mb = peak_mb(engine.decoder.device)
+            examiner.observed.memory_mb = peak_mb(engine.decoder.device)
         finally:
             history.close()
-    return examiner.trial
+    return examiner.observed
 
 
 class _Examiner:
@@ -89,7 +89,7 @@ class _Examiner:
         self._questions, self._modes = questions, modes
         self._newest: deque[Frame] = deque(maxlen=self._asking.recent_frames)
         self._began_s = 0.0
-        self.trial = Trial()
+        self.observed = Observed()
 
     def events(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events, and before each chunk the questions about what was before its end."""
@@ -105,9 +105,9 @@ class _Examiner:
 
     def hear(self, narration: Narration) -> None:
         """Write down a narration, and keep it for questions of long ago."""
-        self.trial.round_s.append(time.perf_counter() - self._began_s)
+        self.observed.round_s.append(time.perf_counter() - self._began_s)
         start_s, end_s = self._since_s(narration.start_ns), self._since_s(narration.end_ns)
-        self.trial.said.append(Utterance(start_s, end_s, narration.text))
+        self.observed.said.append(Utterance(start_s, end_s, narration.text))
         if self._questions and "history" in self._modes:
             entry = Entry(narration.text, narration.start_ns, narration.end_ns)
             self._history.add(entry, self._newest[-1])
@@ -134,7 +134,7 @@ class _Examiner:
         said, error = (answer.text, "") if isinstance(answer, Answer) else ("", str(answer))
         # It is called once before the first token.
         first_s = heard_s[1] if len(heard_s) > 1 else None
-        self.trial.answers.append(Answered(asked, mode, said, error, first_s))
+        self.observed.answers.append(Answered(asked, mode, said, error, first_s))
 
     def _question(self, asked: TimedQuestion, mode: str) -> Question | None:
         """None if there is nothing yet that an answer could rest on."""

@@ -144,3 +144,12 @@ def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:
     assert second["judged"]["against"] == "demo fps=1"
     assert (second["judged"]["wins"], second["judged"]["losses"]) == (2, 0)
     assert "The judge on demo against demo fps=1: 2 won" in done.stderr
+
+
+def test_without_the_judges_answer_there_are_scores_and_a_report(folder: Path) -> None:
+    models = ("--model", "demo fps=1", "--model", "demo")
+    done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
+    assert done.returncode == 1
+    assert "error: the judge at http://127.0.0.1:9/v1 gave no answer" in done.stderr
+    assert all("judged" not in row for row in summary(folder))
+    assert (folder.parent / "out" / "report.html").exists()

@@ -26,7 +26,7 @@ from streamingvlm_ros.evaluation.report.timeline import Group, Row, groups
 from streamingvlm_ros.evaluation.report.worst import SHOWN, worst_narrations
 from streamingvlm_ros.evaluation.summary import Result, summarize
 from streamingvlm_ros.evaluation.timed import TimedQuestion, Utterance
-from streamingvlm_ros.evaluation.trial import Answered, Trial
+from streamingvlm_ros.evaluation.trial import Answered, Observed
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..cli.test_narrate import run
@@ -34,7 +34,7 @@ from .scene import BEGIN_S, WORLD, film, message
 
 SECONDS = 20
 TRUTH = [WORLD.caption(n) for n in range(SECONDS)]
-HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e{{ 7 * 7 }}&amp;"
+HOSTILE = '"\'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e{{ 7 * 7 }}&amp;"'
 VOID = {"meta", "img", "br", "input"}
 LEFT_OPEN = {"td", "th", "tr"}
 """Elements whose end HTML lets one leave out."""
@@ -54,7 +54,7 @@ def result(
     path: Path = Path("/gone/world"),
 ) -> Result:
     """A trial's results, as evaluate keeps them."""
-    trial = Trial(utterances(said), list(answers), [0.02, 0.1] * (len(said) // 2), 500.0)
+    trial = Observed(utterances(said), list(answers), [0.02, 0.1] * (len(said) // 2), 500.0)
     request = {
         "item": item,
         "recording": str(path),

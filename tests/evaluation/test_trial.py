@@ -15,8 +15,9 @@ from streamingvlm_ros.evaluation.metrics import score_narration
 from streamingvlm_ros.evaluation.outcome import outcome
 from streamingvlm_ros.evaluation.recording import recording
 from streamingvlm_ros.evaluation.timed import LETTERS, TimedQuestion, Utterance
-from streamingvlm_ros.evaluation.trial import Answered, Trial, run_trial
-from streamingvlm_ros.types import Chunk
+from streamingvlm_ros.evaluation.trial import Answered, Observed, run_trial
+from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import Chunk, Frame
 
 from .scene import WORLD, film
 
@@ -48,7 +49,7 @@ def tried(
     control: str = "seen",
     asked: list[TimedQuestion] | None = None,
     modes: tuple[str, ...] = ("stream",),
-) -> Trial:
+) -> Observed:
     with recording(bag, None, engine.settings.frames) as recorded:
         events = CONTROLS[control](recorded.events)
         return run_trial(
@@ -107,10 +108,18 @@ def test_controls_keep_times_and_numbers_of_frames_and_exchange_all_pictures(
             assert [f.stamp_ns for f in new.frames] == [f.stamp_ns for f in old.frames]
     kept = {id(chunk.frames[0].image) for chunk in whole}
     assert kept.isdisjoint(id(c.frames[0].image) for c in chunks("no frames"))
-    shuffled = chunks("shuffled frames")
-    assert sorted(c.frames[0].image.tobytes() for c in shuffled) == sorted(
-        c.frames[0].image.tobytes() for c in whole
-    )
+    shuffled = [chunk.frames[0].image.tobytes() for chunk in chunks("shuffled frames")]
+    own = [chunk.frames[0].image.tobytes() for chunk in whole]
+    assert sorted(shuffled) == sorted(own)
+
+
+@pytest.mark.parametrize("count", [2, 60, 61, 120, 121])
+def test_no_chunk_keeps_its_own_pictures_when_they_are_shuffled(count: int) -> None:
+    pictures = [np.full((2, 2, 3), n, np.uint8) for n in range(count)]
+    chunks = [Chunk((Frame(its, n * S),), n * S, (n + 1) * S) for n, its in enumerate(pictures)]
+    for chunk, own in zip(CONTROLS["shuffled frames"](chunks), pictures, strict=True):
+        assert isinstance(chunk, Chunk)
+        assert chunk.frames[0].image is not own
 
 
 def test_before_anything_was_seen_nothing_is_answered(engine: StreamingEngine, bag: Path) -> None:
@@ -125,7 +134,9 @@ def test_options_are_asked_with_their_letters_and_scored_by_the_one_that_is_name
     assert asked.prompt == "Which?\nA. red\nB. blue\nAnswer with the letter."
     for right in ("b) blue", "(B)", "B", "Blue."):
         assert asked.is_answered_by(right)
-    assert not asked.is_answered_by("Brown")
+    for wrong in ("Brown", "b dog", "I think A"):
+        assert not asked.is_answered_by(wrong)
+    assert not TimedQuestion(1.0, "Which?", "A", ("red", "blue")).is_answered_by("A dog.")
     assert not asked.is_answered_by("A")
     assert not asked.is_answered_by("")
 
@@ -139,6 +150,6 @@ def test_a_random_answerer_is_right_as_often_as_chance(options: int) -> None:
         Answered(TimedQuestion(1.0, "Which?", letters[true], texts), "stream", said, "", None)
         for true, said in zip(truth, random.choice([*letters], asked), strict=True)
     ]
-    right = outcome([], Trial(answers=answers))["questions"]["stream"]["right"]
+    right = outcome([], Observed(answers=answers))["questions"]["stream"]["right"]
     four_deviations = 4 * (1 / options * (1 - 1 / options) / asked) ** 0.5
     assert right == pytest.approx(1 / options, abs=four_deviations)

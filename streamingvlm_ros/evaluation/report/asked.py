@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..summary import Result
+from ..result import Result
 from ..timed import LETTERS, TimedQuestion
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...clock import clock
 from ..outcome import BIN_S
-from ..summary import Result
-from .clock import clock
+from ..result import SEEN, Result
 
 WIDTH, HEIGHT = 420, 210
 """Of a drawing; the page scales it."""
@@ -75,7 +75,7 @@ def plots(rows: Sequence[dict[str, Any]], results: Sequence[Result]) -> list[Plo
 def bars(rows: Sequence[dict[str, Any]]) -> list[Bars]:
     """Time of a round, and memory, of what was shown as it is."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    seen = [row for row in rows if row["speed"] and row["control"] == "seen"]
+    seen = [row for row in rows if row["speed"] and row["control"] == SEEN]
     if not seen:
         return []
     labels = [(row["model"], models.index(row["model"])) for row in seen]
@@ -117,9 +117,9 @@ def _plot(title: str, models: Sequence[str], found: dict[tuple[str, str], Bins])
     end_s = max(ends, default=BIN_S)
     lines = tuple(
         Line(
-            model if control == "seen" else f"{model}, {control}",
+            model if control == SEEN else f"{model}, {control}",
             models.index(model),
-            control != "seen",
+            control != SEEN,
             tuple(_point(its["start_s"] + BIN_S / 2, its["mean"], end_s) for its in bins),
         )
         for (model, control), bins in found.items()

@@ -12,6 +12,7 @@ from ...bags.recorded import IMAGE_TYPES
 from ...errors import BagError
 from ...frames.pictures import stamp_ns_of
 from ...types import NS_PER_S
+from ..contestant import split
 from ..recording import is_bag
 
 EARLIER_S = 3.0
@@ -38,9 +39,8 @@ class Replay:
         if is_bag(self.path):
             start_s = max(0.0, self.lead_s + time_s - EARLIER_S)
             return shlex.join([*words, "--live", "--start", f"{start_s:.1f}"])
-        name, *pairs = model.split()
-        given = [pair.partition("=") for pair in pairs]
-        options = [f"--{setting}={value}" for setting, _, value in given if setting in _OPTIONS]
+        name, given = split(model)
+        options = [f"--{its}={value}" for its, value in given.items() if its in _OPTIONS]
         return shlex.join([*words, "--model", name, *options])
 
 

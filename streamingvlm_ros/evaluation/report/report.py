@@ -11,10 +11,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...clock import clock
 from ...drafts import write_whole
-from ..summary import Result
+from ..result import SEEN, Result
 from . import headline, plots, table
-from .clock import clock
 from .difference import NEAR
 from .shown import Shown, shown, step_for
 from .timeline import length_s
@@ -65,7 +65,7 @@ def _figures(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str
 
 
 def _moments(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    seen = _by_item([result for result in done if result["request"]["control"] == "seen"])
+    seen = _by_item([result for result in done if result["request"]["control"] == SEEN])
     worst = _worst(seen, rows)
     return {
         "headline": headline.compared(seen, rows),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...config import FrameConfig
-from ..summary import Result
+from ..result import Result
 from .replaying import Replay, replay
 from .thumbnails import thumbnails
 from .timeline import Group, groups, length_s

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..result import SEEN
+
 Row = dict[str, Any]
 
 
@@ -116,4 +118,4 @@ def _points(share: float) -> str:
 
 
 def _is_seen(row: Row) -> bool:
-    return bool(row["control"] == "seen")
+    return bool(row["control"] == SEEN)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from ..metrics import Pair, align
-from ..summary import Result
+from ..result import Result, spoken, utterances
 from ..timed import Utterance
 from .asked import Asked, asked
 from .difference import Piece, difference, kind_of
@@ -57,16 +57,6 @@ class Group:
     def right(self) -> bool:
         """Whether nobody was wrong in it."""
         return all(entry.right for entry in self.entries)
-
-
-def spoken(result: Result) -> list[Utterance]:
-    """What was said, without silences."""
-    return [its for its in utterances(result, "said") if its.text]
-
-
-def utterances(result: Result, name: str) -> list[Utterance]:
-    """What the result has as `reference` or `said`."""
-    return [Utterance(**record) for record in result[name]]
 
 
 def length_s(results: Sequence[Result]) -> float:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..metrics import Pair, align
-from ..summary import Result
+from ..result import Result, spoken, utterances
 from .asked import question_of, true_answer
 from .difference import Piece, difference
-from .timeline import spoken, utterances
 
 SHOWN = 6
 """Moments of each kind and model."""

@@ -1,0 +1,57 @@
+"""Models as `--model` names them."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamingvlm_ros.config import DEMO_CHECKPOINT
+from streamingvlm_ros.errors import ConfigError, EvaluationError
+from streamingvlm_ros.evaluation.contestant import contestant, contestants
+
+
+def test_settings_follow_the_model_and_may_hold_spaces() -> None:
+    one = contestant("demo fps=1 instruction='Name every colour.' seed=7")
+    assert one.checkpoint == DEMO_CHECKPOINT
+    assert one.settings.frames.fps == 1.0
+    assert one.settings.prompt.instruction == "Name every colour."
+    assert one.settings.sampling.seed == 7
+
+
+def test_text_stays_text_even_if_it_reads_like_something_else() -> None:
+    assert contestant("demo instruction=[").settings.prompt.instruction == "["
+    assert contestant("demo instruction=5").settings.prompt.instruction == "5"
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("", "no model"),
+        ("demo 'fps=1", "no model"),
+        ("demo fps", "write NAME=VALUE"),
+        ("demo fps=abc", "no value for fps"),
+        ("demo fps=", "no value for fps"),
+        ("demo fps=[", "no value for fps"),
+    ],
+)
+def test_what_is_no_setting_is_one_clear_error(label: str, why: str) -> None:
+    with pytest.raises(EvaluationError, match=why):
+        contestant(label)
+
+
+def test_a_setting_out_of_range_or_unknown_is_an_error() -> None:
+    for label in ("demo fps=900", "demo speed=3", "demo max_new_tokens=many"):
+        with pytest.raises(ConfigError):
+            contestant(label)
+
+
+def test_the_same_model_is_not_taken_twice() -> None:
+    with pytest.raises(EvaluationError, match="given twice: --model 'demo'"):
+        contestants(["demo", "demo fps=1", "demo"])
+
+
+def test_no_two_labels_share_a_file_name() -> None:
+    labels = ["demo", "demo seed=1", "demo  seed=1", f"demo instruction={300 * 'a'}"]
+    slugs = [its.slug for its in contestants(labels)]
+    assert slugs[0] == "demo"
+    assert len(set(slugs)) == len(slugs)
+    assert all(len(slug) < 80 and "/" not in slug and " " not in slug for slug in slugs)

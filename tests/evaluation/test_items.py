@@ -1,0 +1,54 @@
+"""Which recordings are evaluated, and by what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import EvaluationError
+from streamingvlm_ros.evaluation.items import Item, find_items
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def found(*paths: Path, reference: str | None = None, questions: Path | None = None) -> list[Item]:
+    return find_items(paths, None, reference, questions)
+
+
+def test_a_folder_gives_its_bags_and_videos_with_what_stands_beside_them(tmp_path: Path) -> None:
+    touch(tmp_path / "drive" / "metadata.yaml", tmp_path / "walk.mp4", tmp_path / "notes.txt")
+    touch(tmp_path / "drive.vtt", tmp_path / "walk.questions.jsonl")
+    assert found(tmp_path) == [
+        Item("drive", tmp_path / "drive", reference=tmp_path / "drive.vtt"),
+        Item("walk", tmp_path / "walk.mp4", questions=tmp_path / "walk.questions.jsonl"),
+    ]
+
+
+def test_a_kept_clip_brings_its_reference(tmp_path: Path) -> None:
+    clip = tmp_path / "ball"
+    touch(clip / "metadata.yaml", clip / "clip.jsonl")
+    assert [item.reference for item in found(clip)] == [clip / "clip.jsonl"]
+    touch(tmp_path / "ball.jsonl")
+    assert [item.reference for item in found(clip)] == [tmp_path / "ball.jsonl"]
+
+
+def test_a_topic_is_a_reference_for_every_bag(tmp_path: Path) -> None:
+    touch(tmp_path / "one" / "metadata.yaml", tmp_path / "two" / "metadata.yaml")
+    assert [item.reference for item in found(tmp_path, reference="/truth")] == ["/truth"] * 2
+
+
+def test_what_is_ambiguous_or_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="no bag and no video"):
+        found(tmp_path)
+    touch(tmp_path / "a" / "drive.mp4", tmp_path / "b" / "drive.mp4")
+    videos = tmp_path / "a" / "drive.mp4", tmp_path / "b" / "drive.mp4"
+    with pytest.raises(EvaluationError, match="several recordings are called drive"):
+        found(*videos)
+    touch(tmp_path / "a" / "walk.mp4")
+    with pytest.raises(EvaluationError, match="can't be that of several"):
+        found(tmp_path / "a", reference="truth.vtt")

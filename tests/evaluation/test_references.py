@@ -1,0 +1,120 @@
+"""What should be said and what is asked, as files have it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import EvaluationError
+from streamingvlm_ros.evaluation.references import read_questions, read_utterances
+from streamingvlm_ros.evaluation.timed import TimedQuestion, Utterance
+from streamingvlm_ros.types import NS_PER_S as S
+
+VTT = """WEBVTT
+Kind: captions
+
+STYLE
+::cue { color: red }
+
+NOTE nobody says this
+
+1
+00:01.500 --> 00:03.000 align:start
+<v Anna>A red &lt;ball&gt; &amp; a dog
+roll left.
+
+01:00:00.000 --> 01:00:01.000
+An hour later.
+"""
+
+SRT = """1
+00:00:01,500 --> 00:00:03,000
+A <i>red</i> ball
+rolls left.
+
+2
+01:00:00,000 --> 01:00:01,000
+Fish & chips.
+"""
+
+
+def file(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def lines(folder: Path, *records: object) -> Path:
+    return file(folder, "a.jsonl", "\n".join(map(json.dumps, records)))
+
+
+def test_webvtt_is_read_with_its_entities_and_without_styles_and_notes(tmp_path: Path) -> None:
+    assert read_utterances(file(tmp_path, "a.vtt", VTT)) == [
+        Utterance(1.5, 3.0, "A red <ball> & a dog roll left."),
+        Utterance(3600.0, 3601.0, "An hour later."),
+    ]
+
+
+def test_srt_is_read_as_it_stands(tmp_path: Path) -> None:
+    assert read_utterances(file(tmp_path, "a.srt", SRT)) == [
+        Utterance(1.5, 3.0, "A red ball rolls left."),
+        Utterance(3600.0, 3601.0, "Fish & chips."),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
+def test_windows_line_ends_and_marks_do_not_matter(tmp_path: Path, name: str) -> None:
+    text = {"a.vtt": VTT, "a.srt": SRT}[name]
+    plain = read_utterances(file(tmp_path, name, text))
+    assert read_utterances(file(tmp_path, name, "\ufeff" + text.replace("\n", "\r\n"))) == plain
+
+
+def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path,
+        {"start_s": 2, "end_s": 3, "text": "a cat", "corrected": "a dog"},
+        {"start_s": 0, "end_s": 2, "text": "", "corrected": ""},
+    )
+    assert read_utterances(path) == [Utterance(0, 2, ""), Utterance(2, 3, "a dog")]
+
+
+def test_json_lines_may_have_a_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    text = '\ufeff{"start_s": 0, "end_s": 1, "text": "a\u2028b"}\r\n\r\n'
+    assert read_utterances(file(tmp_path, "a.jsonl", text)) == [Utterance(0, 1, "a\u2028b")]
+
+
+def test_a_kept_clips_lines_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path,
+        {"start_s": 0.2, "end_s": 1.2, "text": "a", "start_ns": 101 * S, "end_ns": 102 * S},
+    )
+    assert read_utterances(path, start_ns=100 * S) == [Utterance(1.0, 2.0, "a")]
+    assert read_utterances(path) == [Utterance(0.2, 1.2, "a")]
+
+
+def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
+    asked = {"time_s": 3, "question": "Which?", "answer": "B", "options": ["red", "blue"]}
+    assert read_questions(lines(tmp_path, asked)) == [
+        TimedQuestion(3.0, "Which?", "B", ("red", "blue"))
+    ]
+    with pytest.raises(EvaluationError, match=r"line 1: .*'C' is not the letter"):
+        read_questions(lines(tmp_path, {**asked, "answer": "C"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"start_s": 0, "end_s": 1}', "text"),
+        ('{"start_s": 1, "end_s": 1, "text": "a"}', "does not begin before"),
+        ('{"start_s": "soon", "end_s": 1, "text": "a"}', "soon"),
+        ('{"start_s": NaN, "end_s": 1, "text": "a"}', "nan"),
+        ("[1]", "list"),
+        ("{", "line 2"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
+    good = '{"start_s": 0, "end_s": 1, "text": "a"}'
+    with pytest.raises(EvaluationError, match=rf"a\.jsonl, line 2: .*{why}|{why}"):
+        read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))

@@ -30,7 +30,11 @@ class QuestionError(StreamingVLMError, ValueError):
 
 
 class EvaluationError(StreamingVLMError, ValueError):
-    """What a narration is compared with, or questions to ask, can't be read."""
+    """An evaluation can't be made: nothing to evaluate, no such model, a judge that is silent."""
+
+
+class WordsError(StreamingVLMError, ValueError):
+    """A file of narration or questions can't be read, or a line of it."""
 
 
 class SourceError(StreamingVLMError):

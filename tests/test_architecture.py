@@ -22,9 +22,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bags": set(),
     "session": {"engine"},
     "ros": {"session", "frames", "engine", "demo", "history", "bags"},
-    "evaluation": {"session", "bags", "engine", "frames", "history"},
-    "cli": {"session", "frames", "engine", "ros", "demo", "history", "bags", "evaluation"},
-    "training": {"engine", "demo"},
+    "recordings": {"session", "bags", "frames"},
+    "evaluation": {"session", "bags", "engine", "frames", "history", "recordings"},
+    "cli": {
+        "session",
+        "frames",
+        "engine",
+        "ros",
+        "demo",
+        "history",
+        "bags",
+        "recordings",
+        "evaluation",
+    },
+    "training": {"engine", "demo", "recordings", "bags", "frames"},
 }
 """Rooms that a room may import beside the ground and itself."""
 

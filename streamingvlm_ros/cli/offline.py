@@ -20,7 +20,7 @@ from ..types import NS_PER_S
 from .writers import Format, Writer, clock
 
 if TYPE_CHECKING:
-    from ..evaluation.recording import Recording
+    from ..recordings.recording import Recording
 
 
 def narrate_recording(
@@ -62,7 +62,7 @@ def _narrate(
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
     from ..engine.model import resolve
-    from ..evaluation.recording import recording
+    from ..recordings.recording import recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
     settings = settings_for(checkpoint).updated(changes)
@@ -101,7 +101,7 @@ def _sink(format: Format, output: Path | None, start_ns: int) -> Iterator[Sink]:
         yield Writer(format, start_ns)
     elif format is Format.BAG:
         from ..bags.writer import BagConfig, BagWriter
-        from ..evaluation.bag_sink import BagSink
+        from ..recordings.bag_sink import BagSink
 
         with BagWriter(output, BagConfig()) as bag:
             yield BagSink(bag)

@@ -14,15 +14,15 @@ from ..bags.reader import BagReader
 from ..drafts import write_whole
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
-from ..errors import BagError, EvaluationError, SourceError
+from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..recordings.recording import is_bag, recording
+from ..recordings.timed import Utterance
+from ..recordings.words import read_questions, read_topic, read_utterances
 from ..types import NS_PER_S
 from .contestant import Contestant
 from .controls import CONTROLS
 from .items import Item
 from .outcome import outcome
-from .recording import is_bag, recording
-from .references import read_questions, read_topic, read_utterances
-from .timed import Utterance
 from .trial import run_trial
 
 RESULTS = "results"
@@ -95,7 +95,7 @@ class Evaluation:
             for trial in its:
                 try:
                     result = _tried(trial, engine, watcher)
-                except (BagError, EvaluationError, SourceError) as error:
+                except (BagError, EvaluationError, SourceError, WordsError) as error:
                     result = {"skipped": str(error)}
                 self._keep(trial, result)
                 watcher.ended(trial)

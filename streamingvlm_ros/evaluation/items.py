@@ -5,18 +5,12 @@ The seam for other benchmarks: whatever yields items can be evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bags.clip import SIDECAR
-from ..bags.files import STORAGES
-from ..bags.metadata import FILE
 from ..errors import EvaluationError
-
-VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
-REFERENCES = (".jsonl", ".vtt", ".srt")
-QUESTIONS = ".questions.jsonl"
+from ..recordings.folder import WORDS, find_recordings, name_of, questions_beside, words_beside
 
 
 @dataclass(frozen=True)
@@ -44,10 +38,10 @@ def find_items(
     that the recorder kept also what it has in it. A `reference` with a leading slash is a topic of
     each bag. EvaluationError if nothing is found.
     """
-    recordings = [found for path in paths for found in _recordings(path)]
+    recordings = [found for path in paths for found in find_recordings(path)]
     if not recordings:
         raise EvaluationError(f"no bag and no video in {', '.join(map(str, paths))}")
-    names = [path.stem if path.is_file() else path.name for path in recordings]
+    names = [name_of(path) for path in recordings]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise EvaluationError(f"several recordings are called {', '.join(doubled)}: rename them")
@@ -58,37 +52,11 @@ def find_items(
             "NAME.jsonl and NAME.questions.jsonl beside each instead"
         )
     return [
-        Item(name, path, camera, given or _beside(path, name), questions or _asked(path, name))
+        Item(name, path, camera, given or words_beside(path), questions or questions_beside(path))
         for name, path in zip(names, recordings, strict=True)
     ]
 
 
-def _recordings(path: Path) -> Iterator[Path]:
-    if not path.is_dir() or _is_bag(path):
-        yield path
-    else:
-        for found in sorted(path.iterdir()):
-            if found.suffix in VIDEOS or found.name.endswith(STORAGES) or _is_bag(found):
-                yield found
-
-
-def _is_bag(path: Path) -> bool:
-    if not path.is_dir():
-        return False
-    return (path / FILE).exists() or any(p.name.endswith(STORAGES) for p in path.iterdir())
-
-
 def _reference(given: str) -> Path | str:
     path = Path(given)
-    return path if path.suffix in REFERENCES else given
-
-
-def _beside(path: Path, name: str) -> Path | None:
-    candidates = [path.parent / f"{name}{suffix}" for suffix in REFERENCES]
-    candidates.append(path / SIDECAR)
-    return next((file for file in candidates if file.is_file()), None)
-
-
-def _asked(path: Path, name: str) -> Path | None:
-    file = path.parent / f"{name}{QUESTIONS}"
-    return file if file.is_file() else None
+    return path if path.suffix in WORDS else given

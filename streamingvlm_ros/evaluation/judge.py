@@ -16,7 +16,7 @@ import httpx2
 
 from ..drafts import write_whole
 from ..errors import EvaluationError
-from .timed import Utterance
+from ..recordings.timed import Utterance
 
 PROMPT = Path(__file__).with_name("judge_prompt.txt")
 KEY = "OPENAI_API_KEY"

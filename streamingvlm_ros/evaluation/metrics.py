@@ -12,7 +12,7 @@ import numpy as np
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from .timed import Utterance, plain
+from ..recordings.timed import Utterance, plain
 
 EVENT_S = 2.0
 """An event may be told so many seconds early or late (StreamingBench, proactive questions)."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..recordings.timed import Utterance
 from .metrics import score_narration
-from .timed import Utterance
 from .trend import trend
 from .trial import Answered, Observed
 

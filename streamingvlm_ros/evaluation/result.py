@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .timed import Utterance
+from ..recordings.timed import Utterance
 
 Result = dict[str, Any]
 

@@ -15,9 +15,9 @@ from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
 from ..history.entry import Entry
 from ..history.store import History
+from ..recordings.timed import TimedQuestion, Utterance
 from ..session import Event, run
 from ..types import NS_PER_S, Answer, Ask, Chunk, Frame, Narration, Question
-from .timed import TimedQuestion, Utterance
 
 NOTHING_SEEN = QuestionError("nothing was seen yet that it could rest on")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..evaluation.scene import WORLD, film
 from ..evaluation.test_judge import fair, server
+from ..recordings.scene import WORLD, film
 from .test_narrate import run
 
 SECONDS = 16

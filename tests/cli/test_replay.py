@@ -12,7 +12,7 @@ from streamingvlm_ros.bags.messages import Decoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..evaluation.scene import BEGIN_S, film
+from ..recordings.scene import BEGIN_S, film
 from .commands import TINY_CHECKPOINT
 from .test_narrate import run
 

@@ -14,7 +14,7 @@ import pytest
 
 from streamingvlm_ros.errors import EvaluationError
 from streamingvlm_ros.evaluation.judge import Judge, Match
-from streamingvlm_ros.evaluation.timed import Utterance
+from streamingvlm_ros.recordings.timed import Utterance
 
 REFERENCE = [Utterance(n, n + 1, f"event {n}") for n in range(90)]
 NOTHING = [Utterance(n, n + 1, "hm") for n in range(90)]

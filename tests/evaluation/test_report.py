@@ -25,12 +25,12 @@ from streamingvlm_ros.evaluation.report.thumbnails import thumbnails
 from streamingvlm_ros.evaluation.report.timeline import Group, Row, groups
 from streamingvlm_ros.evaluation.report.worst import SHOWN, worst_narrations
 from streamingvlm_ros.evaluation.summary import Result, summarize
-from streamingvlm_ros.evaluation.timed import TimedQuestion, Utterance
 from streamingvlm_ros.evaluation.trial import Answered, Observed
+from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..cli.test_narrate import run
-from .scene import BEGIN_S, WORLD, film, message
+from ..recordings.scene import BEGIN_S, WORLD, film, message
 
 SECONDS = 20
 TRUTH = [WORLD.caption(n) for n in range(SECONDS)]

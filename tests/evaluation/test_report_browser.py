@@ -11,7 +11,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from .scene import film
+from ..recordings.scene import film
 from .test_report import HOSTILE, SECONDS, TRUTH, result, three, written
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

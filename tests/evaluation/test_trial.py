@@ -13,13 +13,13 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.evaluation.controls import CONTROLS
 from streamingvlm_ros.evaluation.metrics import score_narration
 from streamingvlm_ros.evaluation.outcome import outcome
-from streamingvlm_ros.evaluation.recording import recording
-from streamingvlm_ros.evaluation.timed import LETTERS, TimedQuestion, Utterance
 from streamingvlm_ros.evaluation.trial import Answered, Observed, run_trial
+from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.timed import LETTERS, TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk, Frame
 
-from .scene import WORLD, film
+from ..recordings.scene import WORLD, film
 
 SECONDS = 24
 TRUTH = [Utterance(n, n + 1, WORLD.caption(n)) for n in range(SECONDS)]

@@ -18,7 +18,7 @@ from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..cli.test_narrate import run
-from ..evaluation.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
+from ..recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
 from .peer import Peer, reliable
 
 SECONDS = 6

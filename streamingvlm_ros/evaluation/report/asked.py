@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ...recordings.timed import LETTERS, TimedQuestion
 from ..result import Result
-from ..timed import LETTERS, TimedQuestion
 
 
 @dataclass(frozen=True, slots=True)

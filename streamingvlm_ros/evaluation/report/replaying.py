@@ -11,9 +11,9 @@ from ...bags.reader import BagReader
 from ...bags.recorded import IMAGE_TYPES
 from ...errors import BagError
 from ...frames.pictures import stamp_ns_of
+from ...recordings.recording import is_bag
 from ...types import NS_PER_S
 from ..contestant import split
-from ..recording import is_bag
 
 EARLIER_S = 3.0
 """A replay begins so long before its moment: one must see it coming."""

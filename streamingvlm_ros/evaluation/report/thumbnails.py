@@ -11,8 +11,8 @@ import PIL.Image
 
 from ...config import FrameConfig
 from ...errors import BagError, SourceError
+from ...recordings.recording import recording
 from ...types import NS_PER_S, Chunk, Frame, Image
-from ..recording import recording
 
 SIDE_PX = 160
 """Longest side of a thumbnail: two of its pixels on one of a laptop's would be wasted."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
+from ...recordings.timed import Utterance
 from ..metrics import Pair, align
 from ..result import Result, spoken, utterances
-from ..timed import Utterance
 from .asked import Asked, asked
 from .difference import Piece, difference, kind_of
 

@@ -12,8 +12,8 @@ from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.evaluation.bag_source import BagSource
-from streamingvlm_ros.evaluation.recording import recording
+from streamingvlm_ros.recordings.bag_source import BagSource
+from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk

@@ -1,4 +1,4 @@
-"""References and questions as files have them: JSON lines, WebVTT, SRT, a narration topic."""
+"""What is said and what is asked, as files have it: JSON lines, WebVTT, SRT, a narration topic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pysubs2
 from ..bags.messages import Decoder, stamp_ns
 from ..bags.reader import BagReader
 from ..bags.recorded import NARRATION
-from ..errors import EvaluationError
+from ..errors import WordsError
 from ..types import NS_PER_S
 from .timed import TimedQuestion, Utterance
 
@@ -25,7 +25,7 @@ ENCODING = "utf-8-sig"
 
 
 def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
-    """Utterances of a .jsonl, .vtt or .srt file, by time. EvaluationError if it can't be read.
+    """Utterances of a .jsonl, .vtt or .srt file, by time. WordsError if it can't be read.
 
     JSON lines have `start_s`, `end_s` and `text`, as `streamingvlm replay` writes them; a
     `corrected` text goes before `text`. If `start_ns`, the camera's time of second 0, is given,
@@ -37,7 +37,7 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
     elif path.suffix == ".jsonl":
         found = _lines(path, lambda record: _utterance(record, start_ns))
     else:
-        raise EvaluationError(f"{path} is no reference: it must end in .jsonl, .vtt or .srt")
+        raise WordsError(f"{path} has no words to read: it must end in .jsonl, .vtt or .srt")
     return sorted(found, key=lambda utterance: utterance.start_s)
 
 
@@ -46,7 +46,7 @@ def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
     kinds = {its.name: its.type for its in bag.topics}
     if kinds.get(topic) != NARRATION:
         there = ", ".join(name for name, kind in kinds.items() if kind == NARRATION) or "none"
-        raise EvaluationError(f"{bag.path} has no narration {topic}; its narrations: {there}")
+        raise WordsError(f"{bag.path} has no narration {topic}; its narrations: {there}")
     decoder = Decoder()
     narrations = [decoder.decode(recorded) for recorded in bag.messages([topic])]
     return [
@@ -55,7 +55,7 @@ def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
 
 
 def read_questions(path: Path) -> list[TimedQuestion]:
-    """Questions of a .jsonl file, by time. EvaluationError if it can't be read.
+    """Questions of a .jsonl file, by time. WordsError if it can't be read.
 
     Lines have `time_s`, `question` and `answer`; with `options`, a list, `answer` is a letter.
     """
@@ -67,7 +67,7 @@ def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
         # Not splitlines: U+2028 and its like are text in JSON.
         lines = path.read_text(ENCODING).split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path} can't be read: {error}") from error
+        raise WordsError(f"{path} can't be read: {error}") from error
     return [_line(path, number, line, made) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -78,7 +78,7 @@ def _line(path: Path, number: int, line: str, made: Callable[[Any], T]) -> T:
             raise TypeError(f"not an object but a {type(record).__name__}")
         return made(record)
     except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path}, line {number}: {error!r}") from error
+        raise WordsError(f"{path}, line {number}: {error!r}") from error
 
 
 def _utterance(record: Any, start_ns: int | None) -> Utterance:
@@ -105,7 +105,7 @@ def _subtitles(path: Path) -> Iterable[Utterance]:
     try:
         events = pysubs2.load(str(path), ENCODING)
     except (OSError, UnicodeDecodeError, pysubs2.exceptions.Pysubs2Error, ValueError) as error:
-        raise EvaluationError(f"{path} can't be read: {error}") from error
+        raise WordsError(f"{path} can't be read: {error}") from error
     # WebVTT writes & and < as entities.
     plain = html.unescape if path.suffix == ".vtt" else str
     return [

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.errors import EvaluationError
-from streamingvlm_ros.evaluation.references import read_questions, read_utterances
-from streamingvlm_ros.evaluation.timed import TimedQuestion, Utterance
+from streamingvlm_ros.errors import WordsError
+from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.words import read_questions, read_utterances
 from streamingvlm_ros.types import NS_PER_S as S
 
 VTT = """WEBVTT
@@ -99,7 +99,7 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
     assert read_questions(lines(tmp_path, asked)) == [
         TimedQuestion(3.0, "Which?", "B", ("red", "blue"))
     ]
-    with pytest.raises(EvaluationError, match=r"line 1: .*'C' is not the letter"):
+    with pytest.raises(WordsError, match=r"line 1: .*'C' is not the letter"):
         read_questions(lines(tmp_path, {**asked, "answer": "C"}))
 
 
@@ -116,5 +116,5 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
     good = '{"start_s": 0, "end_s": 1, "text": "a"}'
-    with pytest.raises(EvaluationError, match=rf"a\.jsonl, line 2: .*{why}|{why}"):
+    with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}|{why}"):
         read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))

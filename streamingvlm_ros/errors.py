@@ -13,6 +13,10 @@ class ConfigError(StreamingVLMError, ValueError):
     """A setting is outside its range, or settings contradict each other."""
 
 
+class DataError(StreamingVLMError, ValueError):
+    """What a model is to be trained on is missing, or is not what it should be."""
+
+
 class HistoryError(StreamingVLMError):
     """A history's folder or file can't be used, or what it holds can't be read."""
 

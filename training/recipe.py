@@ -12,8 +12,8 @@ import yaml
 from streamingvlm_ros.config import Settings, check_ranges, setting
 from streamingvlm_ros.errors import ConfigError
 
-from .dataset import ClipConfig
 from .scratch import ScratchConfig
+from .world_clips import ClipConfig
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 
 from .attention import EQUAL_CHUNKS, register
 from .collate import Collator
-from .dataset import WorldClips, world_texts
 from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe, TrainConfig, read_recipe
 from .scratch import new_model
 from .tokenizer import train_tokenizer
+from .world_clips import WorldClips, world_texts
 
 LOG = "training.jsonl"
 RECIPE = "recipe.yaml"

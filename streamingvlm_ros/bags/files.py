@@ -34,8 +34,11 @@ class BagFile(Protocol):
     span_ns: tuple[int, int] | None
     """When the first and the last message were recorded; None without any, or if unknown."""
 
-    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
-        """The messages of these topics, until the end or until what can't be read raises."""
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+        """The messages of these topics, until the end or until what can't be read raises.
+
+        Those recorded before `since_ns` may be left out.
+        """
         ...
 
 
@@ -54,10 +57,10 @@ class WholeFile:
         )
         self.span_ns = (first_ns, end_ns - 1) if count else None
 
-    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
-        """The messages of these topics."""
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+        """The messages of these topics since then."""
         wanted = [c for c in self._reader.connections if self._topics[c.id] in topics]
-        for connection, stamp_ns, data in self._reader.messages(wanted):
+        for connection, stamp_ns, data in self._reader.messages(wanted, start=since_ns):
             yield Recorded(self._topics[connection.id], stamp_ns, data)
 
 

@@ -67,15 +67,21 @@ class BagReader:
             return None
         return (max(last for _, last in known) - min(first for first, _ in known)) / NS_PER_S
 
-    def messages(self, names: Collection[str] | None = None) -> Iterator[Recorded]:
-        """The messages of the topics of these names, or of all: file after file."""
+    def messages(
+        self, names: Collection[str] | None = None, since_ns: int = 0
+    ) -> Iterator[Recorded]:
+        """The messages of the topics of these names, or of all: file after file.
+
+        Those that were recorded before `since_ns` are left out, where there is an index unread.
+        """
         for path, file in self._files:
             wanted = [t for t in file.topics if names is None or t.name in names]
             count = 0
             try:
-                for recorded in file.messages(wanted) if wanted else ():
-                    yield _unpacked(recorded)
-                    count += 1
+                for recorded in file.messages(wanted, since_ns) if wanted else ():
+                    if recorded.stamp_ns >= since_ns:
+                        yield _unpacked(recorded)
+                        count += 1
             except Exception as error:  # whatever a broken byte leads the libraries to
                 self.losses.setdefault(path.name, f"broken after {count} messages: {error!r}")
 

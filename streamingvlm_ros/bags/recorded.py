@@ -9,6 +9,8 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 NARRATION = "streamingvlm_ros/msg/Narration"
 """Type of what a narrator says."""
+ANSWER = "streamingvlm_ros/msg/Answer"
+"""Type of what it answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class BrokenMcap:
                 topics[topic] = None
         self.topics = tuple(topics)
 
-    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
         """The messages of these topics that can be read."""
         for topic, message in self._records():
             if message and topic in topics:
@@ -73,7 +73,7 @@ class BrokenDatabase:
             self._topics = {number: Topic(name, kind) for number, name, kind in rows}
         self.topics = tuple(self._topics.values())
 
-    def messages(self, topics: Collection[Topic]) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
         """The messages of these topics that can be read."""
         with self._opened() as database:
             query = "SELECT topic_id, timestamp, data FROM messages ORDER BY id"

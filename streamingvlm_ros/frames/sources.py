@@ -23,8 +23,12 @@ class VideoSource:
     SourceError if the file can't be opened or has no video; while iterating, if it is broken.
     """
 
-    def __init__(self, path: Path | str, config: FrameConfig) -> None:
+    def __init__(
+        self, path: Path | str, config: FrameConfig, span_s: tuple[float, float] | None = None
+    ) -> None:
+        """With `span_s` only [begin, end) of it, in chunks that begin where the span does."""
         self._path, self._config = Path(path), config
+        self._begin_ns, self._end_ns = _span_ns(span_s)
         with self._opened() as container:
             self.duration_s: float | None = _duration_s(container, _video(container, self._path))
             """Length in seconds; None where the file doesn't say."""
@@ -34,16 +38,27 @@ class VideoSource:
         try:
             with self._opened() as container:
                 for stamp_ns, picture in self._frames(container):
-                    if sampler.jumped_back(stamp_ns):
+                    if stamp_ns < self._begin_ns:
+                        continue
+                    if self._end_ns is not None and stamp_ns >= self._end_ns:
+                        break
+                    if sampler.jumped_back(stamp_ns - self._begin_ns):
                         raise SourceError(
                             f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
                             "joined recordings: narrate its parts one by one, or encode it anew"
                         )
-                    _, done = sampler.offer(stamp_ns, picture)
-                    yield from map(_decode, done)
+                    _, done = sampler.offer(stamp_ns - self._begin_ns, picture)
+                    yield from map(self._decode, done)
         except av.FFmpegError as error:
             raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
-        yield from map(_decode, sampler.close())
+        yield from map(self._decode, sampler.close())
+
+    def _decode(self, chunk: RawChunk[VideoFrame]) -> Chunk:
+        begin_ns = self._begin_ns
+        frames = (Frame(_upright(picture), begin_ns + ns) for ns, picture in chunk.frames)
+        return Chunk(
+            tuple(frames), begin_ns + chunk.start_ns, begin_ns + chunk.end_ns, chunk.dropped
+        )
 
     def _opened(self) -> InputContainer:
         try:
@@ -52,7 +67,10 @@ class VideoSource:
             raise SourceError(f"can't open {self._path} as a video: {error.strerror}") from error
 
     def _frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """(stamp in ns, picture) of every frame, the first at 0."""
+        """(stamp in ns, picture) of every frame, the first of the file at 0.
+
+        Those before the span are left out as far as the file lets one jump.
+        """
         stream = _video(container, self._path)
         stream.thread_type = "AUTO"
         first: int | None = None
@@ -62,10 +80,22 @@ class VideoSource:
                     f"the frames of {self._path} have no time stamps: put them into a container, "
                     "for instance with `ffmpeg -i VIDEO -c copy video.mp4`"
                 )
-            first = picture.pts if first is None else first
+            if first is None:
+                first = picture.pts
+                if self._begin_ns:
+                    begin = int(self._begin_ns / NS_PER_S / picture.time_base)
+                    container.seek(first + begin, stream=stream)
+                    continue
             yield round((picture.pts - first) * picture.time_base * NS_PER_S), picture
         if first is None:
             raise SourceError(f"{self._path} has no frames")
+
+
+def _span_ns(span_s: tuple[float, float] | None) -> tuple[int, int | None]:
+    if span_s is None:
+        return 0, None
+    begin_s, end_s = span_s
+    return round(begin_s * NS_PER_S), round(end_s * NS_PER_S)
 
 
 def _video(container: InputContainer, path: Path) -> VideoStream:
@@ -78,11 +108,6 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration is not None else None
-
-
-def _decode(chunk: RawChunk[VideoFrame]) -> Chunk:
-    frames = (Frame(_upright(picture), stamp_ns) for stamp_ns, picture in chunk.frames)
-    return Chunk(tuple(frames), chunk.start_ns, chunk.end_ns, chunk.dropped)
 
 
 def _upright(picture: VideoFrame) -> Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import dropwhile, takewhile
 
 from ..bags.messages import Decoder
 from ..bags.reader import BagReader
@@ -15,6 +16,8 @@ from ..frames.sampler import RawChunk, Sampler
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
 
+_MARGIN_NS = 10 * NS_PER_S
+
 
 class BagSource:
     """The chunks of one camera, cut by its stamps as the live node cuts them.
@@ -23,9 +26,19 @@ class BagSource:
     that can't be used are left out and counted in `rejected`, by the reason.
     """
 
-    def __init__(self, bag: BagReader, topic: str | None, config: FrameConfig) -> None:
-        """`topic` may be None if there is only one camera. SourceError if there is no image."""
-        self._bag, self._config = bag, config
+    def __init__(
+        self,
+        bag: BagReader,
+        topic: str | None,
+        config: FrameConfig,
+        span_s: tuple[float, float] | None = None,
+    ) -> None:
+        """`topic` may be None if there is only one camera. SourceError if there is no image.
+
+        With `span_s` only [begin, end) is given, seconds from `start_ns`, in chunks from its
+        begin on.
+        """
+        self._bag, self._config, self._span_s = bag, config, span_s
         self.topic = _camera(bag, topic)
         self.rejected: Counter[str] = Counter()
         first = next(self._pictures(), None)
@@ -33,23 +46,38 @@ class BagSource:
             why = f": {dict(self.rejected)}" if self.rejected else ""
             raise SourceError(f"{self.topic.name} in {bag.path} has no image that can be used{why}")
         chunk_ns = round(config.chunk_seconds * NS_PER_S)
-        self.start_ns = first[0] // chunk_ns * chunk_ns
+        stamp_ns, _, recorded_ns = first
+        self.start_ns = stamp_ns // chunk_ns * chunk_ns
         """When the chunk began that the first image is part of."""
+        self._behind_ns = recorded_ns - stamp_ns
         self.rejected.clear()
 
     def __iter__(self) -> Iterator[Event]:
         sampler: Sampler[Picture] = Sampler(self._config)
-        for stamp_ns, picture in self._pictures():
-            if sampler.jumped_back(stamp_ns):
+        begin_ns, pictures = self._span()
+        for stamp_ns, picture in pictures:
+            if sampler.jumped_back(stamp_ns - begin_ns):
                 sampler = Sampler(self._config)
                 yield [Reset()]
-            _, done = sampler.offer(stamp_ns, picture)
-            yield from self._decoded(done)
-        yield from self._decoded(sampler.close())
+            _, done = sampler.offer(stamp_ns - begin_ns, picture)
+            yield from self._decoded(done, begin_ns)
+        yield from self._decoded(sampler.close(), begin_ns)
 
-    def _pictures(self) -> Iterator[tuple[int, Picture]]:
+    def _span(self) -> tuple[int, Iterator[tuple[int, Picture]]]:
+        """What chunks are counted from, and the pictures with their stamps."""
+        if self._span_s is None:
+            return 0, ((stamp_ns, picture) for stamp_ns, picture, _ in self._pictures())
+        begin_ns, end_ns = (self.start_ns + round(its * NS_PER_S) for its in self._span_s)
+        # The recorder's clock finds them; how far it is behind the camera's varies a little.
+        since_ns = begin_ns + self._behind_ns - _MARGIN_NS
+        found = ((stamp_ns, picture) for stamp_ns, picture, _ in self._pictures(since_ns))
+        after = dropwhile(lambda its: its[0] < begin_ns, found)
+        return begin_ns, takewhile(lambda its: its[0] < end_ns, after)
+
+    def _pictures(self, since_ns: int = 0) -> Iterator[tuple[int, Picture, int]]:
+        """(the camera's stamp, picture, the recorder's stamp) of those that can be used."""
         decoder = Decoder()
-        for recorded in self._bag.messages([self.topic.name]):
+        for recorded in self._bag.messages([self.topic.name], since_ns):
             try:
                 picture = decoder.decode(recorded)
                 check(picture)
@@ -58,12 +86,13 @@ class BagSource:
             except BagError:
                 self.rejected["message"] += 1
             else:
-                yield stamp_ns_of(picture), picture
+                yield stamp_ns_of(picture), picture, recorded.stamp_ns
 
-    def _decoded(self, chunks: list[RawChunk[Picture]]) -> Iterator[Chunk]:
+    def _decoded(self, chunks: list[RawChunk[Picture]], begin_ns: int) -> Iterator[Chunk]:
         for raw in chunks:
-            if frames := to_frames(raw.frames, self._reject):
-                yield Chunk(frames, raw.start_ns, raw.end_ns)
+            stamped = [(begin_ns + stamp_ns, picture) for stamp_ns, picture in raw.frames]
+            if frames := to_frames(stamped, self._reject):
+                yield Chunk(frames, begin_ns + raw.start_ns, begin_ns + raw.end_ns)
 
     def _reject(self, error: BadImageError) -> None:
         self.rejected[error.reason] += 1

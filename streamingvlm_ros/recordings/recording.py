@@ -35,20 +35,26 @@ def is_bag(path: Path) -> bool:
 
 
 @contextmanager
-def recording(path: Path, topic: str | None, config: FrameConfig) -> Iterator[Recording]:
+def recording(
+    path: Path,
+    topic: str | None,
+    config: FrameConfig,
+    span_s: tuple[float, float] | None = None,
+) -> Iterator[Recording]:
     """A rosbag2 folder, one of its files, or a video file.
 
-    `topic` is the camera in a bag; None if there is only one. BagError or SourceError if there is
-    nothing to see.
+    `topic` is the camera in a bag; None if there is only one. With `span_s` only [begin, end) of
+    it, seconds from `start_ns`, in chunks that begin where the span does. BagError or SourceError
+    if there is nothing to see.
     """
     if is_bag(path):
         with BagReader(path) as bag:
-            source = BagSource(bag, topic, config)
+            source = BagSource(bag, topic, config, span_s)
             yield Recording(source, source.start_ns, bag.duration_s, lambda: _losses(bag, source))
     elif topic is not None:
         raise SourceError(f"{path} is no bag: a video has no topics")
     else:
-        video = VideoSource(path, config)
+        video = VideoSource(path, config, span_s)
         yield Recording(video, 0, video.duration_s, lambda: {})
 
 

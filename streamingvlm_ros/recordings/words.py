@@ -12,7 +12,7 @@ import pysubs2
 
 from ..bags.messages import Decoder, stamp_ns
 from ..bags.reader import BagReader
-from ..bags.recorded import NARRATION
+from ..bags.recorded import ANSWER, NARRATION
 from ..errors import WordsError
 from ..types import NS_PER_S
 from .timed import TimedQuestion, Utterance
@@ -51,6 +51,17 @@ def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
     narrations = [decoder.decode(recorded) for recorded in bag.messages([topic])]
     return [
         Utterance(_since(n.start, start_ns), _since(n.end, start_ns), n.text) for n in narrations
+    ]
+
+
+def read_answers(bag: BagReader, start_ns: int) -> list[TimedQuestion]:
+    """What a narrator was asked and answered in a bag; seconds count from `start_ns`."""
+    topics, decoder = [its.name for its in bag.topics if its.type == ANSWER], Decoder()
+    answers = [decoder.decode(recorded) for recorded in bag.messages(topics)] if topics else []
+    return [
+        TimedQuestion(_since(its.seen_until, start_ns), its.question, its.answer)
+        for its in answers
+        if its.answer and not its.message
     ]
 
 

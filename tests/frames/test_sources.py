@@ -59,6 +59,22 @@ def test_a_source_can_be_read_again(tmp_path: Path) -> None:
     assert len(list(source)) == len(list(source)) == 2
 
 
+@pytest.mark.parametrize("begin_s", [0.0, 1.0, 3.3])
+@pytest.mark.parametrize("first_pts", [0, 37])
+def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(
+    tmp_path: Path, begin_s: float, first_pts: int
+) -> None:
+    path = write_video(tmp_path / "v.mkv", 8, first_pts=first_pts)
+    config = FrameConfig(fps=2.0)
+    chunks = list(VideoSource(path, config, (begin_s, begin_s + 3)))
+    begins_ns = [round((begin_s + n) * S) for n in range(3)]
+    assert [(c.start_ns, c.end_ns) for c in chunks] == [(ns, ns + S) for ns in begins_ns]
+    for chunk in chunks:
+        assert [f.stamp_ns for f in chunk.frames] == [chunk.start_ns, chunk.start_ns + S // 2]
+        for frame in chunk.frames:
+            assert abs(int(frame.image.mean()) - (20 + 20 * (frame.stamp_ns // S))) <= 4
+
+
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.mp4"):
         VideoSource(tmp_path / "nowhere.mp4", FrameConfig())

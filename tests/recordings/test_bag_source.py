@@ -39,6 +39,19 @@ def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, ki
             assert frame.frame_id == "camera_optical"
 
 
+def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", range(40))
+    with recording(bag, None, FrameConfig(), (20.5, 22.5)) as recorded:
+        seen = [event for event in recorded.events if isinstance(event, Chunk)]
+    begins_ns = [BEGIN_S * S + round(s * S) for s in (20.5, 21.5)]
+    assert [(c.start_ns, c.end_ns) for c in seen] == [(ns, ns + S) for ns in begins_ns]
+    for chunk in seen:
+        assert [f.stamp_ns for f in chunk.frames] == [chunk.start_ns, chunk.start_ns + S // 2]
+        for frame in chunk.frames:
+            second = frame.stamp_ns / S - BEGIN_S
+            assert np.array_equal(frame.image, WORLD.frame(second, SIDE_PX, SIDE_PX))
+
+
 def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(2), topics=("/left/image", "/right/image"))
     assert len(chunks(bag, "/right/image")) == 2

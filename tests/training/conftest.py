@@ -10,10 +10,10 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
-from training.dataset import ClipConfig, world_texts
 from training.recipe import Recipe, TrainConfig
 from training.scratch import ScratchConfig
 from training.tokenizer import train_tokenizer
+from training.world_clips import ClipConfig, world_texts
 
 STREAMING = {
     "vision_rounds": 4,

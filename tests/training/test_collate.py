@@ -25,11 +25,11 @@ from streamingvlm_ros.engine.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 from training.collate import IGNORED, Collator
-from training.dataset import ClipConfig, WorldClips
 from training.recipe import Recipe
 from training.samples import ClipRound, ClipSample
 from training.scratch import new_model
 from training.sft import collator_for
+from training.world_clips import ClipConfig, WorldClips
 
 WORLD = World(3)
 

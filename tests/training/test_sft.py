@@ -19,10 +19,10 @@ from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from training import dataset
 from training.attention import EQUAL_CHUNKS, register
-from training.dataset import WorldClips
 from training.recipe import Recipe, read_recipe
 from training.scratch import new_model
 from training.sft import collator_for, main, train
+from training.world_clips import WorldClips
 
 
 def test_a_run_makes_a_checkpoint_that_streams(recipe_path: Path, tmp_path: Path) -> None:

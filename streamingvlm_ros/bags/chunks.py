@@ -1,41 +1,40 @@
 """The MCAP format as it is written: messages in chunks, and an index of them at the end.
 
-The records are the `mcap` library's. Its own writer is not used, because it copies a message five
-times and compresses with zstd's level 3, which is too slow for cameras: decision 0054.
+The records are the `mcap` library's. Its own writer is not used, because it compresses with zstd's
+level 3, which is too slow for cameras, and can't be told another. Delete this when it can: decision
+0054.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import BinaryIO
 
+import lz4.frame
+import zstandard
 from mcap.data_stream import RecordBuilder
-from mcap.opcode import Opcode
 from mcap.records import (
     Channel,
+    Chunk,
     ChunkIndex,
     DataEnd,
     Footer,
     Header,
     McapRecord,
+    Message,
     MessageIndex,
     Schema,
     Statistics,
-    SummaryOffset,
 )
-
-from .chunk import Chunk
-
-MAGIC = b"\x89MCAP0\r\n"
+from mcap.writer import MCAP0_MAGIC as MAGIC
 
 _CHUNK_BYTES = 4 * 2**20
 """What is compressed together, and found by the file's index. One large image is a chunk itself."""
 
-_FOOTER = struct.Struct("<BQQQ")
-"""The footer without its checksum, which it is a part of."""
+_ZSTD_LEVEL = 1
+"""Three times as fast as level 3 on a camera's images, for a file that is a tenth larger."""
 
 
 class Chunks:
@@ -49,17 +48,16 @@ class Chunks:
         self._channels: list[Channel] = []
         self._indices: list[ChunkIndex] = []
         self._counts: Counter[int] = Counter()
-        self._chunk = Chunk()
-        file.write(MAGIC + _bytes([Header(profile="ros2", library="streamingvlm_ros")]))
+        self._begin()
+        file.write(MAGIC + _bytes(Header(profile="ros2", library="streamingvlm_ros")))
 
     def schema(self, name: str, encoding: str, definition: str) -> int:
         """Announce a type; its number."""
-        record = Schema(
-            id=len(self._schemas) + 1, name=name, encoding=encoding, data=definition.encode()
-        )
+        number = len(self._schemas) + 1
+        record = Schema(id=number, name=name, encoding=encoding, data=definition.encode())
         self._schemas.append(record)
-        self._chunk.add(_bytes([record]))
-        return record.id
+        record.write(self._chunk)
+        return number
 
     def channel(self, topic: str, schema: int, about: Mapping[str, str]) -> int:
         """Announce a topic of such a type; its number."""
@@ -71,81 +69,72 @@ class Chunks:
             schema_id=schema,
         )
         self._channels.append(record)
-        self._chunk.add(_bytes([record]))
+        record.write(self._chunk)
         return record.id
 
     def message(self, channel: int, stamp_ns: int, data: bytes) -> None:
         """Add a message."""
-        self._chunk.message(channel, stamp_ns, data)
-        if self._chunk.size_bytes > _CHUNK_BYTES:
+        self._entries[channel].append((stamp_ns, self._chunk.count))
+        Message(channel, stamp_ns, data, stamp_ns, 0).write(self._chunk)
+        if self._chunk.count > _CHUNK_BYTES:
             self.end()
 
     def end(self) -> None:
         """End the chunk, if there is a message in it: what is in the file then can be read."""
-        chunk, entries = self._chunk, self._chunk.entries()
-        if not entries:
+        if not self._entries:
             return
-        packed, start = chunk.packed(self._compression), self._file.tell()
-        size = sum(map(len, packed))
-        head = chunk.head(self._compression, size)
-        self._file.write(head)
-        self._file.writelines(packed)
-        offsets, length = self._write_entries(entries)
-        first_ns, last_ns = chunk.span_ns
-        self._indices.append(
-            ChunkIndex(
-                chunk_length=len(head) + size,
-                chunk_start_offset=start,
-                compression=self._compression,
-                compressed_size=size,
-                message_start_time=first_ns,
-                message_end_time=last_ns,
-                message_index_length=length,
-                message_index_offsets=offsets,
-                uncompressed_size=chunk.size_bytes,
-            )
+        plain = self._chunk.end()
+        stamps_ns = [stamp_ns for of_one in self._entries.values() for stamp_ns, _ in of_one]
+        chunk = Chunk(
+            compression=self._compression,
+            data=_packed(plain, self._compression),
+            message_start_time=min(stamps_ns),
+            message_end_time=max(stamps_ns),
+            uncompressed_crc=zlib.crc32(plain),
+            uncompressed_size=len(plain),
         )
-        self._counts.update({channel: len(places) for channel, places in entries.items()})
-        self._chunk = Chunk()
+        self._write(chunk)
+        self._begin()
 
     def finish(self) -> None:
         """End the last chunk and write the index: the file is whole."""
         self.end()
-        self._file.write(_bytes([DataEnd(data_section_crc=0)]))
+        self._file.write(_bytes(DataEnd(data_section_crc=0)))
         start = self._file.tell()
-        summary = offsets = b""
-        for opcode, group in self._summary().items():
-            if written := _bytes(group):
-                offset = SummaryOffset(
-                    group_opcode=opcode,
-                    group_start=start + len(summary),
-                    group_length=len(written),
-                )
-                offsets += _bytes([offset])
-                summary += written
-        ends = start, start + len(summary)
-        crc = zlib.crc32(summary + offsets + _FOOTER.pack(Opcode.FOOTER, 20, *ends))
-        footer = Footer(summary_start=ends[0], summary_offset_start=ends[1], summary_crc=crc)
-        self._file.write(summary + offsets + _bytes([footer]) + MAGIC)
+        records = *self._schemas, *self._channels, self._statistics(), *self._indices
+        # The footer's checksum is of all that is before it in the footer, too.
+        footer = Footer(summary_start=start, summary_offset_start=0, summary_crc=0)
+        summary = _bytes(*records, footer)[:-4]
+        self._file.write(summary + zlib.crc32(summary).to_bytes(4, "little") + MAGIC)
 
-    def _summary(self) -> dict[Opcode, Sequence[McapRecord]]:
-        return {
-            Opcode.SCHEMA: self._schemas,
-            Opcode.CHANNEL: self._channels,
-            Opcode.STATISTICS: [self._statistics()],
-            Opcode.CHUNK_INDEX: self._indices,
-        }
+    def _begin(self) -> None:
+        self._chunk = RecordBuilder()
+        self._entries: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        """Stamps of each channel's messages, and where they are in the chunk."""
 
-    def _write_entries(
-        self, entries: Mapping[int, list[tuple[int, int]]]
-    ) -> tuple[dict[int, int], int]:
-        """Where each channel's index is, and how long all of them are."""
-        start, written, offsets = self._file.tell(), b"", {}
-        for channel, places in entries.items():
-            offsets[channel] = start + len(written)
-            written += _bytes([MessageIndex(channel_id=channel, records=places)])
+    def _write(self, chunk: Chunk) -> None:
+        """The chunk, where each channel's messages are in it, and for the end where all this is."""
+        start = self._file.tell()
+        self._file.write(_bytes(chunk))
+        end, written, offsets = self._file.tell(), b"", {}
+        for channel, entries in self._entries.items():
+            offsets[channel] = end + len(written)
+            written += _bytes(MessageIndex(channel, entries))
+            self._counts[channel] += len(entries)
         self._file.write(written)
-        return offsets, len(written)
+        self._indices.append(
+            ChunkIndex(
+                chunk_length=end - start,
+                chunk_start_offset=start,
+                compression=chunk.compression,
+                compressed_size=len(chunk.data),
+                message_start_time=chunk.message_start_time,
+                message_end_time=chunk.message_end_time,
+                message_index_length=len(written),
+                message_index_offsets=offsets,
+                uncompressed_size=chunk.uncompressed_size,
+            )
+        )
 
     def _statistics(self) -> Statistics:
         return Statistics(
@@ -161,7 +150,13 @@ class Chunks:
         )
 
 
-def _bytes(records: Iterable[McapRecord]) -> bytes:
+def _packed(plain: bytes, compression: str) -> bytes:
+    if compression == "zstd":
+        return zstandard.ZstdCompressor(_ZSTD_LEVEL).compress(plain)
+    return lz4.frame.compress(plain) if compression == "lz4" else plain
+
+
+def _bytes(*records: McapRecord) -> bytes:
     builder = RecordBuilder()
     for record in records:
         record.write(builder)

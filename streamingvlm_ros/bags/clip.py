@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..drafts import write_whole
 from ..errors import BagError
 from ..types import NS_PER_S
+from .background_writer import BackgroundWriter
 from .config import BagConfig
 from .messages import Decoder, stamp_ns
 from .quota import Quota
 from .recorded import NARRATION, Recorded
-from .recording import Recording
+from .ring import JUMP_NS
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
@@ -52,40 +54,54 @@ class Clip:
         self.problem = ""
         """Why it is not whole; empty if it is."""
         self._start_ns = first[0].stamp_ns if first else None
+        self._newest_ns = max([moment.asked_ns, *(recorded.stamp_ns for recorded in first)])
+        self._ended = False
         self._narrations = [r for r in first if r.topic.type == NARRATION]
-        self._recording = Recording(bag, quota, most_waiting_bytes, first, self._tell)
+        self._writer = BackgroundWriter(bag, quota, most_waiting_bytes, first, self._tell)
 
     def put(self, recorded: Recorded) -> None:
-        """Add a message if it is of the clip's time."""
-        if recorded.stamp_ns > self.moment.until_ns:
+        """Add a message if it is of the clip's time. What begins another time ends the clip."""
+        if self._is_another_time(recorded.stamp_ns):
+            self.end()
+        if self._ended or recorded.stamp_ns > self.moment.until_ns:
             return
+        self._newest_ns = max(self._newest_ns, recorded.stamp_ns)
         if self._start_ns is None:
             self._start_ns = recorded.stamp_ns
         if recorded.topic.type == NARRATION:
             self._narrations.append(recorded)
-        self._recording.put(recorded)
+        self._writer.put(recorded)
 
     def end(self) -> None:
-        """Finish it with what there is, in the background."""
-        self._recording.end()
+        """Finish it with what there is, in the background. It takes no more."""
+        self._ended = True
+        self._writer.end()
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether its time is: half a second is for messages that are on their way."""
+        late = now_ns > self.moment.until_ns + NS_PER_S // 2
+        return late or self._is_another_time(now_ns)
 
     def close(self) -> bool:
         """Finish it and wait for that. False if the disk hangs."""
-        return self._recording.close()
+        return self._writer.close()
 
     @property
     def is_closed(self) -> bool:
         """Whether all of it is on disk."""
-        return self._recording.is_closed
+        return self._writer.is_closed
 
-    def _tell(self, recording: Recording) -> None:
-        dropped = recording.dropped.total()
-        self.problem = recording.problem or (
+    def _is_another_time(self, stamp_ns: int) -> bool:
+        return stamp_ns < self._newest_ns - JUMP_NS
+
+    def _tell(self, writer: BackgroundWriter) -> None:
+        dropped = writer.dropped.total()
+        self.problem = writer.problem or (
             f"the disk was too slow for {dropped} of its messages" if dropped else ""
         )
         try:
             lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in self._lines()]
-            (self.folder / SIDECAR).write_text("".join(lines))
+            write_whole(self.folder / SIDECAR, "".join(lines))
         except (OSError, BagError) as error:
             self.problem = self.problem or f"{SIDECAR} can't be written: {error}"
 
@@ -101,7 +117,7 @@ class Clip:
             yield self._line(stamp_ns(said.start), stamp_ns(said.end), said.text, corrected)
 
     def _line(self, start_ns: int, end_ns: int, text: str, corrected: str) -> dict[str, Any]:
-        begin_ns = self._start_ns or 0
+        begin_ns = self.moment.from_ns if self._start_ns is None else self._start_ns
         return {
             "label": self.moment.label,
             "start_s": (start_ns - begin_ns) / NS_PER_S,

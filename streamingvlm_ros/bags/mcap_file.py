@@ -33,7 +33,7 @@ class McapFile:
         self.first_ns = self.last_ns = 0
         """Between which stamps they lie, both 0 while there are none."""
         self._channels: dict[Topic, int] = {}
-        self._schemas: dict[str, int] = {}
+        self._schemas: dict[tuple[str, str, str], int] = {}
         self._file = path.open("xb")
         try:
             self._chunks = Chunks(self._file, compression)
@@ -90,11 +90,11 @@ class McapFile:
         self._mark = _Mark(self.size_bytes, self.counts.copy(), self.first_ns, self.last_ns)
 
     def _add(self, topic: Topic) -> int:
-        if topic.type not in self._schemas:
-            self._schemas[topic.type] = self._chunks.schema(
-                topic.type, topic.encoding, topic.definition
-            )
+        # Publishers of one type may have been built with different definitions of it.
+        schema = topic.type, topic.encoding, topic.definition
+        if schema not in self._schemas:
+            self._schemas[schema] = self._chunks.schema(*schema)
         about = {"offered_qos_profiles": topic.qos, "topic_type_hash": topic.hash}
-        channel = self._chunks.channel(topic.name, self._schemas[topic.type], about)
+        channel = self._chunks.channel(topic.name, self._schemas[schema], about)
         self._channels[topic] = channel
         return channel

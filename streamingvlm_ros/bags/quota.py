@@ -58,7 +58,7 @@ class Quota:
                 )
 
     def _bags(self, written: Path) -> Iterator[Path]:
-        return (p for p in self._folder.iterdir() if p != written and is_bag(p))
+        return (p for p in self._folder.iterdir() if p != written and is_own_bag(p))
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._folder).free
@@ -71,13 +71,15 @@ def new_name(folder: Path) -> Path:
     return next(path for path in candidates if not path.exists())
 
 
-def is_bag(path: Path) -> bool:
+def is_own_bag(path: Path) -> bool:
     """Whether a recorder made it, and nothing else has been put into it since."""
     if path.is_symlink() or not _NAME.fullmatch(path.name) or not path.is_dir():
         return False
     file = re.compile(rf"{re.escape(path.name)}_\d+\.mcap")
     with suppress(FileNotFoundError):  # somebody deletes it
-        names = {entry.name for entry in path.iterdir()} - {FILE, f".{FILE}"}
+        names = {entry.name for entry in path.iterdir()} - {FILE}
+        # A recorder that was killed leaves a draft behind.
+        names = {name for name in names if not name.startswith(f".{FILE}-")}
         return bool(names) and all(file.fullmatch(name) for name in names)
     return False
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ..errors import BagError
 from ..types import NS_PER_S
+from .background_writer import BackgroundWriter
 from .clip import Clip, Moment, new_clip_bag
 from .config import BagConfig, RecorderConfig, check_together
 from .latched import Latched
 from .quota import Quota, new_name
 from .recorded import Recorded
-from .recording import Recording
 from .ring import Ring
 from .writer import BagWriter
 
@@ -47,7 +47,7 @@ class Recorder:
             raise BagError(f"nothing can be recorded in {self.folder}: {error.strerror}") from error
         quota = Quota(self.folder, config.keep_free_mb * 10**6, round(config.quota_gb * 10**9))
         self._clip_quota = Quota(self.folder, config.keep_free_mb * 10**6)
-        self.recording = Recording(
+        self.recording = BackgroundWriter(
             BagWriter(new_name(self.folder), bag), quota, config.queue_mb * 10**6
         )
 
@@ -83,8 +83,10 @@ class Recorder:
         with self._lock:
             kept = self._ring.since(moment.from_ns)
             begin_ns = kept[0].stamp_ns if kept else moment.asked_ns
+            # By what is in the ring, and not by stamps: time may have begun anew since.
+            there = {id(r) for r in kept}
             before = [
-                replace(r, stamp_ns=begin_ns) for r in self._latched.all() if r.stamp_ns < begin_ns
+                replace(r, stamp_ns=begin_ns) for r in self._latched.all() if id(r) not in there
             ]
             waiting_bytes = self._config.queue_mb * 10**6
             clip = Clip(bag, self._clip_quota, waiting_bytes, moment, [*before, *kept])
@@ -96,8 +98,7 @@ class Recorder:
         with self._lock:
             clips = list(self._clips)
         for clip in clips:
-            # Half a second for messages that are on their way.
-            if now_ns > clip.moment.until_ns + NS_PER_S // 2:
+            if clip.is_over(now_ns):
                 clip.end()
         finished = [clip for clip in clips if clip.is_closed]
         with self._lock:

@@ -10,7 +10,7 @@ from .recorded import Recorded
 _OVERHEAD_BYTES = 300
 """What a message takes in memory beside its data."""
 
-_JUMP_NS = NS_PER_S
+JUMP_NS = NS_PER_S
 """Stamps that go back further are another time: a simulation, or a bag, that began anew."""
 
 
@@ -26,7 +26,7 @@ class Ring:
 
     def append(self, recorded: Recorded) -> None:
         """Add the newest message; the oldest go."""
-        if self._messages and recorded.stamp_ns < self._messages[-1].stamp_ns - _JUMP_NS:
+        if self._messages and recorded.stamp_ns < self._messages[-1].stamp_ns - JUMP_NS:
             self._messages.clear()
             self.size_bytes = 0
         self._messages.append(recorded)

@@ -6,20 +6,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from rclpy.clock import Clock as ROSClock
+from rclpy.clock import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
+from ..bags.latched import Latched
 from ..bags.reader import BagReader
-from ..bags.recorded import IMAGE_TYPES, NARRATION, Topic
+from ..bags.recorded import IMAGE_TYPES, NARRATION, Recorded, Topic
 from ..config import check_ranges, setting
+from ..errors import BagError
 from ..types import NS_PER_S
 from . import params, qos
 from .conversions import to_time
@@ -36,7 +40,10 @@ TICK_S = 0.01
 """From one message on /clock to the next, at most: others' timers rest on it."""
 
 KEPT = QoSProfile(
-    durability=DurabilityPolicy.TRANSIENT_LOCAL, history=HistoryPolicy.KEEP_LAST, depth=100
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
 )
 """For topics whose publishers kept messages for those who come later, such as /tf_static."""
 
@@ -74,29 +81,49 @@ class Player(Node):
         self._time = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
         self._publishers_of = dict(self._advertised())
         self._cameras = {t.name for t in self._bag.topics if t.type in IMAGE_TYPES}
+        self.failed = False
+        """Whether playing ended because something was wrong."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        self._thread.start()
+        # By the executor, not here: from then on the signal at the end is waited for.
+        steady = ROSClock(clock_type=ClockType.STEADY_TIME)
+        self._start = self.create_timer(TICK_S, self._begin, clock=steady)
 
     def close(self) -> None:
         """Stop playing."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._bag.close()
 
+    def _begin(self) -> None:
+        self._start.cancel()
+        self._thread.start()
+
     def _run(self) -> None:
-        self._wait_for_subscribers()
-        while not self._stopped.is_set():
+        try:
+            self._wait_for_subscribers()
+            self._play_all()
+        # Whatever it is: nobody else would end the process.
+        except Exception as error:
+            self.failed = True
+            why = str(error) if isinstance(error, BagError) else repr(error)
+            self.get_logger().error(f"{self._config.bag} can't be played: {why}")
+        finally:
+            for name, why in self._bag.losses.items():
+                self.get_logger().warning(f"{name}: {why}")
+            if not self._stopped.is_set():
+                # As Ctrl-C does: the process then ends in good order.
+                signal.raise_signal(signal.SIGINT)
+
+    def _play_all(self) -> None:
+        # A bag of one moment would otherwise be played as often as the processor can.
+        while not self._stopped.wait(TICK_S):
             self._play()
             if not self._config.loop:
                 break
-        for name, why in self._bag.losses.items():
-            self.get_logger().warning(f"{name}: {why}")
         for publisher in self._publishers_of.values():
             publisher.wait_for_all_acked(_FAREWELL)
-        if not self._stopped.is_set():
-            # As Ctrl-C does: the process then ends in good order.
-            signal.raise_signal(signal.SIGINT)
 
     def _wait_for_subscribers(self) -> None:
         images = [p for name, p in self._publishers_of.items() if name in self._cameras]
@@ -109,13 +136,9 @@ class Player(Node):
 
     def _play(self) -> None:
         """Publish the messages, each at its time, until the end or until it is stopped."""
-        begin_ns: int | None = None
-        for recorded in self._bag.messages(self._publishers_of):
-            if begin_ns is None:
-                begin_ns = recorded.stamp_ns + round(self._config.start_s * NS_PER_S)
-                pace = Pace(begin_ns, self._config.rate)
-            if recorded.stamp_ns < begin_ns:
-                continue
+        pace: Pace | None = None
+        for recorded in left(self._bag.messages(self._publishers_of), self._config.start_s):
+            pace = pace or Pace(recorded.stamp_ns, self._config.rate)
             while (now_ns := pace.now_ns()) < recorded.stamp_ns:
                 self._tell(now_ns)
                 if self._stopped.wait(min(TICK_S, pace.seconds_until(recorded.stamp_ns))):
@@ -135,7 +158,7 @@ class Player(Node):
                     f"{topic.name} is not played: {topic.type} is not installed"
                 )
                 continue
-            profile = KEPT if "transient_local" in topic.qos else qos.PUBLISHED
+            profile = KEPT if topic.latched else qos.PUBLISHED
             yield topic.name, self.create_publisher(kind, topic.name, profile)
 
 
@@ -156,6 +179,29 @@ class Pace:
         return (stamp_ns - self.now_ns()) / (self.rate * NS_PER_S)
 
 
+def left(messages: Iterable[Recorded], start_s: float) -> Iterator[Recorded]:
+    """What is left after so many seconds, and before it what latched topics said until then.
+
+    BagError if nothing is.
+    """
+    before, first_ns, last_ns, begun = Latched(), None, 0, False
+    for recorded in messages:
+        first_ns = recorded.stamp_ns if first_ns is None else first_ns
+        last_ns = max(last_ns, recorded.stamp_ns)
+        if recorded.stamp_ns >= first_ns + round(start_s * NS_PER_S):
+            if not begun:
+                yield from (replace(r, stamp_ns=recorded.stamp_ns) for r in before.all())
+            begun = True
+            yield recorded
+        elif recorded.topic.latched:
+            before.add(recorded)
+    if first_ns is None:
+        raise BagError("it holds no message that could be")
+    if not begun:
+        long_s = (last_ns - first_ns) / NS_PER_S
+        raise BagError(f"it is {long_s:.1f} s long and start_s is {start_s:g}: lower start_s")
+
+
 def _played(topics: Sequence[Topic]) -> list[Topic]:
     """All but what a narrator said and what is about the machine that recorded."""
     narrators = {t.name.removesuffix("narration") for t in topics if t.type == NARRATION}
@@ -165,7 +211,13 @@ def _played(topics: Sequence[Topic]) -> list[Topic]:
 
 def main(config: PlayerConfig | None = None) -> int:
     """`ros2 run streamingvlm_ros player --ros-args -p bag:=BAG`."""
-    return run(partial(Player, config), Player.close)
+    failed: list[bool] = []
+
+    def close(player: Player) -> None:
+        player.close()
+        failed.append(player.failed)
+
+    return run(partial(Player, config), close) or int(any(failed))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,67 @@ def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) ->
     assert (line["start_s"], line["end_s"]) == (-1.0, 3.0)
 
 
+def test_a_clip_of_nothing_counts_its_seconds_from_its_own_beginning(recorder: Recorder) -> None:
+    clip = recorder.save_clip(Moment("", 103 * S, 99 * S, 103 * S, "A door opens."))
+    assert clip.close()
+    (line,) = lines(clip.folder)
+    assert (line["start_s"], line["end_s"]) == (0.0, 4.0)
+
+
+def test_half_a_character_does_not_cost_the_other_words(recorder: Recorder) -> None:
+    hear(recorder, range(100, 110))
+    clip = recorder.save_clip(Moment("röd \ud83d", 110 * S, 105 * S, 110 * S, "grön \udcff"))
+    assert clip.close()
+    assert clip.problem == ""
+    told = lines(clip.folder)
+    assert {line["label"] for line in told} == {"röd ?"}
+    assert told[-1]["corrected"] == "grön ?"
+
+
+def test_it_is_in_utf_8_wherever_it_is_written(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Python opens files in the locale C of an older system.
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    clip = recorder.save_clip(Moment("", 103 * S, 99 * S, 103 * S, "En dörr öppnas."))
+    assert clip.close()
+    assert clip.problem == ""
+    assert "dörr öppnas" in (clip.folder / "clip.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_clip_ends_when_time_begins_anew(recorder: Recorder) -> None:
+    hear(recorder, range(100, 120))
+    clips = [recorder.save_clip(Moment("", 119 * S, 117 * S, 130 * S)) for _ in range(2)]
+    hear(recorder, range(120, 123))
+    hear(recorder, range(3, 130))
+    for clip in clips:
+        assert clip.close()
+        assert clip.problem == ""
+        with BagReader(clip.folder) as reader:
+            images = [r.data for r in reader.messages(["/image"])]
+        assert images == [string(f"image {n}") for n in range(117, 123)]
+
+
+def test_a_clip_also_ends_when_time_begins_anew_and_nothing_comes(recorder: Recorder) -> None:
+    hear(recorder, range(100, 120))
+    clip = recorder.save_clip(Moment("", 119 * S, 117 * S, 130 * S))
+    assert not clip.is_over(119 * S)
+    recorder.finished_clips(3 * S)
+    clip._writer._thread.join(20)
+    assert recorder.finished_clips(3 * S) == [clip]
+
+
+def test_what_was_latched_before_time_began_anew_still_holds(recorder: Recorder) -> None:
+    recorder.hear(Recorded(LATCHED, 100 * S, string("left of the door")))
+    hear(recorder, range(100, 120))
+    hear(recorder, range(3, 10))
+    clip = recorder.save_clip(Moment("", 9 * S, 5 * S, 9 * S))
+    assert clip.close()
+    with BagReader(clip.folder) as reader:
+        (held,) = reader.messages(["/tf_static"])
+    assert (held.stamp_ns, held.data) == (5 * S, string("left of the door"))
+
+
 def test_label_and_correction_are_in_the_bag_itself(recorder: Recorder) -> None:
     clip = recorder.save_clip(Moment("Röd boll / ../..", S, 0, S, "Nej, grön."))
     clip.close()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.bags.messages import topic_of
-from streamingvlm_ros.bags.quota import Quota, held, is_bag, new_name
+from streamingvlm_ros.bags.quota import Quota, held, is_own_bag, new_name
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
+from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -68,6 +69,23 @@ def test_a_long_bag_loses_its_own_oldest_files(tmp_path: Path) -> None:
         assert left(bag.folder) == [*names, "metadata.yaml"]
 
 
+def test_a_bag_whose_recorder_was_killed_while_it_wrote_metadata_goes_like_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = bag_at(tmp_path, "2026-01-01-120000")
+    # As a process that is killed: nothing is tidied up.
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    monkeypatch.setattr(Path, "replace", lambda *_: None)
+    write_whole(killed / "metadata.yaml", "half of one")
+    monkeypatch.undo()
+    assert len(left(killed)) == 3
+    with BagWriter(tmp_path / "2026-01-02-120000", CONFIG) as bag:
+        bag.write(SAID, S, bytes(10_000))
+        bag.flush()
+        Quota(tmp_path, 0, 15_000).trim(bag)
+    assert left(tmp_path) == ["2026-01-02-120000"]
+
+
 def test_without_a_quota_nothing_is_deleted(tmp_path: Path) -> None:
     bag_at(tmp_path, "2026-01-01-120000")
     with BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
@@ -89,6 +107,6 @@ def test_bags_of_one_second_have_names_of_their_own_that_are_known_again(tmp_pat
     bag_at(tmp_path, first.name)
     second = bag_at(tmp_path, new_name(tmp_path).name)
     assert first != second
-    assert is_bag(first)
-    assert is_bag(second)
+    assert is_own_bag(first)
+    assert is_own_bag(second)
     assert re.match(r"\d{4}-\d\d-\d\d-\d{6}", first.name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,34 @@ def test_a_type_that_is_not_known_is_written_without_definition(tmp_path: Path) 
         (connection,) = others.connections
         assert (connection.topic, connection.msgtype) == ("/odd", "odd_msgs/msg/Odd")
         assert connection.digest == topic.hash
+
+
+def test_publishers_of_one_type_may_define_it_differently(tmp_path: Path) -> None:
+    old = Topic("/old", "odd_msgs/msg/Odd", "int32 a", hash="RIHS01_" + 64 * "1")
+    new = Topic("/new", "odd_msgs/msg/Odd", "int32 a\nint32 b", hash="RIHS01_" + 64 * "2")
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for topic in (old, new):
+            bag.write(topic, S, b"\0\1\0\0\1\0\0\0\2\0\0\0")
+    with BagReader(tmp_path / "bag") as reader:
+        read = {topic.name: topic for topic in reader.topics}
+        assert reader.losses == {}
+    assert {name: topic.definition for name, topic in read.items()} == {
+        "/old": old.definition,
+        "/new": new.definition,
+    }
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    with file.open("rb") as stream:
+        defined = {c.topic: s.data for s, c, _ in make_reader(stream).iter_messages() if s}
+    assert defined == {"/old": b"int32 a", "/new": b"int32 a\nint32 b"}
+
+
+def test_the_index_has_a_checksum(tmp_path: Path) -> None:
+    (file,) = write(tmp_path / "bag", range(3)).glob("*.mcap")
+    data = file.read_bytes()
+    # From the end: 8 bytes of magic, the checksum, and both places of the footer.
+    begin, offsets, checksum = struct.unpack("<QQI", data[-28:-8])
+    assert offsets == 0
+    assert checksum == zlib.crc32(data[begin:-12])
 
 
 def test_every_file_begins_with_what_latched_topics_said(tmp_path: Path) -> None:

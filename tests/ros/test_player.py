@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from streamingvlm_ros.msg import Narration
 
 from streamingvlm_ros.bags.messages import encode, known_types, topic_of
-from streamingvlm_ros.bags.recorded import Topic
+from streamingvlm_ros.bags.recorded import Recorded, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.ros.conversions import to_ns
+from streamingvlm_ros.ros.player import left
 from streamingvlm_ros.types import NS_PER_S as S
 
+from ..bags.scene import STRING, string
 from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
-from .peer import Peer, reliable
+from .peer import Peer, Process, reliable
 
 SECONDS = 6
+QOS = "- {durability: transient_local}"
+LATCHED = QoSProfile(
+    depth=10,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    reliability=ReliabilityPolicy.RELIABLE,
+)
+
+
+def ended(process: Process) -> int:
+    """The exit code of what must end by itself."""
+    try:
+        return process.child.wait(30)
+    finally:
+        process.child.kill()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +124,77 @@ def test_a_type_that_is_not_installed_is_named_and_the_rest_is_played(
     with peer.process("player", bag=tmp_path / "bag", loop="true") as player:
         assert note.wait().data == "x"
         assert "/odd is not played: no_such_msgs/msg/Odd is not installed" in player.log()
+
+
+def test_a_start_that_leaves_nothing_ends_it_with_a_word_also_in_a_loop(
+    peer: Peer, bag: Path
+) -> None:
+    images = peer.subscribe(Image, "/image")
+    parameters = {"bag": bag, "start_s": 1000.0, "loop": "true"}
+    player = Process("player", parameters, peer.domain)
+    assert ended(player) == 1
+    (line,) = [line for line in player.log().splitlines() if "can't be played" in line]
+    assert re.search(r"it is [56]\.\d s long and start_s is 1000: lower start_s", line)
+    assert "Traceback" not in player.log()
+    assert len(images) == 0
+
+
+def test_a_bag_without_a_message_that_is_played_ends_it_with_a_word(
+    peer: Peer, tmp_path: Path
+) -> None:
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, b"\0\1\0\0" + bytes(8))
+    player = Process("player", {"bag": bag.folder, "loop": "true"}, peer.domain)
+    assert ended(player) == 1
+    assert "it holds no message that could be" in player.log()
+
+
+BROKEN = """
+import sys
+from streamingvlm_ros.ros import player
+
+def publish(self, now_ns):
+    raise ValueError("no such time")
+
+player.Player._tell = publish
+sys.exit(player.main())
+"""
+
+
+def test_an_error_while_it_plays_ends_it_with_the_reason(peer: Peer, tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        bag.write(topic_of("/note", STRING), S, string("never heard"))
+    arguments = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"bag:={bag.folder}"]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(peer.domain)}
+    done = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "can't be played: ValueError('no such time')" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_latched_topics_said_before_the_start_is_published_first(
+    peer: Peer, tmp_path: Path
+) -> None:
+    where = replace(topic_of("/where", STRING), qos=QOS)
+    # It is not played to its end.
+    said = ("kitchen", "hall", "kitchen", "garden", "sea")
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for second, word in zip((0, 1, 2, 9, 99), said, strict=True):
+            bag.write(where, second * S, string(word))
+    words = peer.subscribe(String, "/where", LATCHED)
+    with peer.process("player", bag=tmp_path / "bag", start_s=8.0):
+        words.wait(after=2)
+    assert [m.data for m in words.all()] == ["hall", "kitchen", "garden"]
+
+
+def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None:
+    door, note = Topic("/door", STRING, qos=QOS), Topic("/note", STRING)
+    told = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
+    messages = [Recorded(topic, (100 + second) * S, data) for topic, second, data in told]
+    assert list(left(messages, 0.0)) == messages
+    assert list(left(messages, 2.0)) == [replace(messages[0], stamp_ns=103 * S), *messages[2:]]
 
 
 def test_what_is_no_bag_ends_it_with_one_line(peer: Peer, tmp_path: Path) -> None:

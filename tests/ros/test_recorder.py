@@ -124,7 +124,6 @@ def test_publishers_that_offer_less_are_heard_too(tmp_path: Path) -> None:
         loose = peer.publisher(Image, "/image", qos_profile_sensor_data)
         fits = loose.get_subscription_count
         # What is best effort may be lost before both sides have found each other.
-        end = time.monotonic() + 20
         ticks = itertools.count(2)
 
         def is_heard() -> bool:
@@ -133,7 +132,6 @@ def test_publishers_that_offer_less_are_heard_too(tmp_path: Path) -> None:
             return int(values(peer.diagnostics.all()[-1])["written"]) > 20 + len(peer.diagnostics)
 
         peer.until(is_heard)
-        assert time.monotonic() < end
     assert {1, 10} <= set(numbers(only_bag(tmp_path)))
 
 

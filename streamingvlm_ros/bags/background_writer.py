@@ -21,7 +21,7 @@ _BATCH_BYTES = 4 * 2**20
 _CLOSE_S = 60.0
 
 
-class Recording:
+class BackgroundWriter:
     """Takes messages from any thread, and writes them in the order in which they came.
 
     What is too much for the disk is dropped and counted. Where the disk or the quota has no more
@@ -35,7 +35,7 @@ class Recording:
         quota: Quota,
         most_waiting_bytes: int,
         first: Iterable[Recorded] = (),
-        then: Callable[[Recording], None] = lambda recording: None,
+        then: Callable[[BackgroundWriter], None] = lambda writer: None,
     ) -> None:
         """Owns the bag from now on. `first` is written first and always has room to wait.
 
@@ -108,9 +108,7 @@ class Recording:
             self.written -= self._unflushed
             self._drop(self._unflushed)
         finally:
-            with self._changed:
-                self._ended = True
-            self._drop(_names(self._waiting))
+            self._drop_waiting()
             self._then(self)
 
     def _serve(self) -> None:
@@ -167,6 +165,14 @@ class Recording:
         self._unflushed, self._unflushed_bytes = Counter(), 0
         self.size_bytes = self._bag.size_bytes
         self._quota.trim(self._bag)
+
+    def _drop_waiting(self) -> None:
+        """From now on nothing waits, and nothing takes memory."""
+        with self._changed:
+            self._ended = True
+            self.dropped.update(_names(self._waiting))
+            self._waiting.clear()
+            self._waiting_bytes = self._first = 0
 
     def _drop(self, names: Counter[str]) -> None:
         with self._changed:

@@ -82,7 +82,7 @@ $(VENV)/.libraries: setup.py constraints.txt requirements-ros.txt | $(BIN)/pytho
 	@echo "Installing PyTorch and the other libraries into $(VENV): some minutes, once."
 	@$(PIP) 'setuptools>=70.1,<80' wheel
 	@$(PIP) --constraint constraints.txt torch
-	@$(PIP) --constraint constraints.txt --no-build-isolation --editable '.[dev]' $(ROS_LIBRARIES)
+	@$(PIP) --constraint constraints.txt --no-build-isolation --editable '.[dev,training]' $(ROS_LIBRARIES)
 	@touch $@
 
 # What ROS's Python packages were compiled against must stay: numpy 2 can't load modules for 1.

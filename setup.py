@@ -67,6 +67,7 @@ setup(
     ],
     extras_require={
         "flash": ["flash-attn>=2.7"],
+        "training": ["peft>=0.17", "tensorboard>=2.16"],
         "deepspeed": ["deepspeed>=0.17"],
         "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML"],
     },

@@ -76,7 +76,8 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
 
 
 def _rounds(record: ClipRecord, chunks: Sequence[Chunk], start_ns: int) -> Iterator[ClipRound]:
-    words, exchanges = list(record.words), list(record.exchanges)
+    words = sorted(record.words, key=lambda word: word.end_s)
+    exchanges = sorted(record.exchanges, key=lambda exchange: exchange.time_s)
     for chunk in chunks:
         start_s, end_s = ((ns - start_ns) / NS_PER_S for ns in (chunk.start_ns, chunk.end_ns))
         said = _take_words(words, end_s)

@@ -40,7 +40,7 @@ class Conversations(Sequence[ClipRecord]):
         DataError if it can't be read or its offsets don't fit.
         """
         self.path = path
-        self._videos = videos or Videos(path.parent)
+        self.videos = videos or Videos(path.parent)
         self._offsets = _offsets(path)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Conversations(Sequence[ClipRecord]):
             file.seek(self._offsets[index])
             line = file.readline()
         try:
-            return _record(json.loads(line), self._videos, origin)
+            return _record(json.loads(line), self.videos, origin)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"{origin} is no conversation about a video: {error!r}") from error
 
@@ -133,12 +133,11 @@ def _record(conversation: Any, videos: Videos, origin: str) -> ClipRecord:
     video, query = user["content"]
     said = assistant["content"][0]
     previous = str(query.get("previous") or "")
-    words = sorted((_word(its) for its in said["text_stream"]), key=lambda word: word.end_s)
     return ClipRecord(
         videos.find(video["video"]),
         float(video["video_start"]),
         float(video["video_end"]),
-        tuple(words),
+        tuple(_word(its) for its in said["text_stream"]),
         tuple(_exchange(its[-3:]) for its in said.get("qa_stream", ())),
         tuple(_exchange(its) for its in said.get("asked", ())),
         previous,

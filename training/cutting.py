@@ -1,4 +1,4 @@
-"""Recordings with their words, cut into short clips that overlap (arXiv 2510.09608, section 3.3)."""
+"""Recordings with their words, cut into short clips that overlap (arXiv 2510.09608, 3.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.recorded import NARRATION
-from streamingvlm_ros.config import FrameConfig, Settings, check_ranges, setting
+from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig, check_ranges, setting
 from streamingvlm_ros.errors import ConfigError, DataError
 from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
 from streamingvlm_ros.recordings.recording import is_bag, recording
@@ -155,11 +155,18 @@ def _record(its: Told, start_s: float, end_s: float, settings: Settings) -> Clip
         start_s,
         end_s,
         tuple(word for utterance in spoken for word in _words(utterance)),
-        previous=" ".join(before),
+        previous=_previous(before, settings.window),
         instruction="" if start_s else settings.prompt.instruction,
         camera=its.camera,
         origin=f"{its.path}, {start_s:g} to {end_s:g} s",
     )
+
+
+def _previous(texts: Sequence[str], window: WindowConfig) -> str:
+    """As much of what was said before as a window can hold: a word is a token at least."""
+    words = " ".join(texts).split()
+    left_out = max(0, len(words) - window.text_sink - window.text_window)
+    return " ".join([*words[: window.text_sink], *words[window.text_sink + left_out :]])
 
 
 def _words(utterance: Utterance) -> Iterator[Word]:

@@ -26,7 +26,10 @@ class Progress(TrainerCallback):
         self._log.write_text("".join(f"{line}\n" for line in done))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """One line per report that holds a loss."""
+        """One line per report that holds a loss, of training or of validation."""
+        if logs and "eval_loss" in logs:
+            self._write({"step": state.global_step, "validation_loss": float(logs["eval_loss"])})
+            print(f"step {state.global_step}  validation loss {logs['eval_loss']:.4f}", flush=True)
         if not logs or "loss" not in logs:
             return
         elapsed_s = time.monotonic() - self._began_s
@@ -38,10 +41,13 @@ class Progress(TrainerCallback):
             "learning_rate": float(logs["learning_rate"]),
             "elapsed_s": round(elapsed_s, 1),
         }
-        with self._log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self._write(line)
         print(
             f"step {state.global_step}/{state.max_steps}  loss {line['loss']:.4f}  "
             f"{elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left",
             flush=True,
         )
+
+    def _write(self, line: dict[str, float]) -> None:
+        with self._log.open("a") as file:
+            file.write(json.dumps(line) + "\n")

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from streamingvlm_ros.config import Settings, check_ranges, setting
+from streamingvlm_ros.config import Settings, check_ranges, setting, settings_for
+from streamingvlm_ros.engine.model import resolve
 from streamingvlm_ros.errors import ConfigError
 
 from .scratch import ScratchConfig
@@ -21,14 +22,54 @@ class TrainConfig:
     """How long and how fast to learn. A step is one batch; the rate falls as a cosine."""
 
     steps: int = setting(2400, "Batches to learn from.", low=1, high=10**8)
-    batch_clips: int = setting(8, "Clips of a batch.", low=1, high=4096)
+    epochs: float = setting(
+        0.0, "How often every recorded clip is seen; 0 leaves it to `steps`.", low=0.0, high=1000.0
+    )
+    batch_clips: int = setting(8, "Clips of a batch, on each device.", low=1, high=4096)
+    accumulate: int = setting(1, "Batches that make one step.", low=1, high=4096)
+    optimizer: str = setting(
+        "adamw", "adamw, or muon for the matrices of the layers.", choices=("adamw", "muon")
+    )
     learning_rate: float = setting(
         1e-3, "AdamW's highest; Muon's is twice that.", low=0.0, high=1.0
     )
-    warmup_steps: int = setting(100, "Steps until that value is reached.", low=0, high=10**6)
+    warmup_steps: float = setting(
+        100.0, "Steps until that value is reached; below 1, their share.", low=0.0, high=1e6
+    )
     weight_decay: float = setting(0.01, "Of both optimizers.", low=0.0, high=1.0)
+    freeze_vision: bool = setting(False, "The vision tower stays as it is.")
+    bfloat16: bool = setting(False, "Compute in bfloat16, on a GPU that can.")
+    gradient_checkpointing: bool = setting(
+        False, "Compute activations twice instead of keeping them: a third slower, far smaller."
+    )
     save_every: int = setting(250, "Steps between two states to resume from.", low=1, high=10**6)
     log_every: int = setting(10, "Steps between two lines of progress.", low=1, high=10**6)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Recorded clips to learn from: files of conversations, bags, videos, or folders of those."""
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    videos: str = ""
+    """Folder below which the files' videos are; '' is where each file lies."""
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) instead of all weights."""
+
+    rank: int = setting(16, "Of the adapters: how much can be learnt.", low=1, high=1024)
+    alpha: int = setting(32, "Adapters count alpha / rank.", low=1, high=4096)
+    dropout: float = setting(0.0, "Share of their input that is left out.", low=0.0, high=0.9)
+    vision: bool = setting(False, "Adapters in the vision tower, too.")
+    head: bool = setting(
+        False, "An adapter of the output head, too: for words that the model hardly ever said."
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -38,8 +79,9 @@ class TrainConfig:
 class Recipe:
     """One training run. `streaming` are the settings that the model is made to run with.
 
-    `start` is the checkpoint's folder that a second stage goes on from; without one, a model of
-    the size `model` is made from scratch.
+    `start` is what is gone on from: a checkpoint's folder, a hub id, 'demo' or 'auto'; without one,
+    a model of the size `model` is made from scratch. With `data` it learns from recordings, else
+    from `clips` of the synthetic world. With `lora` only adapters are learnt.
     """
 
     seed: int = 0
@@ -47,12 +89,15 @@ class Recipe:
     model: ScratchConfig = field(default_factory=ScratchConfig)
     streaming: Mapping[str, Any] = field(default_factory=dict)
     clips: ClipConfig = field(default_factory=ClipConfig)
+    data: DataConfig | None = None
+    lora: LoraConfig | None = None
     training: TrainConfig = field(default_factory=TrainConfig)
 
     @property
     def settings(self) -> Settings:
-        """The defaults with `streaming` laid over them."""
-        return Settings().updated(self.streaming)
+        """What `start` was made to run with, with `streaming` laid over it."""
+        own = settings_for(resolve(self.start)) if self.start else Settings()
+        return own.updated(self.streaming)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -67,10 +112,26 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"{path} holds no recipe: see training/recipes/demo.yaml for one")
     recipe = Recipe(**_checked(Recipe, content, str(path)))
     recipe.settings  # noqa: B018  - an unknown or impossible setting is said before training
+    _check(recipe)
     return recipe
 
 
-_GROUPS = {"model": ScratchConfig, "clips": ClipConfig, "training": TrainConfig}
+def _check(recipe: Recipe) -> None:
+    if recipe.data and not recipe.data.train:
+        raise ConfigError("data: train names no files to learn from")
+    if recipe.training.epochs and not recipe.data:
+        raise ConfigError("training: epochs is of recorded clips; the world has no end: use steps")
+    if recipe.lora and not recipe.start:
+        raise ConfigError("lora adapts a model: `start` must say which")
+
+
+_GROUPS = {
+    "model": ScratchConfig,
+    "clips": ClipConfig,
+    "data": DataConfig,
+    "lora": LoraConfig,
+    "training": TrainConfig,
+}
 
 
 def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -84,13 +145,23 @@ def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, An
         place = f"{where}: {name}"
         if name in _GROUPS:
             made[name] = _GROUPS[name](**_checked(_GROUPS[name], _mapping(value, place), place))
-        elif name == "start":
-            made[name] = str(value)
         elif name == "streaming":
             made[name] = _mapping(value, place)
         else:
-            made[name] = _number(value, type(defaults[name]), place)
+            made[name] = _value(value, type(defaults[name]), place)
     return made
+
+
+def _value(value: Any, kind: type, place: str) -> Any:
+    if kind is str:
+        return str(value)
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{place} must be a list, not {value!r}")
+        return tuple(map(str, value))
+    return _number(value, kind, place)
 
 
 def _mapping(value: Any, place: str) -> Mapping[str, Any]:
@@ -105,6 +176,6 @@ def _number(value: Any, kind: type, place: str) -> Any:
         number = kind(value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}") from error
-    if isinstance(value, bool) or (kind is int and number != float(value)):
+    if isinstance(value, bool) or kind is bool or (kind is int and number != float(value)):
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}")
     return number

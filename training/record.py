@@ -28,8 +28,8 @@ class Exchange:
 class ClipRecord:
     """[start_s, end_s) of a bag or a video, seconds since it began.
 
-    `camera` is the image topic of a bag, None if there is one only. `words` are by time, and cover
-    all of the clip: where there is none, silence is meant. `exchanges` stand in the rounds of
+    `camera` is the image topic of a bag, None if there is one only. `words` cover all of the clip:
+    where there is none, silence is meant. `exchanges` stand in the rounds of
     their times, as a remembered question does; `asked` are questions after the last round, of
     which none knows the others. `previous` is what was said before; `instruction` is '' for a
     clip whose stream's instruction has left. `origin` is where this was read, for messages.

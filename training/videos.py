@@ -19,12 +19,14 @@ class Videos:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._names: dict[Path, set[str]] = {}
 
     def find(self, name: str) -> Path:
         """The video's path. DataError if there is none, or if it could be several."""
         given = Path(name)
-        for path in (given if given.is_absolute() else self._root / given, self._root / given.name):
+        for path in (self._root / given, self._root / given.name):
             if path.exists():
+                self._names.setdefault(path, set()).add(name)
                 return path
         found = self._by_name.get(given.name, [])
         alike = [path for path in found if path.parts[-2:] == given.parts[-2:]] or found
@@ -38,9 +40,9 @@ class Videos:
         )
 
     @property
-    def doubled(self) -> dict[str, list[Path]]:
-        """Names that several files below the folder have."""
-        return {name: paths for name, paths in self._by_name.items() if len(paths) > 1}
+    def shared(self) -> dict[Path, set[str]]:
+        """Files that were found for several names: all but one of those were overwritten."""
+        return {path: names for path, names in self._names.items() if len(names) > 1}
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:

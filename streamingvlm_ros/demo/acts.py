@@ -17,8 +17,11 @@ Point = tuple[float, float]
 COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 SHAPES = ("circle", "square", "triangle", "star")
 
+NEW_COLOUR, NEW_SHAPE = "cyan", "ring"
+"""What no model that we ship was trained on: for learning what a robot meets for the first time."""
+
 RADIUS = 0.13
-REACH = {"circle": 1.0, "square": 0.95, "triangle": 0.95, "star": 0.85}
+REACH = {"circle": 1.0, "square": 0.95, "triangle": 0.95, "star": 0.85, NEW_SHAPE: 1.0}
 """How far a shape reaches sideways, in radii: where two of them touch."""
 
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Image
-from .acts import RADIUS, Point, Thing
+from .acts import NEW_COLOUR, NEW_SHAPE, RADIUS, Point, Thing
 
 Field = NDArray[np.float32]
 
@@ -24,6 +24,7 @@ RGB = {
     "blue": (38, 98, 214),
     "purple": (146, 62, 178),
     "black": (44, 44, 50),
+    NEW_COLOUR: (40, 200, 210),
 }
 _CLOTH = np.array((226, 218, 205), dtype=np.float32)
 _COLUMN_TINTS = np.array(((10, -2, -26), (0, 0, 0), (-30, -6, 14)), dtype=np.float32)
@@ -114,9 +115,15 @@ def _star(u: Field, v: Field) -> Field:
     return field
 
 
+def _ring(u: Field, v: Field) -> Field:
+    field: Field = np.abs(np.hypot(u, v) - np.float32(0.75)) - np.float32(0.25)
+    return field
+
+
 _DISTANCES: dict[str, Callable[[Field, Field], Field]] = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,
     "star": _star,
+    NEW_SHAPE: _ring,
 }

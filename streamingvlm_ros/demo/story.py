@@ -10,7 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .acts import COLOURS, SHAPES, SIDES, STEPS, Act, Cell, Second, Thing, Verb
+from .acts import (
+    COLOURS,
+    NEW_COLOUR,
+    NEW_SHAPE,
+    SHAPES,
+    SIDES,
+    STEPS,
+    Act,
+    Cell,
+    Second,
+    Thing,
+    Verb,
+)
+
+_ORDER = (*COLOURS, NEW_COLOUR)
+"""In which things are told."""
+_ALL_SHAPES = (*SHAPES, NEW_SHAPE)
 
 BLOCK_S = 30
 """The table is empty at the end of every block of seconds, so blocks can be told in any order."""
@@ -26,13 +42,16 @@ class _Actor:
     last: Verb
 
 
-def tell(random: np.random.Generator) -> tuple[Second, ...]:
-    """BLOCK_S seconds that begin and end with an empty table."""
+def tell(random: np.random.Generator, new: bool = False) -> tuple[Second, ...]:
+    """BLOCK_S seconds that begin and end with an empty table.
+
+    With `new` every thing has the new colour or the new shape.
+    """
     actors: list[_Actor] = []
     seconds: list[Second] = []
     for left in range(BLOCK_S, 0, -1):
-        acts = _collision(actors, left, random) or _acts(actors, left, random)
-        acts.sort(key=lambda act: COLOURS.index(act.thing.colour))
+        acts = _collision(actors, left, random) or _acts(actors, left, random, new)
+        acts.sort(key=lambda act: _ORDER.index(act.thing.colour))
         seconds.append(Second(tuple(acts)))
         lives = {actor.thing: actor.life for actor in actors}
         actors = [
@@ -43,7 +62,7 @@ def tell(random: np.random.Generator) -> tuple[Second, ...]:
     return tuple(seconds)
 
 
-def _acts(actors: list[_Actor], left: int, random: np.random.Generator) -> list[Act]:
+def _acts(actors: list[_Actor], left: int, random: np.random.Generator, new: bool) -> list[Act]:
     """An act for every actor, and perhaps for one that enters; no two of them come close."""
     taken = {actor.cell for actor in actors}
     acts = []
@@ -51,7 +70,7 @@ def _acts(actors: list[_Actor], left: int, random: np.random.Generator) -> list[
         acts.append(_act(actors[index], taken, left, random))
         taken.add(acts[-1].end)
     if len(actors) < 2 and left > 3 and random.random() < (0.5 if actors else 0.75):
-        acts.append(_entrance(actors, taken, random))
+        acts.append(_entrance(actors, taken, random, new))
     return acts
 
 
@@ -73,7 +92,9 @@ def _still(actor: _Actor) -> Act:
     return Act(actor.thing, Verb.STOPS if moved else Verb.RESTS, actor.cell, actor.cell)
 
 
-def _entrance(actors: list[_Actor], taken: set[Cell], random: np.random.Generator) -> Act:
+def _entrance(
+    actors: list[_Actor], taken: set[Cell], random: np.random.Generator, new: bool
+) -> Act:
     doors = []
     for side, (dx, dy) in SIDES.items():
         for lane in range(3):
@@ -82,9 +103,11 @@ def _entrance(actors: list[_Actor], taken: set[Cell], random: np.random.Generato
                 doors.append((side, cell))
     side, cell = doors[random.integers(len(doors))]
     used = {actor.thing.colour for actor in actors}
-    colour = str(random.choice([c for c in COLOURS if c not in used]))
+    free = [c for c in (_ORDER if new else COLOURS) if c not in used]
+    colour = str(random.choice(free))
     shift = random.uniform(-0.015, 0.015, 2)
-    thing = Thing(colour, str(random.choice(SHAPES)), (float(shift[0]), float(shift[1])))
+    shapes = SHAPES if not new else _ALL_SHAPES if colour == NEW_COLOUR else (NEW_SHAPE,)
+    thing = Thing(colour, str(random.choice(shapes)), (float(shift[0]), float(shift[1])))
     return Act(thing, Verb.ENTERS, _next(cell, SIDES[side]), cell, side)
 
 

@@ -21,11 +21,14 @@ FIRST_UNSEEN_SEED = 10_000
 class World:
     """Worlds with the same seed are the same. Any time can be asked for, in any order."""
 
-    def __init__(self, seed: int) -> None:
-        """`seed` is 0 or more; ValueError otherwise."""
+    def __init__(self, seed: int, new: bool = False) -> None:
+        """`seed` is 0 or more; ValueError otherwise.
+
+        With `new` every thing is cyan or a ring, which the shipped model never saw.
+        """
         if seed < 0:
             raise ValueError(f"a world's seed is 0 or more, not {seed}")
-        self.seed = seed
+        self.seed, self._new = seed, new
         self._block = lru_cache(maxsize=4)(self._tell)
 
     def second(self, number: int) -> Second:
@@ -45,4 +48,4 @@ class World:
         return draw([(a.thing, a.place(t_s - number)) for a in acts], height_px, width_px)
 
     def _tell(self, block: int) -> tuple[Second, ...]:
-        return tell(np.random.default_rng([self.seed, block]))
+        return tell(np.random.default_rng([self.seed, block]), self._new)

@@ -34,7 +34,14 @@ SIZE = {
     "vision_intermediate": 32,
 }
 CLIPS = {"rounds": 3, "side_px": 56, "question": 1.0}
-TRAINING = {"steps": 2, "batch_clips": 2, "warmup_steps": 0, "log_every": 1, "save_every": 1}
+TRAINING = {
+    "optimizer": "muon",
+    "steps": 2,
+    "batch_clips": 2,
+    "warmup_steps": 0,
+    "log_every": 1,
+    "save_every": 1,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

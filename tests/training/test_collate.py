@@ -28,7 +28,7 @@ from training.collate import IGNORED, Collator
 from training.recipe import Recipe
 from training.samples import ClipRound, ClipSample
 from training.scratch import new_model
-from training.sft import collator_for
+from training.trainer import collator_for
 from training.world_clips import ClipConfig, WorldClips
 
 WORLD = World(3)

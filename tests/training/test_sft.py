@@ -17,11 +17,12 @@ from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import dataset
+from training import world_clips
 from training.attention import EQUAL_CHUNKS, register
 from training.recipe import Recipe, read_recipe
 from training.scratch import new_model
-from training.sft import collator_for, main, train
+from training.sft import main, train
+from training.trainer import collator_for
 from training.world_clips import WorldClips
 
 
@@ -63,7 +64,10 @@ def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     digest = hashlib.sha256((first / "model.safetensors").read_bytes()).hexdigest()
-    assert json.loads((second / "start.json").read_text()) == {"sha256": digest}
+    assert json.loads((second / "start.json").read_text()) == {
+        "start": str(first),
+        "sha256": digest,
+    }
     assert (second / "start_recipe.yaml").read_text() == recipe_path.read_text()
     third_path = tmp_path / "third.yaml"
     third_path.write_text(second_path.read_text().replace(str(first), str(second)))
@@ -149,7 +153,7 @@ def test_unseen_worlds_are_never_trained_on(tiny: Recipe, monkeypatch: pytest.Mo
             seeds.append(seed)
             super().__init__(seed)
 
-    monkeypatch.setattr(dataset, "World", Noting)
+    monkeypatch.setattr(world_clips, "World", Noting)
     clips = WorldClips(200, 1, tiny.clips, tiny.settings)
     for index in range(200):
         clips[index]

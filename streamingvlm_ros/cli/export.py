@@ -1,0 +1,60 @@
+"""`streamingvlm export`: recordings to clips that a model can be trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+
+def export(
+    recordings: Annotated[
+        list[Path],
+        typer.Argument(help="Bags, videos, or folders of them.", exists=True, show_default=False),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for videos, train.jsonl and validation.jsonl.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(help="The model to adapt: its frames per second and windows are taken.")
+    ] = "auto",
+    clip: Annotated[float, typer.Option(help="Seconds of a clip.")] = 24.0,
+    overlap: Annotated[float, typer.Option(help="Seconds that two of them share.")] = 12.0,
+    validation: Annotated[
+        int,
+        typer.Option(help="Every N-th recording is for validation, whole; 0: none.", min=0),
+    ] = 10,
+) -> None:
+    """Cut recordings and what is said in them into clips: tomorrow's training data.
+
+    Words are those beside a recording (NAME.jsonl, .vtt or .srt; a kept clip's own), with
+    corrections, or a bag's narration. Questions are those of NAME.questions.jsonl or of a bag's
+    answers.
+    """
+    from training.cutting import CutConfig
+    from training.export import export as write
+
+    from ..config import settings_for
+    from ..engine.model import resolve
+    from ..recordings.folder import find_recordings
+
+    paths = [found for path in recordings for found in find_recordings(path)]
+    settings, config = settings_for(resolve(model)), CutConfig(clip, overlap)
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console) as progress:
+        task = progress.add_task("exporting", total=len(paths))
+        done = write(
+            paths, output, settings, config, validation, lambda path: progress.advance(task)
+        )
+    for path, why in done.skipped.items():
+        console.print(f"skipped {path}: {why}", markup=False, soft_wrap=True)
+    for name, clips in (("train", done.train), ("validation", done.validation)):
+        print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")

@@ -1,0 +1,125 @@
+"""Clips as their files have them: ours, StreamingVLM's and LiveCC's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamingvlm_ros.errors import DataError
+from training.conversations import Conversations, write_conversations
+from training.record import ClipRecord, Exchange, Word
+from training.videos import Videos
+
+WORDS = ((10.0, 10.4, "It's"), (10.4, 11.25, "raining."))
+
+
+def line(video: str, previous: str = "", **said: Any) -> str:
+    """As the authors publish it."""
+    content = [
+        {"type": "video", "video": video, "video_start": 10.0, "video_end": 34.0},
+        {"type": "text", "text": "Commentate.", "previous": previous, "title": "", "category": ""},
+    ]
+    stream = {"type": "text_stream", "text_stream": [list(word) for word in WORDS], **said}
+    return json.dumps(
+        [{"role": "user", "content": content}, {"role": "assistant", "content": [stream]}]
+    )
+
+
+def offsets(lines: list[str]) -> list[int]:
+    return [sum(len(its) + 1 for its in lines[:n]) for n in range(len(lines))]
+
+
+def videos(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"video")
+
+
+def test_the_authors_files_are_read_by_the_offsets_beside_them(tmp_path: Path) -> None:
+    videos(tmp_path, "a.mp4", "sub/b.mp4")
+    asked = [["user", 20.0, "Who?", "Nobody."]]
+    lines = [line("a.mp4"), line("sub/b.mp4", "Before.", qa_stream=asked)]
+    path = tmp_path / "train_s12w24_with_seeks.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    (tmp_path / "train_s12w24_seeks.jsonl").write_text(json.dumps(offsets(lines)))
+    first, second = Conversations(path)
+    assert first.recording == tmp_path / "a.mp4"
+    assert (first.start_s, first.end_s, first.instruction) == (10.0, 34.0, "Commentate.")
+    assert first.words == tuple(Word(*its) for its in WORDS)
+    assert second.recording == tmp_path / "sub/b.mp4"
+    assert (second.previous, second.instruction) == ("Before.", "")
+    assert second.exchanges == (Exchange(20.0, "Who?", "Nobody."),)
+
+
+def test_live_whisperx_has_its_offsets_in_the_last_line(tmp_path: Path) -> None:
+    videos(tmp_path, "a.mp4", "b.mp4")
+    lines = [line("a.mp4"), line("b.mp4")]
+    path = tmp_path / "live_whisperx_526k_with_seeks.jsonl"
+    path.write_text("\n".join(lines) + "\n" + json.dumps(offsets(lines)))
+    assert [its.recording.name for its in Conversations(path)] == ["a.mp4", "b.mp4"]
+
+
+def test_without_offsets_the_lines_are_found(tmp_path: Path) -> None:
+    videos(tmp_path, "a.mp4")
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{line('a.mp4')}\n\n{line('a.mp4')}\n")
+    assert len(Conversations(path)) == 2
+
+
+def test_offsets_of_another_file_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{line('a.mp4')}\n{line('a.mp4')}\n")
+    (tmp_path / "mine_seeks.jsonl").write_text("[0, 17]")
+    with pytest.raises(DataError, match=r"no clip begins at its offset 17; .*remove the offsets"):
+        Conversations(path)
+
+
+def test_what_is_written_is_read_again_wherever_it_was_moved(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    videos(folder, "videos/a.mp4")
+    record = ClipRecord(
+        folder / "videos/a.mp4",
+        1.0,
+        4.0,
+        (Word(1.0, 2.0, "Größe:"), Word(2.0, 3.0, "\u2028")),
+        (Exchange(2.0, "?", "!"),),
+        (Exchange(4.0, "a", "b"),),
+        previous="so far",
+        camera="/image",
+    )
+    assert write_conversations(folder / "train.jsonl", [record, record]) == 2
+    moved = folder.rename(tmp_path / "moved")
+    for number, read in enumerate(Conversations(moved / "train.jsonl"), 1):
+        assert read.origin == f"{moved / 'train.jsonl'}, clip {number}"
+        assert read.recording == moved / "videos/a.mp4"
+        for name in ("start_s", "end_s", "words", "exchanges", "asked", "previous", "camera"):
+            assert getattr(read, name) == getattr(record, name)
+
+
+def test_a_video_is_found_below_the_folder_by_its_name(tmp_path: Path) -> None:
+    videos(tmp_path, "deep/er/a.mp4", "x/b.mp4", "y/b.mp4")
+    found = Videos(tmp_path)
+    assert found.find("/makers/disk/a.mp4") == tmp_path / "deep/er/a.mp4"
+    assert found.find("/makers/disk/y/b.mp4") == tmp_path / "y/b.mp4"
+    with pytest.raises(DataError, match="could be any of"):
+        found.find("/makers/disk/b.mp4")
+    with pytest.raises(DataError, match=r"there is no video c\.mp4"):
+        found.find("c.mp4")
+
+
+def test_one_file_that_stands_for_several_videos_is_told(tmp_path: Path) -> None:
+    videos(tmp_path, "b.mp4")
+    found = Videos(tmp_path)
+    assert found.find("x/b.mp4") == found.find("y/b.mp4") == tmp_path / "b.mp4"
+    assert found.shared == {tmp_path / "b.mp4": {"x/b.mp4", "y/b.mp4"}}
+
+
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", "[{}, {}]", '[{"role": "user"}]', "[{"])
+def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{text}\n{line('a.mp4')}\n")
+    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation"):
+        Conversations(path)[0]

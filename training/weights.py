@@ -1,0 +1,95 @@
+"""The weights before the first step and after the last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from peft import LoraConfig as PeftLora
+from peft import PeftModel, get_peft_model
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from streamingvlm_ros.config import CHECKPOINT_SETTINGS
+from streamingvlm_ros.engine.model import load, resolve
+
+from .recipe import LoraConfig, Recipe
+from .scratch import new_model
+from .tokenizer import train_tokenizer
+from .world_clips import world_texts
+
+WEIGHTS = "model.safetensors"
+ADAPTER = "adapter"
+
+_TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
+_HEAD = "lm_head"
+
+Trained: TypeAlias = Qwen2_5_VLForConditionalGeneration | PeftModel
+
+
+def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
+    """The weights and tokenizer before the first step: new ones, or those of `start`."""
+    if not recipe.start:
+        tokenizer = train_tokenizer(world_texts(recipe.settings.prompt), recipe.model.vocabulary)
+        return new_model(recipe.model, tokenizer), tokenizer
+    # Adapters are float32 beside a model in bfloat16; what is trained whole is float32 itself.
+    small = recipe.lora and recipe.training.bfloat16
+    dtype = "bfloat16" if small else "float32"
+    loaded = load(resolve(recipe.start), replace(recipe.settings.model, dtype=dtype))
+    model = loaded.model
+    if recipe.lora:
+        return adapted(model, recipe.lora), loaded.tokenizer
+    if recipe.training.freeze_vision:
+        model.model.visual.requires_grad_(False)
+    return model, loaded.tokenizer
+
+
+def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:
+    """The model with new adapters, which alone are trained."""
+    chosen = [(_TEXT_LAYERS, True), (_VISION_LAYERS, lora.vision), (_HEAD, lora.head)]
+    layers = "|".join(f"({pattern})" for pattern, wanted in chosen if wanted)
+    config = PeftLora(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=layers
+    )
+    return get_peft_model(model, config)
+
+
+def save(recipe: Recipe, model: Trained, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """A complete folder in Hugging Face's format, with the settings it was trained for.
+
+    Adapters are merged into it, and kept by themselves in `adapter`.
+    """
+    whole: Any = model
+    if isinstance(model, PeftModel):
+        model.save_pretrained(str(folder / ADAPTER))
+        whole = model.merge_and_unload()
+    whole.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / CHECKPOINT_SETTINGS).write_text(json.dumps(_streaming(recipe), indent=2) + "\n")
+
+
+def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
+    """Keep beside a later stage's weights which ones it began with, and how those were made.
+
+    Nothing is known of a hub id's but its name. `notes` are files of the earlier stage's.
+    """
+    its = resolve(start)
+    about: dict[str, str] = {"start": str(start)}
+    if isinstance(its, Path) and (its / WEIGHTS).exists():
+        about["sha256"] = hashlib.sha256((its / WEIGHTS).read_bytes()).hexdigest()
+    (folder / "start.json").write_text(json.dumps(about) + "\n")
+    for path in its.iterdir() if isinstance(its, Path) else ():
+        if path.name in notes or path.name.startswith("start"):
+            shutil.copy(path, folder / f"start_{path.name}")
+
+
+def _streaming(recipe: Recipe) -> dict[str, Any]:
+    """What `start` runs with, and what the recipe says otherwise."""
+    its = resolve(recipe.start) if recipe.start else None
+    own = its / CHECKPOINT_SETTINGS if isinstance(its, Path) else None
+    settings = json.loads(own.read_text()) if own and own.exists() else {}
+    return {**settings, **recipe.streaming}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,14 @@ class LoraConfig:
 class Recipe:
     """One training run. `streaming` are the settings that the model is made to run with.
 
+    `name` is kept with the weights; `after` is the name of the recipe that must have made `start`.
     `start` is what is gone on from: a checkpoint's folder, a hub id, 'demo' or 'auto'; without one,
     a model of the size `model` is made from scratch. With `data` it learns from recordings, else
     from `clips` of the synthetic world. With `lora` only adapters are learnt.
     """
 
+    name: str = ""
+    after: str = ""
     seed: int = 0
     start: str = ""
     model: ScratchConfig = field(default_factory=ScratchConfig)
@@ -100,8 +103,11 @@ class Recipe:
         return own.updated(self.streaming)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe. ConfigError says what is wrong with it."""
+def read_recipe(path: Path, start: str | None = None) -> Recipe:
+    """Read and check a recipe. `start` goes before its own. ConfigError says what is wrong.
+
+    ModelError if `start` is not there.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -111,6 +117,8 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no recipe: see training/recipes/demo.yaml for one")
     recipe = Recipe(**_checked(Recipe, content, str(path)))
+    if start is not None:
+        recipe = replace(recipe, start=start)
     recipe.settings  # noqa: B018  - an unknown or impossible setting is said before training
     _check(recipe)
     return recipe

@@ -16,26 +16,38 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 
+from .memory import estimate
 from .recipe import read_recipe
 from .trainer import trainer_for
-from .weights import beginning, note_start, save
+from .weights import beginning, check_start, note_start, save
 
 LOG = "training.jsonl"
 RECIPE = "recipe.yaml"
 MODEL = "model"
 
 
-def train(recipe_path: Path, output: Path, resume: bool = False) -> Path:
+def train(
+    recipe_path: Path,
+    output: Path,
+    resume: bool = False,
+    start: str | None = None,
+    any_start: bool = False,
+) -> Path:
     """Run a recipe; the finished checkpoint's folder, complete for the engine.
 
-    In `output`: `steps/` to resume from, the log, and the checkpoint. ConfigError if the recipe
-    is wrong, or `output` is not as `resume` expects it.
+    `start` goes before the recipe's. In `output`: `steps/` to resume from, the log, and the
+    checkpoint. ConfigError if the recipe is wrong, `output` is not as `resume` expects it, or
+    without `any_start` if `start` was not made by the recipe that this one comes after.
     """
-    recipe = read_recipe(recipe_path)
+    recipe = read_recipe(recipe_path, start)
+    if not any_start:
+        check_start(recipe, RECIPE)
     steps, log = output / "steps", output / LOG
     last = _last_step(steps, resume)
     steps.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
+    if recipe.start:
+        print(estimate(recipe), flush=True)
     model, tokenizer = beginning(recipe)
     trainer = trainer_for(recipe, model, tokenizer, output, steps, log)
     trainer.train(resume_from_checkpoint=last)
@@ -66,11 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.sft", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a YAML file, such as training/recipes/demo.yaml")
     parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's name")
+    parser.add_argument("--start", help="go on from this model instead of the recipe's")
+    parser.add_argument(
+        "--any-start", action="store_true", help="even if the recipe before did not make it"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last saved step")
     options = parser.parse_args(arguments)
     output = options.output or Path("runs") / options.recipe.stem
     try:
-        folder = train(options.recipe, output, options.resume)
+        folder = train(options.recipe, output, options.resume, options.start, options.any_start)
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

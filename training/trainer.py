@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
+from transformers.integrations import is_tensorboard_available
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.dialogue import Dialogue
@@ -111,6 +112,6 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArgument
         train_sampling_strategy="random" if recipe.data else "sequential",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
-        report_to=[],
+        report_to=["tensorboard"] if is_tensorboard_available() else [],
         seed=recipe.seed,
     )

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
 from peft import LoraConfig as PeftLora
 from peft import PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
 from streamingvlm_ros.engine.model import load, resolve
+from streamingvlm_ros.errors import ConfigError
 
 from .recipe import LoraConfig, Recipe
 from .scratch import new_model
@@ -46,6 +48,20 @@ def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
     if recipe.training.freeze_vision:
         model.model.visual.requires_grad_(False)
     return model, loaded.tokenizer
+
+
+def check_start(recipe: Recipe, noted: str) -> None:
+    """ConfigError unless the recipe before made `start`: `noted` is its recipe's file beside it."""
+    if not recipe.after:
+        return
+    its = resolve(recipe.start)
+    made_by = its / noted if isinstance(its, Path) else None
+    name = yaml.safe_load(made_by.read_text()).get("name") if made_by and made_by.exists() else None
+    if name != recipe.after:
+        raise ConfigError(
+            f"{recipe.start} was not made by the recipe {recipe.after!r}, after which this one "
+            "comes: --start names another model, --any-start takes it all the same"
+        )
 
 
 def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:

@@ -28,6 +28,9 @@ class CameraConfig:
         low=0,
         high=2**31 - 1,
     )
+    new_things: bool = setting(
+        False, "Everything is cyan or a ring, which the shipped model was never trained on."
+    )
     rate_hz: float = setting(10.0, "Images per second.", low=0.5, high=120.0)
     width_px: int = setting(448, "Width of the images.", low=28, high=4096)
     height_px: int = setting(448, "Height of the images.", low=28, high=4096)
@@ -52,7 +55,7 @@ class SyntheticCamera(Node):
     def __init__(self) -> None:
         super().__init__("synthetic_camera")
         self._config = params.declare_all(self, CameraConfig)
-        self._world = World(self._config.seed)
+        self._world = World(self._config.seed, self._config.new_things)
         raw = self._config.image_transport == "raw"
         self._to_message = to_message if raw else to_compressed
         topic = qos.image_topic(self, self._config.image_transport)

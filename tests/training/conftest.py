@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ STREAMING = {
     "temperature": 0.0,
     "repetition_penalty": 1.0,
 }
-SIZE = {
+SIZE: dict[str, Any] = {
     "hidden": 64,
     "layers": 2,
     "intermediate": 64,
@@ -33,8 +34,8 @@ SIZE = {
     "vision_layers": 1,
     "vision_intermediate": 32,
 }
-CLIPS = {"rounds": 3, "side_px": 56, "question": 1.0}
-TRAINING = {
+CLIPS: dict[str, Any] = {"rounds": 3, "side_px": 56, "question": 1.0}
+TRAINING: dict[str, Any] = {
     "optimizer": "muon",
     "steps": 2,
     "batch_clips": 2,

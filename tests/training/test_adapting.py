@@ -1,0 +1,203 @@
+"""A model adapted to recordings: adapters, stages, what is checked before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from streamingvlm_ros.config import settings_for
+from streamingvlm_ros.demo.world import World
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.errors import ConfigError, DataError, ModelError
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+from training.memory import estimate
+from training.recipe import Recipe, read_recipe
+from training.sft import main, train
+from training.weights import beginning
+
+from ..recordings.scene import WORLD, film
+
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bags")
+    film(folder / "world", range(12))
+    lines = ({"start_s": n, "end_s": n + 1, "text": WORLD.caption(n)} for n in range(12))
+    (folder / "world.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder / "world"
+
+
+@pytest.fixture
+def first(recipe_path: Path, tmp_path: Path) -> Path:
+    """A model from scratch."""
+    return train(recipe_path, tmp_path / "first")
+
+
+def recipe(folder: Path, **content: Any) -> Path:
+    training = {"batch_clips": 1, "log_every": 1, "warmup_steps": 0, "learning_rate": 0.01}
+    content["training"] = {**training, **content.get("training", {})}
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def adapt(folder: Path, first: Path, bag: Path, **content: Any) -> Path:
+    given = {"start": str(first), "data": {"train": [str(bag)]}, "training": {"steps": 2}}
+    return train(recipe(folder, **{**given, **content}), folder / "run")
+
+
+def changed(before: Path, after: Path) -> set[str]:
+    one, other = (load_file(folder / "model.safetensors") for folder in (before, after))
+    assert one.keys() == other.keys()
+    return {name for name in one if not torch.equal(one[name], other[name])}
+
+
+def test_adapters_change_the_text_layers_alone_and_are_merged(
+    first: Path, bag: Path, tmp_path: Path
+) -> None:
+    folder = adapt(tmp_path, first, bag, lora={"rank": 4})
+    names = changed(first, folder)
+    assert names
+    assert all("proj" in its and "visual" not in its for its in names)
+    assert (folder / "adapter" / "adapter_model.safetensors").exists()
+    stream = StreamingEngine.from_pretrained(folder, settings_for(folder)).open_stream()
+    image = World(0).frame(0.5, 56, 56)
+    frames = (Frame(image, 0), Frame(image, NS_PER_S // 2))
+    assert stream.step(Chunk(frames, 0, NS_PER_S)).tokens > 0
+
+
+def test_a_merged_model_says_what_the_adapted_one_did(
+    first: Path, bag: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    folder = adapt(tmp_path, first, bag, lora={"rank": 4, "vision": True, "head": True})
+    names = changed(first, folder)
+    assert any("visual" in its for its in names)
+    assert "lm_head.weight" in names
+    load = Qwen2_5_VLForConditionalGeneration.from_pretrained
+    adapted = PeftModel.from_pretrained(load(first), str(folder / "adapter"))
+    ids = torch.arange(9)[None]
+    with torch.inference_mode():
+        difference = (adapted(input_ids=ids).logits - load(folder)(input_ids=ids).logits).abs()
+    assert difference.max() < 1e-4
+
+
+def test_a_frozen_vision_tower_stays_as_it_is(first: Path, bag: Path, tmp_path: Path) -> None:
+    folder = adapt(tmp_path, first, bag, training={"steps": 2, "freeze_vision": True})
+    names = changed(first, folder)
+    assert names
+    assert not any("visual" in its for its in names)
+
+
+def test_what_a_model_runs_with_is_handed_on(first: Path, bag: Path, tmp_path: Path) -> None:
+    folder = adapt(tmp_path, first, bag, streaming={"max_new_tokens": 7})
+    its = settings_for(folder)
+    assert its.window.text_sink == settings_for(first).window.text_sink == 10
+    assert its.sampling.max_new_tokens == 7
+
+
+def test_an_epoch_sees_every_clip_once_and_measures_what_it_did_not_learn(
+    first: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {"train": [str(bag)], "validation": [str(bag)]}
+    training = {"epochs": 2, "save_every": 1}
+    folder = adapt(tmp_path, first, bag, data=data, training=training)
+    log = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    assert [its["step"] for its in log if "loss" in its] == [1, 2]
+    assert [its["step"] for its in log if "validation_loss" in its] == [1, 2]
+    assert "validation loss" in capsys.readouterr().out
+
+
+def test_clips_that_cannot_be_read_are_listed_and_nothing_is_learnt_of_them(
+    first: Path, bag: Path, tmp_path: Path
+) -> None:
+    line = [
+        {"content": [{"video": "gone.mp4", "video_start": 0, "video_end": 4}, {"text": ""}]},
+        {"content": [{"text_stream": [[0, 1, "word"]]}]},
+    ]
+    (tmp_path / "gone.jsonl").write_text(json.dumps(line) + "\n")
+    data = {"train": [str(tmp_path / "gone.jsonl")]}
+    folder = adapt(tmp_path, first, bag, data=data, training={"steps": 2, "weight_decay": 0.0})
+    assert changed(first, folder) == set()
+    skipped = (tmp_path / "run" / "skipped.jsonl").read_text()
+    assert "there is no video gone.mp4" in skipped
+
+
+def test_a_stage_goes_on_from_the_one_before_unless_told_otherwise(
+    first: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, Any] = {"data": {"train": [str(bag)]}, "training": {"steps": 1}}
+    path = recipe(tmp_path, name="stage2", after="stage1", start=str(first), **given)
+    assert main([str(path), "--output", str(tmp_path / "a")]) == 1
+    assert "was not made by the recipe 'stage1'" in capsys.readouterr().err
+    assert main([str(path), "--output", str(tmp_path / "a"), "--any-start"]) == 0
+    other = recipe(tmp_path, name="stage1", start=str(first), **given)
+    stage1 = train(other, tmp_path / "b")
+    path = recipe(tmp_path, name="stage2", after="stage1", start="nowhere/at/all", **given)
+    assert main([str(path), "--output", str(tmp_path / "c"), "--start", str(stage1)]) == 0
+    noted = json.loads((tmp_path / "c" / "model" / "start.json").read_text())
+    assert len(noted["sha256"]) == 64
+
+
+def test_the_memory_that_is_needed_is_told_before(first: Path, bag: Path, tmp_path: Path) -> None:
+    given = {"start": str(first), "data": {"train": [str(bag)]}}
+    whole = read_recipe(recipe(tmp_path, **given))
+    model, _ = beginning(whole)
+    told = estimate(whole)
+    assert told.parameters == told.learnt == sum(its.numel() for its in model.parameters())
+    assert told.weights_gb == pytest.approx(4e-9 * told.parameters)
+    small = estimate(read_recipe(recipe(tmp_path, **given, lora={"rank": 4})))
+    assert small.learnt < told.learnt / 4
+    assert small.optimizer_gb == pytest.approx(8e-9 * small.learnt)
+    checkpointing = {"gradient_checkpointing": True}
+    lean = estimate(read_recipe(recipe(tmp_path, **given, training=checkpointing)))
+    assert lean.activations_gb < told.activations_gb
+    assert str(lean).startswith("memory: about ")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda its: its.stem)
+def test_every_recipe_that_is_shipped_can_be_read_and_bears_its_name(path: Path) -> None:
+    its = read_recipe(path, start="demo")
+    assert its.name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"data": {"train": []}}, "names no files to learn from"),
+        ({"data": {"train": "a.jsonl"}}, "must be a list"),
+        ({"training": {"epochs": 1}}, "the world has no end"),
+        ({"lora": {"rank": 8}}, "`start` must say which"),
+        ({"training": {"bfloat16": 1}}, "bfloat16 must be"),
+        ({"training": {"optimizer": "sgd"}}, "optimizer"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused(
+    tmp_path: Path, content: dict[str, Any], why: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError, match=why):
+        read_recipe(path)
+
+
+def test_data_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    path = recipe(tmp_path, start="demo", data={"train": [str(tmp_path / "gone.jsonl")]})
+    with pytest.raises(DataError, match=r"the clips of .*gone\.jsonl can't be read"):
+        train(path, tmp_path / "run")
+    with pytest.raises(ModelError, match="no model at"):
+        read_recipe(path, start="./nowhere")
+
+
+def test_a_recipe_is_what_the_defaults_say() -> None:
+    assert Recipe().training.optimizer == "adamw"

@@ -1,0 +1,151 @@
+"""`streamingvlm export`, and what `training.prepare` says of what it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.types import Image
+from training.clips import clip_of
+from training.conversations import Conversations
+from training.cutting import CutConfig
+from training.export import export
+from training.prepare import main
+
+from ..cli.test_narrate import run
+from ..recordings.scene import SIDE_PX, WORLD, film
+
+SECONDS = 10
+CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three bags, each with other seconds of the world and what is to be said of them."""
+    folder = tmp_path_factory.mktemp("bags")
+    for name, begin in (("one", 0), ("two", 30), ("three", 60)):
+        film(folder / name, range(begin, begin + SECONDS))
+        lines = (
+            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(begin + n)} for n in range(SECONDS)
+        )
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+def alike(one: Image, other: Image) -> float:
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+def test_bags_become_videos_and_conversations_apart_by_recording(
+    bags: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "export", bags, "--output", tmp_path, "--model", "demo", "--clip", 4, "--overlap", 2,
+        "--validation", 3,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "train: 8 clips of 2 recordings\nvalidation: 4 clips of 1 recordings\n"
+    train = Conversations(tmp_path / "train.jsonl")
+    validation = Conversations(tmp_path / "validation.jsonl")
+    assert {its.recording.name for its in train} == {"one.mp4", "three.mp4"}
+    assert {its.recording.name for its in validation} == {"two.mp4"}
+
+
+def test_an_exported_clip_has_the_frames_and_words_of_its_bag(bags: Path, tmp_path: Path) -> None:
+    settings = Settings()
+    export([bags / "one", bags / "two"], tmp_path, settings, CUT, validation=0)
+    _, second, *_ = Conversations(tmp_path / "train.jsonl")
+    sample = clip_of(second, settings.frames)
+    assert [its.text for its in sample.rounds] == [WORLD.caption(n) for n in range(2, 6)]
+    for its, number in zip(sample.rounds, range(2, 6), strict=True):
+        assert (its.start_s, its.end_s) == (number, number + 1)
+        for part, image in zip((0.0, 0.5), its.images, strict=True):
+            truth = WORLD.frame(number + part, SIDE_PX, SIDE_PX)
+            assert alike(image, truth) < 1
+    assert alike(sample.rounds[0].images[0], sample.rounds[-1].images[0]) > 2
+
+
+def test_what_cannot_be_used_is_left_out_with_the_reason(bags: Path, tmp_path: Path) -> None:
+    film(tmp_path / "silent", range(3))
+    done = export([bags / "one", tmp_path / "silent"], tmp_path / "out", Settings(), CUT, 0)
+    (why,) = done.skipped.values()
+    assert "put silent.jsonl, .vtt or .srt beside it" in why
+    with pytest.raises(DataError, match="nothing can be used"):
+        export([tmp_path / "silent"], tmp_path / "out", Settings(), CUT, 0)
+
+
+def test_recordings_of_one_name_are_not_laid_over_each_other(bags: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="several recordings are called one: rename them"):
+        export([bags / "one", tmp_path / "one"], tmp_path / "out", Settings(), CUT, 0)
+
+
+@pytest.fixture
+def recipe(bags: Path, tmp_path: Path) -> Path:
+    paths = [bags / "one", bags / "two"]
+    export(paths, tmp_path / "data", Settings(), CUT, validation=2)
+    path = tmp_path / "recipe.yaml"
+    data = {side: [str(tmp_path / "data" / f"{side}.jsonl")] for side in ("train", "validation")}
+    path.write_text(yaml.safe_dump({"start": "demo", "data": data}))
+    return path
+
+
+def test_prepare_counts_and_shows_what_will_be_trained_on(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(recipe)]) == 0
+    told = capsys.readouterr().out
+    words = sum(len(WORLD.caption(n).split()) for a in (0, 2, 4, 6) for n in range(a, a + 4))
+    assert ["train", "4", "0.00", str(words), "0", "1"] in [
+        line.split() for line in told.split("\n")
+    ]
+    assert f"1.0-2.0 s, 2 frames of 112 x 112: {WORLD.caption(1) or '(silent)'} ..." in told
+    assert "instruction: Describe what the robot sees." in told
+
+
+def edited(path: Path, change: object) -> None:
+    """The file of conversations with its first clip changed, and no offsets."""
+    first, *others = map(json.loads, path.read_text().splitlines())
+    change(first)  # type: ignore[operator]
+    path.write_text("".join(f"{json.dumps(its)}\n" for its in [first, *others]))
+    path.with_name(f"{path.stem}_seeks.jsonl").unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("video", "videos/gone.mp4", "there is no video videos/gone.mp4"),
+        ("video_end", 90.0, "ends at 90 s, its images at"),
+        ("video_end", 1.5, "is 1.5 s long: no two rounds"),
+        ("video_start", 2.0, "a word begins at 0 s, 2.00 s before the clip's images"),
+        ("video_end", 3.0, "words end after its last whole round, at 3 s, and are not learnt"),
+    ],
+)
+def test_prepare_finds_what_is_wrong_before_a_gpu_is_used(
+    recipe: Path, capsys: pytest.CaptureFixture[str], name: str, value: object, told: str
+) -> None:
+    def change(clip: list[dict[str, list[dict[str, object]]]]) -> None:
+        clip[0]["content"][0][name] = value
+
+    edited(recipe.parent / "data" / "train.jsonl", change)
+    assert main([str(recipe)]) == 1
+    assert told in capsys.readouterr().out
+
+
+def test_prepare_finds_words_out_of_order_and_videos_that_are_empty(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited(
+        recipe.parent / "data" / "train.jsonl",
+        lambda clip: clip[1]["content"][0]["text_stream"].reverse(),
+    )
+    (recipe.parent / "data" / "videos" / "two.mp4").write_bytes(b"")
+    assert main([str(recipe)]) == 1
+    told = capsys.readouterr().out
+    assert "its words are out of order" in told
+    assert "two.mp4 is empty (0 bytes) (and 3 more)" in told

@@ -1,0 +1,90 @@
+"""Record, correct, export, adapt, evaluate, narrate: the loop of docs/training.md, whole."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
+from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.words import read_topic
+
+from ..cli.commands import ROOT, command, environment, streamingvlm
+
+pytest.importorskip("rclpy", reason="recording needs ROS 2")
+pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package's interfaces")
+
+SEED = 5_200
+TRUTH = "/synthetic_camera/truth"
+SECONDS = 12
+
+
+@pytest.mark.slow
+def test_a_robot_learns_what_it_met_and_keeps_what_it_knew(tmp_path: Path) -> None:
+    bag = recorded(tmp_path / "bags")
+    corrected(bag)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "loop.py"), str(tmp_path)],
+        env=environment(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data" / "videos" / f"{bag.name}.mp4").exists()
+    scores = json.loads(done.stdout)
+    old, new = scores["demo"], scores["adapted/model"]
+    assert old["new"] < 0.5
+    assert new["new"] >= 0.95
+    assert new["old"] >= old["old"] - 0.02
+    said = streamingvlm("replay", bag, "--model", tmp_path / "adapted" / "model")
+    assert "cyan" in said.stdout or "ring" in said.stdout
+
+
+def recorded(folder: Path) -> Path:
+    """Some seconds of a camera that sees new things, by the recorder, in real time."""
+    from streamingvlm_ros.msg import Narration
+
+    from ..ros.peer import Peer
+
+    with Peer() as peer:
+        child = subprocess.Popen(
+            command("record", folder, "--keep-free-mb", "0"),
+            env=environment(ROS_DOMAIN_ID=str(peer.domain)),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            truth = peer.subscribe(Narration, TRUTH)
+            camera = {"seed": SEED, "new_things": True, "image_transport": "compressed"}
+            with peer.process("streamingvlm_ros.ros.synthetic_camera", **camera):
+                truth.wait(lambda message: message.sequence >= SECONDS)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 0, said
+    (bag,) = folder.iterdir()
+    return bag
+
+
+def corrected(bag: Path) -> None:
+    """What the old model says of it, in a file beside it, set right by who knows better."""
+    beside = bag.with_name(f"{bag.name}.jsonl")
+    told = streamingvlm("replay", bag, "--model", "demo", "--format", "jsonl", "--output", beside)
+    assert told.returncode == 0, told.stderr
+    lines = [json.loads(line) for line in beside.read_text().splitlines()]
+    with recording(bag, None, settings_for(DEMO_CHECKPOINT).frames) as recorded:
+        start_ns = recorded.start_ns
+    with BagReader(bag) as reader:
+        truth = {its.start_s: its.text for its in read_topic(reader, TRUTH, start_ns)}
+    assert [line["text"] for line in lines] != [truth[line["start_s"]] for line in lines]
+    for line in lines:
+        line["text"] = truth[line["start_s"]]
+    beside.write_text("".join(f"{json.dumps(line)}\n" for line in lines))

@@ -61,7 +61,9 @@ def generate_launch_description() -> launch.LaunchDescription:
                     {
                         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
                         for name, (kind, _, _) in PLAYED.items()
-                    }
+                    },
+                    # Nobody watches the others here.
+                    {"camera": ParameterValue(LaunchConfiguration("image"), value_type=str)},
                 ],
                 output="screen",
             ),

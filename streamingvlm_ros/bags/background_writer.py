@@ -35,11 +35,13 @@ class BackgroundWriter:
         quota: Quota,
         most_waiting_bytes: int,
         first: Iterable[Recorded] = (),
+        begin: Callable[[], None] = lambda: None,
         then: Callable[[BackgroundWriter], None] = lambda writer: None,
     ) -> None:
         """Owns the bag from now on. `first` is written first and always has room to wait.
 
-        `then` is called with it at the very end, from the thread.
+        From the thread, `begin` is called before anything is written, and `then`, with this, at
+        the very end.
         """
         self.written: Counter[str] = Counter()
         """Messages that were written, by topic."""
@@ -47,10 +49,13 @@ class BackgroundWriter:
         """Messages that were not."""
         self.problem = ""
         """Why recording stopped before its end; empty if it did not."""
+        self.is_gone = False
+        """Whether that was because somebody took the bag, or a file of it, away."""
         self.folder = bag.folder
         self.size_bytes = 0
         """The bag's size when it was last flushed."""
         self._bag, self._quota, self._then = bag, quota, then
+        self._begin = begin
         self._most_waiting_bytes = most_waiting_bytes
         self._waiting = deque(first)
         self._waiting_bytes = 0
@@ -94,22 +99,34 @@ class BackgroundWriter:
     def _run(self) -> None:
         try:
             with held(self.folder):
+                self._begin()
                 self._serve()
                 self._bag.close()
                 self.size_bytes = self._bag.size_bytes
         # Whatever it is, the node must live, and what was flushed must stay.
         except Exception as error:
-            why = getattr(error, "strerror", None) or repr(error)
-            self.problem = (
-                f"{self.folder} can't be written: {why}. What was written before is kept; mend "
-                "it and start the recorder again"
-            )
+            self.is_gone = isinstance(error, FileNotFoundError)
+            self.problem = self._why_gone() if self.is_gone else self._why(error)
             self._bag.abandon()
             self.written -= self._unflushed
             self._drop(self._unflushed)
         finally:
             self._drop_waiting()
             self._then(self)
+
+    def _why(self, error: Exception) -> str:
+        why = getattr(error, "strerror", None) or repr(error)
+        return (
+            f"{self.folder} can't be written: {why}. What was written before is kept; mend it and "
+            "start the recorder again"
+        )
+
+    def _why_gone(self) -> str:
+        what = f"a file of {self.folder}" if self.folder.exists() else str(self.folder)
+        return (
+            f"{what} is gone: somebody deleted or moved it while it was written. Start the "
+            "recorder again"
+        )
 
     def _serve(self) -> None:
         """Write until the end, or until there is no more room."""
@@ -149,7 +166,7 @@ class BackgroundWriter:
         try:
             # What was written may not have reached the disk yet.
             self._quota.check_disk(self._unflushed_bytes + size)
-        except BagError:
+        except (BagError, OSError):
             self._drop(names)
             raise
         if batch and not self._unflushed:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ..drafts import write_whole
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .config import BagConfig
-from .messages import Decoder, stamp_ns
+from .moment import Moment, told
 from .quota import Quota
 from .recorded import NARRATION, Recorded
 from .ring import JUMP_NS
@@ -22,19 +21,6 @@ from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
 _LABEL_SIGNS = 40
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What is to be kept, and what a person says about it."""
-
-    label: str
-    asked_ns: int
-    """When it was asked for, by the clock that stamps messages."""
-    from_ns: int
-    until_ns: int
-    corrected: str = ""
-    """What the model should have said then; empty if nothing is known to be wrong."""
 
 
 class Clip:
@@ -57,7 +43,9 @@ class Clip:
         self._newest_ns = max([moment.asked_ns, *(recorded.stamp_ns for recorded in first)])
         self._ended = False
         self._narrations = [r for r in first if r.topic.type == NARRATION]
-        self._writer = BackgroundWriter(bag, quota, most_waiting_bytes, first, self._tell)
+        self._writer = BackgroundWriter(
+            bag, quota, most_waiting_bytes, first, self._tell_early, self._tell
+        )
 
     def put(self, recorded: Recorded) -> None:
         """Add a message if it is of the clip's time. What begins another time ends the clip."""
@@ -100,33 +88,22 @@ class Clip:
             f"the disk was too slow for {dropped} of its messages" if dropped else ""
         )
         try:
-            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in self._lines()]
-            write_whole(self.folder / SIDECAR, "".join(lines))
+            self._write_told()
         except (OSError, BagError) as error:
             self.problem = self.problem or f"{SIDECAR} can't be written: {error}"
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """What was said. The correction belongs to what was said last when it was asked for."""
-        moment, decoder = self.moment, Decoder()
-        before = [r for r in self._narrations if r.stamp_ns <= moment.asked_ns]
-        if moment.corrected and not before:
-            yield self._line(moment.from_ns, moment.asked_ns, "", moment.corrected)
-        for recorded in self._narrations:
-            said = decoder.decode(recorded)
-            corrected = moment.corrected if before and recorded is before[-1] else ""
-            yield self._line(stamp_ns(said.start), stamp_ns(said.end), said.text, corrected)
+    def _tell_early(self) -> None:
+        """What is known, in case the process is killed before the end."""
+        with suppress(OSError, BagError):  # the end will meet it again
+            self._write_told()
 
-    def _line(self, start_ns: int, end_ns: int, text: str, corrected: str) -> dict[str, Any]:
-        begin_ns = self.moment.from_ns if self._start_ns is None else self._start_ns
-        return {
-            "label": self.moment.label,
-            "start_s": (start_ns - begin_ns) / NS_PER_S,
-            "end_s": (end_ns - begin_ns) / NS_PER_S,
-            "text": text,
-            "corrected": corrected,
-            "start_ns": start_ns,
-            "end_ns": end_ns,
-        }
+    def _write_told(self) -> None:
+        moment = self.moment
+        begin_ns = moment.from_ns if self._start_ns is None else self._start_ns
+        # Others may still be heard meanwhile.
+        lines = told(moment, tuple(self._narrations), begin_ns)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_whole(self.folder / SIDECAR, text)
 
 
 def new_clip_bag(folder: Path, moment: Moment, name: str, config: BagConfig) -> BagWriter:

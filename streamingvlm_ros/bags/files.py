@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import yaml
 import zstandard
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import dump_qos_v9
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, msgsrc
 
+from .damage import Damage
 from .recorded import Recorded, Topic
 from .salvage import BrokenDatabase, BrokenMcap
 
@@ -33,6 +37,11 @@ class BagFile(Protocol):
     topics: tuple[Topic, ...]
     span_ns: tuple[int, int] | None
     """When the first and the last message were recorded; None without any, or if unknown."""
+
+    @property
+    def lost(self) -> str:
+        """What `messages` left out because it is damaged; empty if nothing, so far."""
+        ...
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
         """The messages of these topics, until the end or until what can't be read raises.
@@ -56,12 +65,49 @@ class WholeFile:
             self._reader.end_time,
         )
         self.span_ns = (first_ns, end_ns - 1) if count else None
+        storage = self._reader.storage
+        self._mcap = storage if isinstance(storage, McapReader) else None
+        self._damage = Damage(first_ns)
+
+    @property
+    def lost(self) -> str:
+        """What was in chunks that can't be read."""
+        return str(self._damage)
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
-        """The messages of these topics since then."""
+        """The messages of these topics since then, without those of damaged chunks."""
         wanted = [c for c in self._reader.connections if self._topics[c.id] in topics]
-        for connection, stamp_ns, data in self._reader.messages(wanted, start=since_ns):
-            yield Recorded(self._topics[connection.id], stamp_ns, data)
+        given = 0
+        while not self._is_all_damaged():
+            chunks = self._chunk_count()
+            try:
+                found = self._reader.messages(wanted, start=since_ns)
+                # After damage it begins anew, and what came before is the same again.
+                for connection, stamp_ns, data in islice(found, given, None):
+                    given += 1
+                    yield Recorded(self._topics[connection.id], stamp_ns, data)
+                return
+            except Exception:
+                self._leave_out_damaged()
+                if self._chunk_count() == chunks:  # it is something else
+                    raise
+
+    def _chunk_count(self) -> int:
+        return len(self._mcap.chunks) if self._mcap else 0
+
+    def _is_all_damaged(self) -> bool:
+        return bool(self._damage.spans_ns) and not self._chunk_count()
+
+    def _leave_out_damaged(self) -> None:
+        """Take those chunks out of the index that can't be read. It looks at all of them."""
+        if not self._mcap or not self._mcap.bio:
+            return
+        for chunk in tuple(self._mcap.chunks):
+            if not _is_whole(chunk, self._mcap.bio):
+                self._mcap.chunks.remove(chunk)
+                self._damage.spans_ns.add((chunk.message_start_time, chunk.message_end_time))
+                for number, count in chunk.channel_count.items():
+                    self._damage.lost[self._topics[number].name] += count
 
 
 def open_file(path: Path, stack: ExitStack) -> tuple[BagFile, str]:
@@ -79,6 +125,14 @@ def open_file(path: Path, stack: ExitStack) -> tuple[BagFile, str]:
     except Exception as error:  # whatever a broken byte leads the library to
         broken = BrokenMcap if path.suffix == ".mcap" else BrokenDatabase
         return broken(path), str(error)
+
+
+def _is_whole(chunk: ChunkInfo, file: BinaryIO) -> bool:
+    try:
+        deque(msgsrc(chunk, {}, 0, 0, file), maxlen=0)
+    except Exception:  # whatever a broken byte leads the library to
+        return False
+    return True
 
 
 def _unpacked(path: Path, folder: Path) -> Path:

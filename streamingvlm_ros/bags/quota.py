@@ -35,8 +35,8 @@ class Quota:
         """BagError if so many bytes more would leave too little of the disk."""
         if self._keep_free_bytes and self._free_bytes() - coming_bytes < self._keep_free_bytes:
             raise BagError(
-                f"the disk of {self._folder} is full but for {self._keep_free_bytes // 10**6} MB: "
-                "free some and start the recorder again, or lower keep_free_mb"
+                f"less than {self._keep_free_bytes // 10**6} MB would stay free on the disk of "
+                f"{self._folder}: free some and start the recorder again, or lower keep_free_mb"
             )
 
     def trim(self, bag: BagWriter) -> None:

@@ -20,6 +20,8 @@ from .recorded import Recorded, Topic
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """How a message begins that was compressed by itself. CDR begins with a zero."""
 
+_NOTHING = "nothing of it can be read: "
+
 
 class BagReader:
     """Topics and messages of a bag: a rosbag2 folder, or one of its files.
@@ -31,12 +33,12 @@ class BagReader:
     def __init__(self, path: Path | str) -> None:
         """BagError if there is no bag, or nothing of it can be read."""
         self.path = Path(path)
-        self.losses: dict[str, str] = {}
-        """Why, of each file that could not be read to its end."""
+        self._broken: dict[str, str] = {}
         with ExitStack() as stack:
             self._files = list(self._opened(stack))
             if not self._files:
-                raise BagError(f"nothing of {self.path} can be read: {self.losses}")
+                whys = (f"{why.removeprefix(_NOTHING)} ({n})" for n, why in self._broken.items())
+                raise BagError(f"nothing of {self.path} can be read: {', '.join(whys)}")
             self._stack = stack.pop_all()
 
     def __enter__(self) -> BagReader:
@@ -48,6 +50,14 @@ class BagReader:
     def close(self) -> None:
         """Close all files."""
         self._stack.close()
+
+    @property
+    def losses(self) -> dict[str, str]:
+        """Why, of each file that could not be read to its end, or not all of it."""
+        found = {path.name: file.lost for path, file in self._files if file.lost}
+        for name, why in self._broken.items():
+            found[name] = f"{why}; {found[name]}" if name in found else why
+        return found
 
     @property
     def topics(self) -> tuple[Topic, ...]:
@@ -83,17 +93,18 @@ class BagReader:
                         yield _unpacked(recorded)
                         count += 1
             except Exception as error:  # whatever a broken byte leads the libraries to
-                self.losses.setdefault(path.name, f"broken after {count} messages: {error!r}")
+                self._broken.setdefault(path.name, f"broken after {count} messages: {error!r}")
 
     def _opened(self, stack: ExitStack) -> Iterator[tuple[Path, BagFile]]:
         for path in _parts(self.path):
             try:
                 file, why = open_file(path, stack)
             except Exception as error:  # as above
-                self.losses[path.name] = f"nothing of it can be read: {error}"
+                why = getattr(error, "strerror", None) or str(error)
+                self._broken[path.name] = _NOTHING + why
                 continue
             if why:
-                self.losses[path.name] = f"unfinished or damaged, read as far as it goes: {why}"
+                self._broken[path.name] = f"unfinished or damaged, read as far as it goes: {why}"
             yield path, file
 
 
@@ -102,7 +113,8 @@ def _parts(path: Path) -> list[Path]:
     if not path.exists():
         raise BagError(f"there is no {path}")
     if path.is_dir():
-        listed = [PurePath(name).name for name in _listed(path / metadata.FILE)]
+        # Each once, however often it is listed.
+        listed = dict.fromkeys(PurePath(name).name for name in _listed(path / metadata.FILE))
         # A recorder that was killed has not written down its last file.
         there = {p.name for p in path.iterdir() if p.name.endswith(STORAGES)}
         paths = [path / name for name in (*listed, *sorted(there - set(listed), key=_numbers))]

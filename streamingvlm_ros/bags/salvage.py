@@ -10,17 +10,21 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
+from mcap.records import Channel, Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
 
 from .chunks import MAGIC
+from .damage import Damage
 from .recorded import Recorded, Topic
+
+_NAMELESS = "topics that were announced in them"
 
 
 class BrokenMcap:
     """An MCAP file from its beginning on, in the order in which it was written.
 
-    `messages` raises whatever the library makes of a broken byte, after all that came before it.
+    A damaged chunk is left out. `messages` raises whatever the library makes of another broken
+    byte, after all that came before it.
     """
 
     span_ns: tuple[int, int] | None = None
@@ -28,6 +32,7 @@ class BrokenMcap:
     def __init__(self, path: Path) -> None:
         """ValueError if it is no MCAP file at all."""
         self._path = path
+        self._damage = Damage()
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ValueError("this is no MCAP file")
@@ -36,6 +41,11 @@ class BrokenMcap:
             for topic, _ in self._records():
                 topics[topic] = None
         self.topics = tuple(topics)
+
+    @property
+    def lost(self) -> str:
+        """What was in chunks that can't be read."""
+        return str(self._damage)
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
         """The messages of these topics that can be read."""
@@ -47,15 +57,37 @@ class BrokenMcap:
         """Every topic when it is announced, and with every message of it."""
         schemas: dict[int, Schema] = {}
         topics: dict[int, Topic] = {}
+        nameless = 0
+        for record in self._unpacked():
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            # What was announced in a damaged chunk is not known.
+            elif isinstance(record, Channel) and record.schema_id in schemas:
+                topics[record.id] = _topic(record, schemas[record.schema_id])
+                yield topics[record.id], None
+            elif isinstance(record, Message) and record.channel_id in topics:
+                yield topics[record.channel_id], record
+            elif isinstance(record, Message):
+                nameless += 1
+                # This is read more than once.
+                self._damage.lost[_NAMELESS] = max(nameless, self._damage.lost[_NAMELESS])
+
+    def _unpacked(self) -> Iterator[McapRecord]:
+        """All records but those in damaged chunks."""
+        damage = self._damage
         with self._path.open("rb") as file:
-            for record in StreamReader(file, validate_crcs=True).records:
-                if isinstance(record, Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, Channel):
-                    topics[record.id] = _topic(record, schemas[record.schema_id])
-                    yield topics[record.id], None
-                elif isinstance(record, Message):
-                    yield topics[record.channel_id], record
+            for record in StreamReader(file, emit_chunks=True, validate_crcs=True).records:
+                if not isinstance(record, Chunk):
+                    yield record
+                    continue
+                span_ns = record.message_start_time, record.message_end_time
+                damage.begin_ns = span_ns[0] if damage.begin_ns is None else damage.begin_ns
+                try:
+                    records = breakup_chunk(record, validate_crc=True)
+                except Exception:  # whatever a broken byte leads the libraries to
+                    damage.spans_ns.add(span_ns)
+                else:
+                    yield from records
 
 
 class BrokenDatabase:
@@ -65,6 +97,7 @@ class BrokenDatabase:
     """
 
     span_ns: tuple[int, int] | None = None
+    lost = ""
 
     def __init__(self, path: Path) -> None:
         self._path = path

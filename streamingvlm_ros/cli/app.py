@@ -16,6 +16,7 @@ from .ask import ask
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
+from .export import export
 from .history import history
 from .narrate import narrate
 from .record import record
@@ -33,6 +34,7 @@ app.command()(narrate)
 app.command()(record)
 app.command()(replay)
 app.command()(evaluate)
+app.command()(export)
 app.command()(ask)
 app.command()(history)
 app.command()(doctor)
@@ -53,6 +55,10 @@ def main() -> None:
         _tell(str(error))
         sys.exit(1)
     except OSError as error:
+        file = error.filename2 or error.filename
+        if file is not None:
+            _tell(f"{file}: {error.strerror}")
+            sys.exit(1)
         if error.errno not in _UNWRITABLE:
             raise
         _drop_output()

@@ -11,9 +11,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..clock import within
 from ..errors import EvaluationError
 from ..evaluation.result import SEEN
+from .narrator import parse_text
 from .scores import tell
+from .shards import Shard, own_shard
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Trial
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ..evaluation.result import Result
 
 
+_STOPPED = "Stopped. The same command goes on where it was."
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
 
 
@@ -53,7 +57,9 @@ def evaluate(
     model: Annotated[
         list[str],
         typer.Option(
-            help="A model, with settings after spaces: --model 'demo fps=4'. May be repeated."
+            help="A model, with settings after spaces: --model 'demo fps=4'. May be repeated.",
+            parser=parse_text,
+            metavar="TEXT",
         ),
     ] = _MODELS,
     reference: Annotated[
@@ -69,6 +75,7 @@ def evaluate(
         typer.Option(
             help="Timed questions (.jsonl). Without it, RECORDING.questions.jsonl.",
             exists=True,
+            dir_okay=False,
             show_default=False,
         ),
     ] = None,
@@ -114,26 +121,31 @@ def evaluate(
     from ..evaluation.judge import PROMPT, Judge
     from ..evaluation.summary import summarize, write_summary
 
+    if judge and len(model) == 1:
+        raise typer.BadParameter("--judge compares models: name another with --model")
+    shard = own_shard()
     items = find_items(recordings, topic, reference, questions)
     evaluation = Evaluation(output, _trials(items, model, mode, controls))
     asked = judge and Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT)
     console = Console(stderr=True, highlight=False)
     try:
-        _run(evaluation, console)
+        _run(evaluation, shard, console)
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on where it was.")
+        console.print(_STOPPED)
         raise typer.Exit(130) from None
     results = evaluation.results()
     if len(results) < len(evaluation.trials):
         console.print("The process that ends last writes summary and report.")
         return
     rows = summarize(results)
-    judged = not asked or _judge(asked, results, rows, console)
+    code = _judge(asked, results, rows, console) if asked else 0
     write_summary(output, rows)
-    tell(rows, console)
+    tell(results, rows, console)
     _report(output, results, rows, console)
-    if not judged:
-        raise typer.Exit(1)
+    if all("skipped" in result for result in results):
+        raise EvaluationError("nothing could be evaluated: everything was skipped")
+    if code:
+        raise typer.Exit(code)
 
 
 def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Trial]:
@@ -152,20 +164,20 @@ def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: b
     ]
 
 
-def _run(evaluation: Evaluation, console: Console) -> None:
+def _run(evaluation: Evaluation, shard: Shard, console: Console) -> None:
     from ..engine.model import own_device
 
-    # As torchrun and accelerate tell each of their processes.
-    shard, shards = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    local = os.environ.get("LOCAL_RANK")
-    left = evaluation.left(shard, shards)
+    left = evaluation.left(shard.number, shard.count)
     with Progress(*_COLUMNS, console=console) as progress:
-        device = "auto" if local is None else own_device(int(local))
+        device = "auto" if shard.local is None else own_device(shard.local)
         evaluation.run(left, _Bars(progress, len(left)), device)
 
 
-def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: Console) -> bool:
-    """Add the verdicts to the rows of the models that were judged. False if there are none."""
+def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: Console) -> int:
+    """Add the verdicts to the rows of the models that were judged.
+
+    Returns the exit code: scores and report are there also if the judge is not waited for.
+    """
     from ..evaluation.judging import judge_all
 
     try:
@@ -173,11 +185,14 @@ def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: 
             verdicts = judge_all(judge, results)
     except EvaluationError as error:
         to.print(f"error: {error}. The same command asks it again", markup=False, soft_wrap=True)
-        return False
+        return 1
+    except KeyboardInterrupt:
+        to.print(_STOPPED)
+        return 130
     for row in rows:
         if row["control"] == SEEN and row["model"] in verdicts:
             row["judged"] = verdicts[row["model"]]
-    return True
+    return 0
 
 
 def _report(
@@ -195,15 +210,17 @@ class _Bars:
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
+        self._length_s: float | None = None
         self._all = progress.add_task("trials", total=count)
         self._one = progress.add_task("", total=None)
 
     def began(self, trial: Trial, length_s: float | None) -> None:
         name = f"{trial.item.name}, {trial.contestant.label}, {trial.control}"
+        self._length_s = length_s
         self._progress.reset(self._one, total=length_s, description=name)
 
     def advanced(self, watched_s: float) -> None:
-        self._progress.update(self._one, completed=watched_s)
+        self._progress.update(self._one, completed=within(watched_s, self._length_s))
 
     def ended(self, trial: Trial) -> None:
         self._progress.advance(self._all)

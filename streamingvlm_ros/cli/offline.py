@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
+from ..clock import within
 from ..errors import StreamingVLMError
 from ..session import Sink
-from ..types import NS_PER_S
+from ..types import NS_PER_S, Narration
+from .scores import warn
 from .writers import Format, Writer, clock
 
 if TYPE_CHECKING:
     from ..recordings.recording import Recording
+
+_TOO_SHORT = (
+    "the images end before a whole round has begun; rounds begin every {:g} s of the camera's time"
+)
 
 
 def narrate_recording(
@@ -39,7 +46,7 @@ def narrate_recording(
     try:
         _narrate(path, topic, changes, format, output, console)
     except OSError as error:
-        if output is None:
+        if output is None or error.filename is not None:
             raise
         raise StreamingVLMError(f"can't write {output}: {error.strerror}") from error
     except KeyboardInterrupt:
@@ -70,10 +77,13 @@ def _narrate(
         check_output(format, output, path)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
+        rounds = list[Narration]()
         with _sink(format, output, recorded.start_ns) as write, _bar(console, recorded) as advance:
-            session.run(recorded.events, stream, [write, advance])
+            session.run(recorded.events, stream, [write, advance, rounds.append])
         for what, why in recorded.losses().items():
-            console.print(f"[yellow]{what}:[/] {why}", soft_wrap=True)
+            warn(console, what, why)
+        if not rounds:
+            warn(console, "Nothing was narrated", _TOO_SHORT.format(settings.frames.chunk_seconds))
 
 
 def check_output(format: Format, output: Path | None, path: Path) -> None:
@@ -82,7 +92,7 @@ def check_output(format: Format, output: Path | None, path: Path) -> None:
         if format is Format.BAG:
             raise typer.BadParameter("a bag needs a folder: name one with --output")
         return
-    if output.exists() and output.samefile(path):
+    if _is_part(output, path):
         raise typer.BadParameter(f"--output {output} is the recording itself: name another file")
     if format is Format.BAG:
         if output.exists():
@@ -94,20 +104,42 @@ def check_output(format: Format, output: Path | None, path: Path) -> None:
         raise typer.BadParameter(f"can't write {output}: {error.strerror}") from error
 
 
+def _is_part(output: Path, recording: Path) -> bool:
+    """Whether an output is a recording, or in it: a file of a bag stands for the whole bag."""
+    from ..bags.metadata import FILE
+
+    in_bag = (recording.parent / FILE).exists()
+    bag = recording.parent if in_bag and not recording.is_dir() else recording
+    parts = [bag, *(bag.iterdir() if bag.is_dir() else ())]
+    linked = output.exists() and any(p.exists() and output.samefile(p) for p in parts)
+    return linked or output.resolve().is_relative_to(bag.resolve())
+
+
 @contextmanager
 def _sink(format: Format, output: Path | None, start_ns: int) -> Iterator[Sink]:
-    """What writes narrations, of a recording that begins at `start_ns`."""
+    """What writes narrations, of a recording that begins at `start_ns`.
+
+    Only the first one opens the output: where none is made, what is there stays.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def sink() -> Sink:
+            return _opened(format, output, start_ns, stack)
+
+        yield lambda narration: sink()(narration)
+
+
+def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack) -> Sink:
     if output is None:
-        yield Writer(format, start_ns)
-    elif format is Format.BAG:
+        return Writer(format, start_ns)
+    if format is Format.BAG:
         from ..bags.writer import BagConfig, BagWriter
         from ..recordings.bag_sink import BagSink
 
-        with BagWriter(output, BagConfig()) as bag:
-            yield BagSink(bag)
-    else:
-        with output.open("w", encoding="utf-8") as file:
-            yield Writer(format, start_ns, file)
+        return BagSink(stack.enter_context(BagWriter(output, BagConfig())))
+    file = stack.enter_context(output.open("w", encoding="utf-8"))
+    return Writer(format, start_ns, file)
 
 
 @contextmanager
@@ -117,9 +149,12 @@ def _bar(console: Console, recorded: Recording) -> Iterator[Sink]:
     lift = sys.stdout.isatty()
     with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=lift) as progress:
         task = progress.add_task("", total=recorded.duration_s)
-        yield lambda narration: progress.update(
-            task, completed=(narration.end_ns - recorded.start_ns) / NS_PER_S
-        )
+
+        def advance(narration: Narration) -> None:
+            seen_s = (narration.end_ns - recorded.start_ns) / NS_PER_S
+            progress.update(task, completed=within(seen_s, recorded.duration_s))
+
+        yield advance
 
 
 class _Clock(ProgressColumn):

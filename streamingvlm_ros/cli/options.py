@@ -15,6 +15,7 @@ from ..config import (
     SamplingConfig,
     WindowConfig,
 )
+from .narrator import parse_text
 
 _GROUPS = (
     FrameConfig,
@@ -34,9 +35,10 @@ def setting_option(name: str) -> Any:
     """
     declared = next(item for group in _GROUPS for item in fields(group) if item.name == name)
     limits = {"min": declared.metadata["low"], "max": declared.metadata["high"]}
+    text = {"parser": parse_text, "metavar": "TEXT"}
     return typer.Option(
         f"--{name.replace('_', '-')}",
         help=declared.metadata["description"],
         show_default=False,
-        **limits,
+        **(text if isinstance(declared.default, str) else limits),
     )

@@ -13,8 +13,12 @@ from .offline import narrate_recording
 from .options import setting_option
 from .writers import Format
 
+_LIVE_ONLY = {"rate", "start", "loop"}
+_NARRATED_ONLY = {"model", "format", "output", "fps", "instruction", "temperature", "seed"}
+
 
 def replay(
+    context: typer.Context,
     recording: Annotated[
         Path,
         typer.Argument(
@@ -25,7 +29,10 @@ def replay(
     ],
     topic: Annotated[
         str | None,
-        typer.Option(help="The camera, if the bag has several.", show_default=False),
+        typer.Option(
+            help="The camera, if the bag has several; with --live, the only one that is played.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[str | None, setting_option("model")] = None,
     format: Annotated[Format, typer.Option(help="How to write.")] = Format.TEXT,
@@ -57,8 +64,9 @@ def replay(
 
     With --live the bag is played into ROS instead, for a narrator that runs.
     """
+    _refuse(context, _NARRATED_ONLY if live else _LIVE_ONLY, live)
     if live:
-        raise typer.Exit(_play(recording, rate, start, loop))
+        raise typer.Exit(_play(recording, topic, rate, start, loop))
     given = {
         "model": model,
         "fps": fps,
@@ -69,8 +77,17 @@ def replay(
     narrate_recording(recording, topic, given, format, output)
 
 
-def _play(bag: Path, rate: float, start_s: float, loop: bool) -> int:
+def _refuse(context: typer.Context, unfit: set[str], live: bool) -> None:
+    """A usage error for options that would do nothing."""
+    sources = {name: context.get_parameter_source(name) for name in sorted(unfit)}
+    given = [f"--{name}" for name, its in sources.items() if its and its.name == "COMMANDLINE"]
+    if given:
+        why = "can't be given with --live, which narrates nothing" if live else "needs --live"
+        raise typer.BadParameter(f"{', '.join(given)} {why}")
+
+
+def _play(bag: Path, topic: str | None, rate: float, start_s: float, loop: bool) -> int:
     use_packaged_profile()
     with needing_ros("--live"):
         from ..ros import player
-    return player.main(player.PlayerConfig(str(bag), rate, start_s, loop))
+    return player.main(player.PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))

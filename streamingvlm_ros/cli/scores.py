@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from ..evaluation.result import SEEN
+from ..evaluation.result import SEEN, Result
 
 
-def tell(rows: list[dict[str, Any]], console: Console) -> None:
-    """What was skipped, the table, and what the judge said."""
+def tell(results: list[Result], rows: list[dict[str, Any]], console: Console) -> None:
+    """What was skipped or could not be read, the table, and what the judge said."""
     for row in rows:
         for name, why in row["skipped"].items():
-            console.print(f"[yellow]skipped {name}:[/] {why}", soft_wrap=True)
+            warn(console, f"skipped {name}", why)
+    for (name, what, why), _ in groupby(sorted(_losses(results))):
+        warn(console, f"{name}, {what}", why)
     Console(highlight=False).print(_table(rows))
     for row in rows:
         if verdict := row.get("judged"):
             console.print(_verdict(row["model"], verdict), markup=False, soft_wrap=True)
+
+
+def warn(console: Console, what: str, why: str) -> None:
+    """A line about what is not as it should be."""
+    console.print(f"[yellow]{escape(what)}:[/] {escape(why)}", soft_wrap=True)
+
+
+def _losses(results: list[Result]) -> Iterator[tuple[str, str, str]]:
+    for result in results:
+        for what, why in result.get("losses", {}).items():
+            yield result["request"]["item"], what, why
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -71,10 +71,13 @@ def _json_line(narration: Narration) -> str:
 
 
 def _cue(narration: Narration) -> str:
-    """One WebVTT cue and the blank line that ends it; nothing for a silent round."""
-    if narration.silent:
+    """One WebVTT cue and the blank line that ends it; nothing for a silent round.
+
+    WebVTT knows no time before 0: what ends before it, because a clock was set back, is left out.
+    """
+    if narration.silent or narration.end_ns <= 0:
         return ""
-    start, end = _vtt_time(narration.start_ns), _vtt_time(narration.end_ns)
+    start, end = _vtt_time(max(0, narration.start_ns)), _vtt_time(narration.end_ns)
     return f"{start} --> {end}\n{html.escape(_one_line(narration.text), quote=False)}\n"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +13,7 @@ import yaml
 from ..config import Settings, settings_for
 from ..engine.model import resolve
 from ..errors import EvaluationError
-
-_READABLE = 60
-"""Signs of a label in a file's name, which may be 255 long."""
+from .naming import file_part
 
 
 @dataclass(frozen=True)
@@ -31,10 +27,7 @@ class Contestant:
     @property
     def slug(self) -> str:
         """The label as a part of file names: no other label's."""
-        readable = re.sub(r"[^\w.=-]+", "_", self.label).strip("_")[:_READABLE]
-        if readable == self.label:
-            return readable
-        return f"{readable}-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}"
+        return file_part(self.label)
 
 
 def contestants(labels: Sequence[str]) -> list[Contestant]:

@@ -22,6 +22,7 @@ from ..types import NS_PER_S
 from .contestant import Contestant
 from .controls import CONTROLS
 from .items import Item
+from .naming import file_part
 from .outcome import outcome
 from .trial import run_trial
 
@@ -40,7 +41,8 @@ class Trial:
     @property
     def file(self) -> str:
         """Name of its results."""
-        return f"{self.item.name}--{self.contestant.slug}--{self.control.replace(' ', '_')}.json"
+        control = self.control.replace(" ", "_")
+        return f"{file_part(self.item.name)}--{self.contestant.slug}--{control}.json"
 
     def request(self) -> dict[str, Any]:
         """What the results depend on: others are not taken for these."""
@@ -112,10 +114,11 @@ class Evaluation:
 
     def _kept(self, trial: Trial) -> dict[str, Any] | None:
         try:
-            result: dict[str, Any] = json.loads((self._folder / trial.file).read_text())
-        except (OSError, ValueError):
+            result = json.loads((self._folder / trial.file).read_text())
+        except (OSError, ValueError, RecursionError):
             return None
-        return result if result.get("request") == trial.request() else None
+        is_its = isinstance(result, dict) and result.get("request") == trial.request()
+        return result if is_its else None
 
 
 def _tried(trial: Trial, engine: StreamingEngine, watcher: Watcher) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def find_items(
     Without `reference` and `questions` those beside a recording are taken: of `drive.mp4` or the
     bag `drive` they are `drive.jsonl`, `.vtt` or `.srt`, and `drive.questions.jsonl`; of a clip
     that the recorder kept also what it has in it. A `reference` with a leading slash is a topic of
-    each bag. EvaluationError if nothing is found.
+    each bag. EvaluationError if nothing is found, or there is no such reference.
     """
     recordings = [found for path in paths for found in find_recordings(path)]
     if not recordings:
@@ -59,4 +59,13 @@ def find_items(
 
 def _reference(given: str) -> Path | str:
     path = Path(given)
-    return path if path.suffix in WORDS else given
+    if path.suffix in WORDS and path.is_file():
+        return path
+    if path.suffix in WORDS and not path.exists():
+        raise EvaluationError(f"--reference {given}: there is no such file")
+    if given.startswith("/") and not path.exists():
+        return given
+    raise EvaluationError(
+        f"--reference {given} is neither a {', '.join(WORDS)} file nor a narration topic, which "
+        "begins with a slash"
+    )

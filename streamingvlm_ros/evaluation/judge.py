@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -70,13 +71,14 @@ class Judge:
     def __init__(self, url: str, model: str, cache: Path, prompt: Path = PROMPT) -> None:
         """`url` as OpenAI's clients take it, with its /v1. EvaluationError for an unfit prompt."""
         self._url, self._model, self._cache = url.rstrip("/"), model, cache
-        self._prompt = prompt.read_text()
+        try:
+            self._prompt = prompt.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise EvaluationError(f"{prompt} can't be read: {error}") from error
         for name in ("{reference}", "{first}", "{second}"):
             if name not in self._prompt:
                 raise EvaluationError(f"{prompt} lacks {name}: a judge's prompt needs it")
-        key = os.environ.get(KEY)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx2.Client(timeout=_TIMEOUT_S, headers=headers)
+        self._client = httpx2.Client(timeout=_TIMEOUT_S, headers=_headers())
 
     def compare(
         self, reference: Sequence[Utterance], one: Sequence[Utterance], other: Sequence[Utterance]
@@ -100,28 +102,52 @@ class Judge:
         # Not str.format: what was narrated may hold braces.
         parts = {"{reference}": reference, "{first}": first, "{second}": second}
         text = re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self._prompt)
-        said = self._answer(text)
-        words = re.findall(r"\b(1|2|TIE)\b", said.upper())
-        if not words:
-            raise EvaluationError(f"the judge said neither 1 nor 2 nor TIE, but: {said[:200]}")
-        return Verdict(words[-1])
-
-    def _answer(self, text: str) -> str:
         message = {"role": "user", "content": text}
         asked = {"model": self._model, "temperature": 0, "messages": [message]}
         name = hashlib.sha256(json.dumps([self._url, asked]).encode()).hexdigest()
         kept = self._cache / f"{name[:32]}.json"
-        if kept.exists():
-            return str(json.loads(kept.read_text())["answer"])
+        return _verdict_in(_kept(kept)) or self._new_verdict(asked, kept)
+
+    def _new_verdict(self, asked: dict[str, Any], kept: Path) -> Verdict:
+        """Asks; an answer is kept only if there is a verdict in it: the others are asked again."""
+        answer = self._answer(asked)
+        verdict = _verdict_in(answer)
+        if verdict is None:
+            raise EvaluationError(f"the judge said neither 1 nor 2 nor TIE, but: {answer[:200]}")
+        self._cache.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
+        return verdict
+
+    def _answer(self, asked: dict[str, Any]) -> str:
         try:
             response = self._client.post(f"{self._url}/chat/completions", json=asked)
             response.raise_for_status()
-            answer = str(response.json()["choices"][0]["message"]["content"])
+            return str(response.json()["choices"][0]["message"]["content"])
         except (httpx2.HTTPError, ValueError, LookupError, TypeError) as error:
             raise EvaluationError(f"the judge at {self._url} gave no answer: {error!r}") from error
-        self._cache.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
-        return answer
+
+
+def _headers() -> dict[str, str]:
+    key = os.environ.get(KEY)
+    if not key:
+        return {}
+    # Said here: the client's own error would show it.
+    if not (key.isascii() and key.isprintable()):
+        raise EvaluationError(f"{KEY} holds signs that no key has, perhaps a line's end")
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _kept(file: Path) -> str:
+    """The answer in a file; nothing if there is none, or the file is damaged."""
+    try:
+        return str(json.loads(file.read_text("utf-8"))["answer"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def _verdict_in(answer: str) -> Verdict | None:
+    words = re.findall(r"\b(1|2|TIE)\b", answer.upper())
+    return Verdict(words[-1]) if words else None
 
 
 def _segments(reference: Sequence[Utterance]) -> list[float]:

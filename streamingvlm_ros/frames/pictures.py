@@ -217,6 +217,10 @@ def _decompressed(message: CompressedPicture) -> Image:
             if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to white
                 return np.stack([(np.array(picture) >> 8).astype(np.uint8)] * 3, axis=-1)
             return np.array(picture.convert("RGB"))
+    except PIL.UnidentifiedImageError as error:
+        raise BadImageError(
+            "compressed", f"a compressed image ({message.format}) can't be read: no JPEG, no PNG"
+        ) from error
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise BadImageError(
             "compressed", f"a compressed image ({message.format}) can't be read: {error}"

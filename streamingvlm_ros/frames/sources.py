@@ -11,16 +11,21 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ..clock import clock
 from ..config import FrameConfig
 from ..errors import SourceError
 from ..types import NS_PER_S, Chunk, Frame, Image
 from .sampler import RawChunk, Sampler
+
+_CUT_S = 1.0
+"""So much more than the last frame lasts, the file says that it is longer, if it was cut off."""
 
 
 class VideoSource:
     """The chunks of a video file, decoded while they are iterated. Time 0 is the first frame.
 
     SourceError if the file can't be opened or has no video; while iterating, if it is broken.
+    What it lacks although it can be read is in `losses` when it has been iterated.
     """
 
     def __init__(
@@ -29,19 +34,17 @@ class VideoSource:
         """With `span_s` only [begin, end) of it, in chunks that begin where the span does."""
         self._path, self._config = Path(path), config
         self._begin_ns, self._end_ns = _span_ns(span_s)
+        self.losses: dict[str, str] = {}
         with self._opened() as container:
             self.duration_s: float | None = _duration_s(container, _video(container, self._path))
             """Length in seconds; None where the file doesn't say."""
 
     def __iter__(self) -> Iterator[Chunk]:
         sampler: Sampler[VideoFrame] = Sampler(self._config)
+        self.losses.clear()
         try:
             with self._opened() as container:
-                for stamp_ns, picture in self._frames(container):
-                    if stamp_ns < self._begin_ns:
-                        continue
-                    if self._end_ns is not None and stamp_ns >= self._end_ns:
-                        break
+                for stamp_ns, picture in self._seen(container):
                     if sampler.jumped_back(stamp_ns - self._begin_ns):
                         raise SourceError(
                             f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
@@ -52,6 +55,31 @@ class VideoSource:
         except av.FFmpegError as error:
             raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
         yield from map(self._decode, sampler.close())
+
+    def _seen(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
+        """The frames of the span; notes what is wrong with them."""
+        corrupt, before_s, reached_s = 0, 0.0, 0.0
+        for stamp_ns, picture in self._frames(container):
+            if self._end_ns is not None and stamp_ns >= self._end_ns:
+                break
+            # Not counted from the first frame: some containers' lengths aren't, either.
+            before_s, reached_s = reached_s, picture.time or 0.0
+            if stamp_ns >= self._begin_ns:
+                corrupt += picture.is_corrupt
+                yield stamp_ns, picture
+        else:
+            self._note_end(reached_s, reached_s - before_s)
+        if corrupt:
+            self._note(f"{corrupt} frame{'' if corrupt == 1 else 's'} damaged")
+
+    def _note_end(self, reached_s: float, frame_s: float) -> None:
+        if self.duration_s is not None and self.duration_s > reached_s + frame_s + _CUT_S:
+            ends, whole = clock(reached_s), clock(self.duration_s)
+            self._note(f"its pictures end at {ends} of {whole}: it is damaged, or was cut off")
+
+    def _note(self, what: str) -> None:
+        noted = self.losses.get(self._path.name)
+        self.losses[self._path.name] = f"{noted}; {what}" if noted else what
 
     def _decode(self, chunk: RawChunk[VideoFrame]) -> Chunk:
         begin_ns = self._begin_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import dropwhile, takewhile
 
@@ -11,10 +10,11 @@ from ..bags.reader import BagReader
 from ..bags.recorded import IMAGE_TYPES, Topic
 from ..config import FrameConfig
 from ..errors import BagError, SourceError
-from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_frames
-from ..frames.sampler import RawChunk, Sampler
+from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
+from ..frames.sampler import RawChunk, Sampler, Verdict
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
+from .rejected import Rejected
 
 _MARGIN_NS = 10 * NS_PER_S
 
@@ -23,7 +23,7 @@ class BagSource:
     """The chunks of one camera, cut by its stamps as the live node cuts them.
 
     Where the stamps jump back, as after a restart of the robot, the stream begins anew. Images
-    that can't be used are left out and counted in `rejected`, by the reason.
+    that can't be used are left out and counted in `rejected`.
     """
 
     def __init__(
@@ -33,35 +33,51 @@ class BagSource:
         config: FrameConfig,
         span_s: tuple[float, float] | None = None,
     ) -> None:
-        """`topic` may be None if there is only one camera. SourceError if there is no image.
+        """`topic` may be None if there is only one camera.
+
+        SourceError, which says of a damaged bag that it is, if there is no image to be seen.
 
         With `span_s` only [begin, end) is given, seconds from `start_ns`, in chunks from its
         begin on.
         """
         self._bag, self._config, self._span_s = bag, config, span_s
         self.topic = _camera(bag, topic)
-        self.rejected: Counter[str] = Counter()
-        first = next(self._pictures(), None)
-        if first is None:
-            why = f": {dict(self.rejected)}" if self.rejected else ""
-            raise SourceError(f"{self.topic.name} in {bag.path} has no image that can be used{why}")
+        self.rejected = Rejected()
+        stamp_ns, recorded_ns = self._first()
         chunk_ns = round(config.chunk_seconds * NS_PER_S)
-        stamp_ns, _, recorded_ns = first
         self.start_ns = stamp_ns // chunk_ns * chunk_ns
         """When the chunk began that the first image is part of."""
         self._behind_ns = recorded_ns - stamp_ns
-        self.rejected.clear()
 
     def __iter__(self) -> Iterator[Event]:
         sampler: Sampler[Picture] = Sampler(self._config)
         begin_ns, pictures = self._span()
+        self.rejected.clear()
         for stamp_ns, picture in pictures:
             if sampler.jumped_back(stamp_ns - begin_ns):
                 sampler = Sampler(self._config)
                 yield [Reset()]
-            _, done = sampler.offer(stamp_ns - begin_ns, picture)
+            verdict, done = sampler.offer(stamp_ns - begin_ns, picture)
+            if verdict is Verdict.LATE:
+                self.rejected.add("late", "each came after a later one")
             yield from self._decoded(done, begin_ns)
         yield from self._decoded(sampler.close(), begin_ns)
+
+    def _first(self) -> tuple[int, int]:
+        """The first image's stamp, and the recorder's. At least one image must be readable."""
+        first: tuple[int, int] | None = None
+        for stamp_ns, picture, recorded_ns in self._pictures():
+            first = first or (stamp_ns, recorded_ns)
+            try:
+                to_array(picture)
+            except BadImageError as error:
+                self._reject(error)
+            else:
+                return first
+        why = f": {self.rejected}" if self.rejected else ""
+        raise _error(
+            self._bag, f"{self.topic.name} in {self._bag.path} has no image that can be used{why}"
+        )
 
     def _span(self) -> tuple[int, Iterator[tuple[int, Picture]]]:
         """What chunks are counted from, and the pictures with their stamps."""
@@ -84,7 +100,7 @@ class BagSource:
             except BadImageError as error:
                 self._reject(error)
             except BagError:
-                self.rejected["message"] += 1
+                self.rejected.add("message", "a message is damaged")
             else:
                 yield stamp_ns_of(picture), picture, recorded.stamp_ns
 
@@ -95,16 +111,24 @@ class BagSource:
                 yield Chunk(frames, begin_ns + raw.start_ns, begin_ns + raw.end_ns)
 
     def _reject(self, error: BadImageError) -> None:
-        self.rejected[error.reason] += 1
+        self.rejected.add(error.reason, str(error))
 
 
 def _camera(bag: BagReader, name: str | None) -> Topic:
     cameras = {topic.name: topic for topic in bag.topics if topic.type in IMAGE_TYPES}
     if name in cameras:
         return cameras[name]
-    there = ", ".join(cameras) or "none"
+    there = ", ".join(cameras)
+    if not cameras:
+        raise _error(bag, f"{bag.path} has no images")
     if name is not None:
-        raise SourceError(f"{name} is no camera in {bag.path}; its cameras: {there}")
-    if len(cameras) != 1:
-        raise SourceError(f"{bag.path} has several cameras or none; name one of: {there}")
+        raise _error(bag, f"{name} is no camera in {bag.path}; its cameras: {there}")
+    if len(cameras) > 1:
+        raise _error(bag, f"{bag.path} has several cameras; name one of: {there}")
     return next(iter(cameras.values()))
+
+
+def _error(bag: BagReader, what: str) -> SourceError:
+    """What is wrong, and what of the bag could not be read: perhaps that is why."""
+    lost = [f"{part}: {why}" for part, why in bag.losses.items()]
+    return SourceError("; ".join([what, *lost]))

@@ -20,7 +20,7 @@ def find_recordings(path: Path) -> Iterator[Path]:
         yield path
     else:
         for found in sorted(path.iterdir()):
-            if found.suffix in VIDEOS or found.name.endswith(STORAGES) or _is_bag(found):
+            if found.suffix.lower() in VIDEOS or found.name.endswith(STORAGES) or _is_bag(found):
                 yield found
 
 
@@ -33,13 +33,20 @@ def words_beside(recording: Path) -> Path | None:
     """What is said in it: `NAME.jsonl`, `.vtt` or `.srt`, or what the recorder kept in a clip."""
     candidates = [recording.parent / f"{name_of(recording)}{suffix}" for suffix in WORDS]
     candidates.append(recording / SIDECAR)
-    return next((file for file in candidates if file.is_file()), None)
+    return next(filter(_is_file, candidates), None)
 
 
 def questions_beside(recording: Path) -> Path | None:
     """`NAME.questions.jsonl`."""
     file = recording.parent / f"{name_of(recording)}{QUESTIONS}"
-    return file if file.is_file() else None
+    return file if _is_file(file) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long to be one
+        return False
 
 
 def _is_bag(path: Path) -> bool:

@@ -55,11 +55,10 @@ def recording(
         raise SourceError(f"{path} is no bag: a video has no topics")
     else:
         video = VideoSource(path, config, span_s)
-        yield Recording(video, 0, video.duration_s, lambda: {})
+        yield Recording(video, 0, video.duration_s, lambda: video.losses)
 
 
 def _losses(bag: BagReader, source: BagSource) -> dict[str, str]:
     if not source.rejected:
         return bag.losses
-    counts = ", ".join(f"{count} ({reason})" for reason, count in source.rejected.items())
-    return {**bag.losses, source.topic.name: f"images that can't be used: {counts}"}
+    return {**bag.losses, source.topic.name: str(source.rejected)}

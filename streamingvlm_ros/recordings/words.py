@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +16,19 @@ from ..bags.reader import BagReader
 from ..bags.recorded import ANSWER, NARRATION
 from ..errors import WordsError
 from ..types import NS_PER_S
-from .timed import TimedQuestion, Utterance
+from .timed import LETTERS, TimedQuestion, Utterance
 
 T = TypeVar("T")
 
 SUBTITLES = (".vtt", ".srt")
 ENCODING = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
+
+_END_S = 2**63 / NS_PER_S
+"""The first second that is too late for a stamp."""
+
+_SHOWN = 60
+"""Signs of a wrong value that an error shows."""
 
 
 def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
@@ -68,17 +75,14 @@ def read_answers(bag: BagReader, start_ns: int) -> list[TimedQuestion]:
 def read_questions(path: Path) -> list[TimedQuestion]:
     """Questions of a .jsonl file, by time. WordsError if it can't be read.
 
-    Lines have `time_s`, `question` and `answer`; with `options`, a list, `answer` is a letter.
+    Lines have `time_s`, `question` and `answer`; with `options`, at most 26, `answer` is a letter.
     """
     return sorted(_lines(path, _question), key=lambda question: question.time_s)
 
 
 def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
-    try:
-        # Not splitlines: U+2028 and its like are text in JSON.
-        lines = path.read_text(ENCODING).split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WordsError(f"{path} can't be read: {error}") from error
+    # Not splitlines: U+2028 and its like are text in JSON.
+    lines = _content(path).split("\n")
     return [_line(path, number, line, made) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -86,43 +90,106 @@ def _line(path: Path, number: int, line: str, made: Callable[[Any], T]) -> T:
     try:
         record = json.loads(line)
         if not isinstance(record, dict):
-            raise TypeError(f"not an object but a {type(record).__name__}")
+            raise ValueError(f"{_shown(record)} is no object")
         return made(record)
-    except (ValueError, KeyError, TypeError) as error:
-        raise WordsError(f"{path}, line {number}: {error!r}") from error
+    except json.JSONDecodeError as error:
+        why = f"no JSON at column {error.colno}: {error.msg}"
+    except KeyError as error:
+        why = f"`{error.args[0]}` is missing"
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+    raise WordsError(f"{path}, line {number}: {why}")
 
 
 def _utterance(record: Any, start_ns: int | None) -> Utterance:
-    text = str(record.get("corrected") or record["text"])
+    text = _text(record, "corrected" if record.get("corrected") else "text")
     if start_ns is not None and "start_ns" in record:
-        times_ns = int(record["start_ns"]), int(record["end_ns"])
-        start_s, end_s = ((its - start_ns) / NS_PER_S for its in times_ns)
+        start_s, end_s = (
+            (_number(record, name, int) - start_ns) / NS_PER_S for name in ("start_ns", "end_ns")
+        )
     else:
-        start_s, end_s = float(record["start_s"]), float(record["end_s"])
+        start_s, end_s = _number(record, "start_s"), _number(record, "end_s")
+    return _spoken(start_s, end_s, text)
+
+
+def _spoken(start_s: float, end_s: float, text: str) -> Utterance:
     if not start_s < end_s:
         raise ValueError(f"it ends at {end_s}, and does not begin before: {start_s}")
     return Utterance(start_s, end_s, text)
 
 
 def _question(record: Any) -> TimedQuestion:
-    options = tuple(str(option) for option in record.get("options", ()))
-    answer = str(record["answer"])
-    if options and (len(answer) != 1 or not 0 <= ord(answer) - ord("A") < len(options)):
+    options, answer = _options(record), _text(record, "answer")
+    if options and answer not in tuple(LETTERS[: len(options)]):
         raise ValueError(f"answer {answer!r} is not the letter of one of {len(options)} options")
-    return TimedQuestion(float(record["time_s"]), str(record["question"]), answer, options)
+    return TimedQuestion(_number(record, "time_s"), _text(record, "question"), answer, options)
+
+
+def _options(record: Any) -> tuple[str, ...]:
+    given = record.get("options", [])
+    if not isinstance(given, list) or len(given) > len(LETTERS):
+        raise ValueError(f"`options` is no list of at most {len(LETTERS)}: {_shown(given)}")
+    return tuple(_text({"options": its}, "options") for its in given)
+
+
+def _text(record: Any, name: str) -> str:
+    """A text, or a number as one."""
+    value = record[name]
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"`{name}` is no text: {_shown(value)}")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"`{name}` holds half a character: {_shown(value)}") from error
+    return str(value)
+
+
+def _number(record: Any, name: str, kind: Callable[[Any], float] = float) -> float:
+    """A time: seconds, or with `int` nanoseconds."""
+    try:
+        time = kind(record[name])
+        if abs(time) < _END_S * (NS_PER_S if kind is int else 1):
+            return time
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"`{name}` is no time: {_shown(record[name])}")
+
+
+def _shown(value: Any) -> str:
+    """As the file has it, or its beginning."""
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _subtitles(path: Path) -> Iterable[Utterance]:
-    try:
-        events = pysubs2.load(str(path), ENCODING)
-    except (OSError, UnicodeDecodeError, pysubs2.exceptions.Pysubs2Error, ValueError) as error:
-        raise WordsError(f"{path} can't be read: {error}") from error
+    text, kind = _content(path), None
+    if path.suffix == ".vtt":
+        text, kind = _cues(text), "vtt"
     # WebVTT writes & and < as entities.
-    plain = html.unescape if path.suffix == ".vtt" else str
-    return [
-        Utterance(e.start / 1000, e.end / 1000, plain(e.plaintext).replace("\n", " "))
-        for e in events
+    plain = html.unescape if kind else str
+    try:
+        return [
+            _spoken(e.start / 1000, e.end / 1000, plain(e.plaintext).replace("\n", " "))
+            for e in pysubs2.SSAFile.from_string(text, format_=kind)
+        ]
+    except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
+        raise WordsError(f"{path} can't be read: {error}") from error
+
+
+def _cues(vtt: str) -> str:
+    """WebVTT without notes, styles, regions and the names of cues: pysubs2 takes them for text."""
+    blocks = re.split(r"\n{2,}", vtt)
+    cues = [
+        found[0] for block in blocks if (found := re.search(r"^[^\n]*-->.*", block, re.M | re.S))
     ]
+    return "\n\n".join(["WEBVTT", *cues])
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(ENCODING)
+    except (OSError, UnicodeDecodeError) as error:
+        raise WordsError(f"{path} can't be read: {error}") from error
 
 
 def _since(stamp: Any, start_ns: int) -> float:

@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,9 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from ..bags.latched import Latched
+from ..bags.playing import Audience, Pace, left, played
 from ..bags.reader import BagReader
-from ..bags.recorded import IMAGE_TYPES, NARRATION, Recorded, Topic
+from ..bags.recorded import IMAGE_TYPES
 from ..config import check_ranges, setting
 from ..errors import BagError
 from ..types import NS_PER_S
@@ -30,14 +30,11 @@ from .conversions import to_time
 from .process import run
 from .topics import message_class
 
-SAID = ("narration", "text", "answer", "annotated/compressed")
-"""What a narrator publishes, after its own name."""
-
-NOT_PLAYED = ("/clock", "/diagnostics", "/rosout", "/parameter_events")
-"""About the machine that recorded, at the time when it did."""
-
 TICK_S = 0.01
 """From one message on /clock to the next, at most: others' timers rest on it."""
+
+GAP_S = 10.0
+"""Seconds of the bag without a message, from which on it is said."""
 
 KEPT = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
@@ -61,26 +58,31 @@ class PlayerConfig:
         0.0, "Seconds at the bag's beginning that are left out.", low=0.0, high=1e9
     )
     loop: bool = setting(False, "Begin anew at the end.")
+    camera: str = setting("", "The only image topic that is played; empty: all.")
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
 class Player(Node):
-    """Plays once every image topic has a subscriber, and then ends its process.
+    """Plays once every image topic has a subscriber, or one has had for a while; then ends.
 
     What a narrator said is not played: it would speak with two voices. Messages are published as
     they were recorded, without being decoded.
     """
 
     def __init__(self, config: PlayerConfig | None = None) -> None:
-        """`config` None takes it from the node's parameters. BagError if there is no such bag."""
+        """`config` None takes it from the node's parameters.
+
+        BagError if there is no such bag, or no such camera in it.
+        """
         super().__init__("player")
         self._config = config or params.declare_all(self, PlayerConfig)
         self._bag = BagReader(self._config.bag)
+        self._topics = played(self._bag.topics, self._config.camera)
         self._time = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
         self._publishers_of = dict(self._advertised())
-        self._cameras = {t.name for t in self._bag.topics if t.type in IMAGE_TYPES}
+        self._cameras = [t.name for t in self._topics if t.type in IMAGE_TYPES]
         self.failed = False
         """Whether playing ended because something was wrong."""
         self._stopped = threading.Event()
@@ -126,19 +128,29 @@ class Player(Node):
             publisher.wait_for_all_acked(_FAREWELL)
 
     def _wait_for_subscribers(self) -> None:
-        images = [p for name, p in self._publishers_of.items() if name in self._cameras]
-        while waiting := [p.topic_name for p in images if not p.get_subscription_count()]:
+        audience = Audience([n for n in self._cameras if n in self._publishers_of])
+        while not audience.is_there(watched := self._watched(), time.monotonic()):
             self.get_logger().info(
-                f"waiting for a subscriber of {', '.join(waiting)}", throttle_duration_sec=5.0
+                f"waiting for a subscriber of {', '.join(audience.missing(watched))}",
+                throttle_duration_sec=5.0,
             )
             if self._stopped.wait(TICK_S):
                 return
+        if missing := audience.missing(watched):
+            self.get_logger().warning(
+                f"nobody subscribes to {', '.join(missing)}: it plays all the same"
+            )
+
+    def _watched(self) -> list[str]:
+        publishers = self._publishers_of.items()
+        return [n for n, p in publishers if n in self._cameras and p.get_subscription_count()]
 
     def _play(self) -> None:
         """Publish the messages, each at its time, until the end or until it is stopped."""
         pace: Pace | None = None
         for recorded in left(self._bag.messages(self._publishers_of), self._config.start_s):
             pace = pace or Pace(recorded.stamp_ns, self._config.rate)
+            self._announce(pace, recorded.stamp_ns)
             while (now_ns := pace.now_ns()) < recorded.stamp_ns:
                 self._tell(now_ns)
                 if self._stopped.wait(min(TICK_S, pace.seconds_until(recorded.stamp_ns))):
@@ -146,11 +158,20 @@ class Player(Node):
             self._tell(recorded.stamp_ns)
             self._publishers_of[recorded.topic.name].publish(recorded.data)
 
+    def _announce(self, pace: Pace, stamp_ns: int) -> None:
+        """Say so if nothing comes for long: it is the bag's gap, and nobody's fault."""
+        gap_s = (stamp_ns - pace.now_ns()) / NS_PER_S
+        if gap_s > GAP_S:
+            wait_s = pace.seconds_until(stamp_ns)
+            self.get_logger().info(
+                f"the bag has nothing for {gap_s:.0f} s: it goes on in {wait_s:.0f} s"
+            )
+
     def _tell(self, now_ns: int) -> None:
         self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _advertised(self) -> Iterator[tuple[str, Publisher[Any]]]:
-        for topic in _played(self._bag.topics):
+        for topic in self._topics:
             try:
                 kind = message_class(topic.type)
             except ImportError:
@@ -160,53 +181,6 @@ class Player(Node):
                 continue
             profile = KEPT if topic.latched else qos.PUBLISHED
             yield topic.name, self.create_publisher(kind, topic.name, profile)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The bag's time: `begin_ns` when this is made, and from then on `rate` times as fast."""
-
-    begin_ns: int
-    rate: float
-    _since_s: float = field(default_factory=time.monotonic)
-
-    def now_ns(self) -> int:
-        """The bag's time now."""
-        return self.begin_ns + round((time.monotonic() - self._since_s) * self.rate * NS_PER_S)
-
-    def seconds_until(self, stamp_ns: int) -> float:
-        """Seconds of wall time until it is `stamp_ns` in the bag; negative when that is past."""
-        return (stamp_ns - self.now_ns()) / (self.rate * NS_PER_S)
-
-
-def left(messages: Iterable[Recorded], start_s: float) -> Iterator[Recorded]:
-    """What is left after so many seconds, and before it what latched topics said until then.
-
-    BagError if nothing is.
-    """
-    before, first_ns, last_ns, begun = Latched(), None, 0, False
-    for recorded in messages:
-        first_ns = recorded.stamp_ns if first_ns is None else first_ns
-        last_ns = max(last_ns, recorded.stamp_ns)
-        if recorded.stamp_ns >= first_ns + round(start_s * NS_PER_S):
-            if not begun:
-                yield from (replace(r, stamp_ns=recorded.stamp_ns) for r in before.all())
-            begun = True
-            yield recorded
-        elif recorded.topic.latched:
-            before.add(recorded)
-    if first_ns is None:
-        raise BagError("it holds no message that could be")
-    if not begun:
-        long_s = (last_ns - first_ns) / NS_PER_S
-        raise BagError(f"it is {long_s:.1f} s long and start_s is {start_s:g}: lower start_s")
-
-
-def _played(topics: Sequence[Topic]) -> list[Topic]:
-    """All but what a narrator said and what is about the machine that recorded."""
-    narrators = {t.name.removesuffix("narration") for t in topics if t.type == NARRATION}
-    said = {f"{narrator}{name}" for narrator in narrators for name in SAID}
-    return [topic for topic in topics if topic.name not in (*NOT_PLAYED, *said)]
 
 
 def main(config: PlayerConfig | None = None) -> int:

@@ -16,8 +16,8 @@ from rclpy.node import Node
 
 from streamingvlm_ros.srv import SaveClip
 
-from ..bags.clip import Moment
 from ..bags.config import BagConfig, RecorderConfig
+from ..bags.moment import Moment
 from ..bags.recorded import Recorded
 from ..bags.recorder import Recorder
 from ..errors import BagError
@@ -72,9 +72,15 @@ class RecorderNode(Node):
         self._tell()
         if not whole:
             self.get_logger().error("the disk hangs: the newest messages may not be in the bag")
-        written = self._recorder.recording.written.total()
-        folder = self._recorder.recording.folder
-        self.get_logger().info(f"{written} messages are in {folder}")
+        recording = self._recorder.recording
+        if not self.is_gone:
+            written = recording.written.total()
+            self.get_logger().info(f"{written} messages are in {recording.folder}")
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody took away what was recorded."""
+        return self._recorder.recording.is_gone
 
     def _hear(self, recorded: Recorded) -> None:
         self._recorder.hear(recorded)
@@ -147,7 +153,13 @@ class RecorderNode(Node):
 
 def main(given: Given | None = None) -> int:
     """`ros2 run streamingvlm_ros recorder --ros-args -p folder:=FOLDER`."""
-    return run(partial(RecorderNode, given), RecorderNode.close)
+    gone: list[bool] = []
+
+    def close(recorder: RecorderNode) -> None:
+        recorder.close()
+        gone.append(recorder.is_gone)
+
+    return run(partial(RecorderNode, given), close) or int(any(gone))
 
 
 if __name__ == "__main__":

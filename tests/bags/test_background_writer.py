@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 import weakref
 from pathlib import Path
@@ -152,6 +153,8 @@ def test_an_error_of_the_disk_ends_it_with_what_was_flushed(
     assert "No space left on device" in writer.problem
     assert writer.written == {"/said": 1}
     assert writer.dropped == {"/said": 1}
+    assert not writer.is_gone
+    assert "was written before is kept" in writer.problem
     assert texts(tmp_path / "bag") == ["said 0"]
 
 
@@ -163,4 +166,32 @@ def test_a_bag_that_is_taken_away_ends_it_with_a_word(tmp_path: Path) -> None:
         file.unlink()
     writer.put(said(1))
     writer._thread.join(5)
-    assert "No such file" in writer.problem
+    assert f"a file of {tmp_path / 'bag'} is gone" in writer.problem
+    assert "kept" not in writer.problem
+    assert writer.is_gone
+
+
+@pytest.mark.parametrize(("deleted", "dropped"), [("bags/bag", 0), ("bags", 1)])
+def test_a_bag_whose_folder_is_taken_away_ends_it_with_a_word(
+    tmp_path: Path, deleted: str, dropped: int
+) -> None:
+    (tmp_path / "bags").mkdir()
+    bag = FlushedBag(tmp_path / "bags" / "bag")
+    writer = BackgroundWriter(bag, Quota(tmp_path / "bags", 1), 10**6, first=[said(0)])
+    assert bag.flushed.wait(5)
+    shutil.rmtree(tmp_path / deleted)
+    writer.put(said(1))
+    writer._thread.join(5)
+    assert writer.problem.startswith(f"{bag.folder} is gone: somebody deleted or moved it")
+    assert writer.is_gone
+    # A file that is open takes what comes, and then there is nowhere to find it.
+    assert writer.dropped["/said"] == dropped
+
+
+def test_a_folder_that_is_taken_away_is_also_noticed_at_the_end(tmp_path: Path) -> None:
+    bag = FlushedBag(tmp_path / "bag")
+    writer = BackgroundWriter(bag, Quota(tmp_path, 0), 10**6, first=[said(0)])
+    assert bag.flushed.wait(5)
+    shutil.rmtree(tmp_path / "bag")
+    assert writer.close()
+    assert writer.is_gone

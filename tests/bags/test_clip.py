@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.clip import Moment
 from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.moment import Moment
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.recorded import Recorded, Topic
 from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
-from streamingvlm_ros.bags.writer import BagConfig
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError, ConfigError
 from streamingvlm_ros.types import NS_PER_S as S
 
 from .scene import STRING, string
 
 NARRATION = topic_of("/narrator/narration", "streamingvlm_ros/msg/Narration")
+REAR = topic_of("/rear/narration", NARRATION.type)
+TRUTH = topic_of("/a_camera/truth", NARRATION.type)
 IMAGE = topic_of("/image", STRING)
 LATCHED = Topic("/tf_static", STRING, qos="- {durability: transient_local}")
 
 
-def narration(second: int, text: str) -> Recorded:
+def narration(second: int, text: str, topic: Topic = NARRATION) -> Recorded:
     """Said half a second after the second that it is about."""
     types: Any = known_types().types
     time = types["builtin_interfaces/msg/Time"]
@@ -41,7 +44,7 @@ def narration(second: int, text: str) -> Recorded:
         dropped=0,
         latency=0.5,
     )
-    return Recorded(NARRATION, (second + 1) * S + S // 2, encode(message))
+    return Recorded(topic, (second + 1) * S + S // 2, encode(message))
 
 
 @pytest.fixture
@@ -95,6 +98,73 @@ def test_what_was_said_stands_beside_it_in_the_clips_own_seconds(recorder: Recor
     assert {line["label"] for line in told} == {"ball"}
     # What the person heard last is what is wrong.
     assert [line["corrected"] for line in told] == ["", "", "A green ball.", ""]
+
+
+def test_what_others_know_better_is_not_among_what_the_narrator_said(recorder: Recorder) -> None:
+    for second in range(100, 110):
+        recorder.hear(narration(second, f"I see {second}"))
+        # Heard after the narrator, and of the same second.
+        recorder.hear(narration(second, f"There is {second}", TRUTH))
+    moment = Moment("", 111 * S, 107 * S, 111 * S, "A green ball.")
+    clip = recorder.save_clip(moment)
+    assert clip.close()
+    told = lines(clip.folder)
+    assert {line["topic"] for line in told} == {"/narrator/narration"}
+    assert [line["start_ns"] for line in told] == [n * S for n in range(106, 110)]
+    assert [line["corrected"] for line in told] == ["", "", "", "A green ball."]
+    with BagReader(clip.folder) as reader:
+        assert len(list(reader.messages([TRUTH.name]))) == len(told)
+
+
+@pytest.mark.parametrize(("rear", "chosen"), [("A dog.", REAR), ("", NARRATION)])
+def test_of_two_narrators_the_one_whose_words_were_heard_last_is_corrected(
+    recorder: Recorder, rear: str, chosen: Topic
+) -> None:
+    for second in range(100, 110):
+        recorder.hear(narration(second, "A road.", NARRATION))
+        recorder.hear(narration(second, rear, REAR))
+    clip = recorder.save_clip(Moment("", 111 * S, 107 * S, 113 * S, "A cat."))
+    # What comes later is about something else.
+    recorder.hear(narration(111, "A bridge.", NARRATION))
+    recorder.hear(narration(111, "A tree.", REAR))
+    assert clip.close()
+    told = lines(clip.folder)
+    assert {line["topic"] for line in told} == {chosen.name}
+    assert [line["corrected"] for line in told] == ["", "", "", "A cat.", ""]
+
+
+def test_where_there_is_no_narrator_what_others_said_is_told(recorder: Recorder) -> None:
+    recorder.hear(narration(109, "A ball.", TRUTH))
+    clip = recorder.save_clip(Moment("", 111 * S, 107 * S, 111 * S))
+    assert clip.close()
+    assert [line["text"] for line in lines(clip.folder)] == ["A ball."]
+
+
+def test_label_words_and_correction_stand_there_before_the_clip_is_finished(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear(recorder, range(100, 110))
+    writing, go_on = threading.Event(), threading.Event()
+    write = BagWriter.write
+
+    def wait(bag: BagWriter, *message: Any) -> None:
+        if bag.folder.parent.name == "clips":
+            writing.set()
+            assert go_on.wait(20)
+        write(bag, *message)
+
+    monkeypatch.setattr(BagWriter, "write", wait)
+    clip = recorder.save_clip(Moment("ball", 110 * S, 107 * S, 112 * S, "A green ball."))
+    assert writing.wait(20)
+    early = lines(clip.folder)
+    go_on.set()
+    assert [line["text"] for line in early] == ["I see 106", "I see 107", "I see 108"]
+    assert [line["corrected"] for line in early] == ["", "", "A green ball."]
+    hear(recorder, range(110, 114))
+    assert clip.close()
+    told = lines(clip.folder)
+    assert told[: len(early)] == early
+    assert len(told) > len(early)
 
 
 def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) -> None:

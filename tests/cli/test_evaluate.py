@@ -121,7 +121,7 @@ def test_a_recording_with_nothing_to_score_it_by_is_skipped(folder: Path) -> Non
     [
         (("--model", "demo fps"), "write NAME=VALUE"),
         (("--model", "demo speed=3"), "unknown setting: speed"),
-        (("--model", "demo", "--reference", "a.jsonl"), "several recordings"),
+        (("--model", "demo", "--reference", "a.jsonl"), "there is no such file"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(
@@ -132,6 +132,98 @@ def test_what_cannot_be_done_is_one_clear_line(
     assert done.stderr.startswith("error: ")
     assert why in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--questions", "."),
+        ("--judge", "http://127.0.0.1:9/v1"),
+        ("--model", "demo instruction=\udcff"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = evaluate(folder, *arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+    assert not (folder.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rank", "size"), [("x", "2"), ("", "2"), ("0", "two"), ("2", "2"), ("-1", "2"), ("0", "0")]
+)
+def test_a_process_that_is_none_of_several_is_one_clear_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rank: str, size: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert_one_line(evaluate(folder), "RANK" if (rank, size) != ("0", "two") else "WORLD_SIZE")
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(folder: Path) -> None:
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "results").write_text("a file")
+    assert_one_line(evaluate(folder), f"{out / 'results'}: File exists")
+    done = run("evaluate", folder, "--output", "/proc/x", "--model", "demo")
+    assert_one_line(done, "/proc/x: No such file or directory")
+
+
+def test_a_result_that_cannot_be_written_is_one_clear_line(folder: Path) -> None:
+    there = folder.parent / "out" / "results" / "early--demo--seen.json"
+    there.mkdir(parents=True)
+    assert_one_line(evaluate(folder, "--model", "demo"), f"{there}: Is a directory")
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], why: str) -> None:
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert why in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_results_are_made_again(folder: Path) -> None:
+    results = folder.parent / "out" / "results"
+    results.mkdir(parents=True)
+    for name in ("early", "late"):
+        (results / f"{name}--demo--seen.json").write_text("[]")
+    assert evaluate(folder, "--model", "demo").returncode == 0
+    assert summary(folder)[0]["items"] == 2
+
+
+def test_where_everything_was_skipped_the_command_has_failed(folder: Path) -> None:
+    (folder / "early.questions.jsonl").unlink()
+    for name in ("early", "late"):
+        (folder / f"{name}.jsonl").write_text('{"start_s": 0, "end_s": 1, "text": null}')
+    done = evaluate(folder, "--model", "demo")
+    assert_one_line(done, "error: nothing could be evaluated")
+    assert "skipped late: " in done.stderr
+    assert "late.jsonl, line 1: `text` is no text: null" in done.stderr
+    assert (folder.parent / "out" / "report.html").exists()
+
+
+def test_what_of_a_recording_is_lost_is_told_once(folder: Path) -> None:
+    file = folder / "late" / "late_0.mcap"
+    file.write_bytes(file.read_bytes()[:-200])
+    done = evaluate(folder, "--model", "demo", "--controls")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("late, late_0.mcap: ") == 1
+
+
+def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(judge: object, results: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamingvlm_ros.evaluation.judging.judge_all", stopped)
+    models = ("--model", "demo fps=1", "--model", "demo")
+    done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
+    assert done.returncode == 130
+    assert "Stopped. The same command goes on where it was." in done.stderr
+    assert len(summary(folder)) == 2
+    assert (folder.parent / "out" / "report.html").exists()
 
 
 def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:

@@ -115,6 +115,21 @@ def test_settings_outside_their_range_are_usage_errors(video: Path) -> None:
     assert "--temperature" in result.stderr
 
 
+def test_an_instruction_that_is_no_text_is_a_usage_error(video: Path) -> None:
+    for option in ("--instruction", "--previous-text"):
+        result = narrate(video, option, "\udcff")
+        assert result.returncode == 2
+        assert "UTF-8" in result.stderr
+
+
+def test_what_a_cut_video_lacks_is_told(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mkv", seconds=20).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    result = narrate(tmp_path / "cut.mkv")
+    assert result.returncode == 0
+    assert "cut.mkv: its pictures end at" in result.stderr
+
+
 def test_an_output_that_cannot_be_written_is_a_usage_error(video: Path, tmp_path: Path) -> None:
     result = narrate(video, "--output", tmp_path / "no" / "folder.vtt")
     assert result.returncode == 2

@@ -87,6 +87,35 @@ def test_a_folder_that_is_no_bag_and_a_camera_that_is_not_there_are_one_clear_li
         assert why in result.stderr
 
 
+def test_options_that_would_do_nothing_are_usage_errors(bag: Path, tmp_path: Path) -> None:
+    for given, why in (
+        (("--live", "--output", tmp_path / "said"), "--output can't be given with --live"),
+        (("--live", "--fps", 1, "--format", "text"), "--format, --fps can't be given with --live"),
+        (("--rate", 1.0), "--rate needs --live"),
+        (("--start", 1, "--loop"), "--loop, --start needs --live"),
+    ):
+        result = run("replay", bag, *given)
+        assert result.returncode == 2
+        assert why in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "said").exists()
+
+
+def test_live_plays_only_the_camera_that_is_named(
+    bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rclpy")
+    from streamingvlm_ros.ros import player
+
+    played: list[player.PlayerConfig] = []
+    monkeypatch.setattr(player, "main", lambda config: played.append(config) or 3)
+    assert run("replay", bag, "--live", "--topic", "/image", "--rate", 2).returncode == 3
+    assert run("replay", bag, "--live", "--start", 1, "--loop").returncode == 3
+    assert played == [
+        player.PlayerConfig(str(bag), rate=2.0, camera="/image"),
+        player.PlayerConfig(str(bag), start_s=1.0, loop=True),
+    ]
+
+
 def test_a_bag_is_written_to_a_new_folder_only(bag: Path, tmp_path: Path) -> None:
     assert "--output" in replay(bag, "--format", "bag").stderr
     (tmp_path / "old").mkdir()

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from streamingvlm_ros.cli.writers import Format, Writer, clock
+from streamingvlm_ros.clock import within
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
@@ -77,6 +78,22 @@ def test_vtt_keeps_what_looks_like_markup_or_an_arrow_as_text() -> None:
     assert text == "a &lt;b&gt; &amp; c --&gt; d NOTE x"
 
 
+def test_before_the_beginning_text_has_a_minus_and_vtt_nothing() -> None:
+    spoken = said("long ago", -75.0), said("almost", -0.5), said("now", 0.5)
+    assert written(Format.TEXT, spoken[0]) == "[-1:15] long ago\n"
+    assert cues(written(Format.VTT, *spoken)) == [(0.0, 0.5, "almost"), (0.5, 1.5, "now")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "length_s", "shown"),
+    [(-9.0, 4.0, 0.0), (3e8, 4.0, 4.0), (3e8, None, 3e8), (2.0, 4.0, 2.0)],
+)
+def test_a_bar_stays_within_its_length(
+    seconds: float, length_s: float | None, shown: float
+) -> None:
+    assert within(seconds, length_s) == shown
+
+
 @pytest.mark.parametrize("start_s", [0.0, 59.9999, 3599.5, 360_000.0])
 def test_vtt_times_are_right_past_minutes_and_hours(start_s: float) -> None:
     [(start, end, _)] = cues(written(Format.VTT, said("x", start_s)))
@@ -85,7 +102,16 @@ def test_vtt_times_are_right_past_minutes_and_hours(start_s: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.0, "0:00"), (9.99, "0:09"), (75.5, "1:15"), (3661, "1:01:01")]
+    ("seconds", "shown"),
+    [
+        (0.0, "0:00"),
+        (9.99, "0:09"),
+        (75.5, "1:15"),
+        (3661, "1:01:01"),
+        (-75.5, "-1:15"),
+        (-3661, "-1:01:01"),
+        (-0.5, "0:00"),
+    ],
 )
 def test_clock_reads_like_a_player(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown

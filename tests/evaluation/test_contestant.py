@@ -51,7 +51,8 @@ def test_the_same_model_is_not_taken_twice() -> None:
 
 def test_no_two_labels_share_a_file_name() -> None:
     labels = ["demo", "demo seed=1", "demo  seed=1", f"demo instruction={300 * 'a'}"]
+    labels += [f"demo instruction={300 * 'a'}b", f"demo instruction={80 * '犬'}"]
     slugs = [its.slug for its in contestants(labels)]
     assert slugs[0] == "demo"
     assert len(set(slugs)) == len(slugs)
-    assert all(len(slug) < 80 and "/" not in slug and " " not in slug for slug in slugs)
+    assert all(len(slug.encode()) < 80 and "/" not in slug and " " not in slug for slug in slugs)

@@ -128,6 +128,41 @@ def test_a_judge_that_cannot_be_reached_or_understood_is_one_clear_error(tmp_pat
         Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
 
 
+def test_an_answer_without_a_verdict_is_asked_for_again(tmp_path: Path) -> None:
+    says = iter(["It depends.", *["TIE"] * 6])
+    with server(lambda prompt: next(says)) as s:
+        with pytest.raises(EvaluationError, match="It depends"):
+            Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+        assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"answer": "hm"}', b"\xff", b"{}"])
+def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, damaged: bytes) -> None:
+    with server(fair) as s:
+        before = Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
+        for kept in tmp_path.iterdir():
+            kept.write_bytes(damaged)
+        assert Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING) == before
+        assert len(s.prompts) == 4
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "secret\n"])
+def test_a_key_that_cannot_be_sent_is_an_error_that_does_not_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(EvaluationError, match="OPENAI_API_KEY") as caught:
+        Judge("http://127.0.0.1:9/v1", "any", tmp_path)
+    assert key.strip() not in str(caught.value)
+
+
+def test_a_prompt_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_bytes(b"{reference} {first} {second} \xff")
+    with pytest.raises(EvaluationError, match=r"prompt\.txt can't be read"):
+        Judge("http://127.0.0.1:9/v1", "any", tmp_path, prompt)
+
+
 def test_a_prompt_must_have_places_for_all_three(tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("{reference} {first}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,44 @@ def test_an_hour_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(html) < 3.2e6
 
 
+@pytest.mark.parametrize(
+    "far",
+    [
+        [Utterance(1.7e9 + n, 1.7e9 + n + 1, "now") for n in range(20)],
+        [Utterance(0, 9e9, "for ever")],
+        [Utterance(-9e9, -8e9, "before the earth"), Utterance(0, 1, "now")],
+    ],
+)
+def test_a_reference_far_beyond_the_recording_has_no_pictures(
+    tmp_path: Path, far: list[Utterance]
+) -> None:
+    bag = film(tmp_path / "world", range(8))
+    its = result(TRUTH[:8], path=bag)
+    its |= outcome(far, Observed(utterances(TRUTH[:8]), [answered("A dog.", 1.7e9)], [0.1] * 8))
+    html = written(tmp_path, [its])
+    timeline = html[html.index('<div class="picture">') :]
+    assert timeline.count("<img") == 2  # of the recording's 8 seconds, one each 5
+    assert len(html) < 200_000
+
+
+def test_a_clock_that_jumps_for_years_has_a_picture_for_each_time_it_showed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shown, "thumbnails", lambda path, camera, frames, at: dict.fromkeys(at, ""))
+    its = result([])
+    said = [Utterance(jump + n, jump + n + 1, "a") for jump in (0.0, 3e8) for n in range(10)]
+    its |= outcome([], Observed(said, [], [0.1] * 20))
+    assert shown.step_for([its]) == 5
+    assert len(shown.shown("world", 1, [its], 5, []).pictures) == 4
+
+
+def test_pictures_stay_few_however_far_apart_the_rounds_are() -> None:
+    its = result([])
+    its["said"] = [asdict(Utterance(n * 1e6, n * 1e6 + 1, "a")) for n in range(5000)]
+    step_s = shown.step_for([its])
+    assert len({u["start_s"] // step_s for u in its["said"]}) <= shown.PICTURES
+
+
 def test_the_last_process_of_an_evaluation_writes_it(tmp_path: Path) -> None:
     bags, out = tmp_path / "bags", tmp_path / "out"
     for name in ("one", "two"):
@@ -328,6 +367,12 @@ def test_a_bag_is_replayed_from_before_the_moment_by_the_recorders_clock(tmp_pat
     assert words[:3] == ["streamingvlm", "replay", str(tmp_path / "bag")]
     assert words[3:] == ["--live", "--start", f"{10 - 0.5 + 30 - 3:.1f}"]
     assert replay(tmp_path / "gone", None, 1.0).lead_s == 0.0
+
+
+def test_of_several_cameras_only_the_one_that_was_narrated_is_replayed(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", range(1), topics=("/left/image", "/right/image"))
+    words = shlex.split(replay(bag, "/right/image", 1.0).command("demo", 0.0))
+    assert words[3:] == ["--live", "--topic", "/right/image", "--start", "0.0"]
 
 
 def test_a_video_is_narrated_again_by_the_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -108,6 +109,51 @@ def test_a_broken_file_gives_what_it_has_or_says_so(tmp_path: Path) -> None:
         broken = "cut.mkv" in str(error)
     assert 1 <= len(chunks) <= 4
     assert broken or len(chunks) >= 2
+
+
+@pytest.mark.parametrize("first_pts", [0, 37])
+def test_a_video_that_was_cut_off_says_so_and_a_whole_one_does_not(
+    tmp_path: Path, first_pts: int
+) -> None:
+    whole = write_video(tmp_path / "v.mkv", 10, first_pts=first_pts)
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    source = VideoSource(whole, FrameConfig())
+    list(source)
+    assert source.losses == {}
+    source = VideoSource(tmp_path / "cut.mkv", FrameConfig())
+    for _ in range(2):  # also when it is read again
+        assert len(list(source)) < 8
+        (why,) = source.losses.values()
+        assert list(source.losses) == ["cut.mkv"]
+        assert re.match(rf"its pictures end at 0:\d\d of 0:1[{first_pts and 3}0]: .* cut off", why)
+    before = VideoSource(tmp_path / "cut.mkv", FrameConfig(), (1, 3))
+    list(before)
+    assert before.losses == {}
+
+
+def test_pictures_that_last_long_are_not_taken_for_a_cut(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "slides.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(1, 5))
+        stream.width, stream.height = 64, 48
+        for _ in range(3):
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    source = VideoSource(tmp_path / "slides.mkv", FrameConfig())
+    assert source.duration_s == pytest.approx(15, abs=0.1)
+    list(source)
+    assert source.losses == {}
+
+
+def test_damaged_frames_are_told(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mkv", 6)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 300] = bytes(300)
+    path.write_bytes(data)
+    source = VideoSource(path, FrameConfig())
+    list(source)
+    assert re.search(r"\d+ frames? damaged", source.losses["v.mkv"])
 
 
 def test_a_video_that_was_filmed_upright_is_seen_upright(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.messages import encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig
@@ -55,7 +55,7 @@ def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(tmp_path: Path)
 def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(2), topics=("/left/image", "/right/image"))
     assert len(chunks(bag, "/right/image")) == 2
-    with pytest.raises(SourceError, match=r"several cameras or none; .*/left/image, /right/image"):
+    with pytest.raises(SourceError, match=r"several cameras; .*/left/image, /right/image"):
         chunks(bag)
     with pytest.raises(SourceError, match=r"/up/image is no camera in .*/left/image, /right/image"):
         chunks(bag, "/up/image")
@@ -83,9 +83,61 @@ def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> Non
     with recording(tmp_path / "bag", None, FrameConfig()) as recorded:
         seen = [event for event in recorded.events if isinstance(event, Chunk)]
         assert [len(chunk.frames) for chunk in seen] == [1] * 4
-        assert recorded.losses() == {
-            "/image": "images that can't be used: 4 (encoding), 1 (stamp), 1 (message)"
-        }
+        told = recorded.losses()["/image"]
+    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in told
+    assert "1 image left out: an image has no time stamp: the camera's driver must set it" in told
+    assert "1 image left out: a message is damaged" in told
+
+
+def test_images_that_come_after_later_ones_are_counted(tmp_path: Path) -> None:
+    camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for n, tenths in enumerate((0, 5, 4, 3, 10)):
+            bag.write(camera, n * S, message(image, BEGIN_S * S + tenths * S // 10))
+    with recording(tmp_path / "bag", None, FrameConfig()) as recorded:
+        for _ in range(2):  # also when it is read again
+            assert len(list(recorded.events)) == 2
+            assert recorded.losses() == {"/image": "2 images left out: each came after a later one"}
+
+
+@pytest.mark.parametrize("kind", [RAW, COMPRESSED])
+def test_a_bag_of_nothing_but_broken_images_is_an_error(tmp_path: Path, kind: str) -> None:
+    image = message(WORLD.frame(0.0, SIDE_PX, SIDE_PX), BEGIN_S * S, kind, "infrared")
+    broken = image.replace(b"\x89PNG", b"oops")
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for second in range(2):
+            bag.write(topic_of("/image", kind), second * S, broken)
+    why = {RAW: "the encoding 'infrared'", COMPRESSED: "no JPEG, no PNG"}[kind]
+    with (
+        pytest.raises(SourceError, match=rf"no image that can be used: 2 images left out: .*{why}"),
+        recording(tmp_path / "bag", None, FrameConfig()),
+    ):
+        pass
+
+
+def test_the_error_of_a_damaged_bag_says_that_it_is_damaged(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", range(4), config=BagConfig(split_s=2))
+    (bag / "bag_1.mcap").write_bytes(b"no bag")
+    with (
+        pytest.raises(
+            SourceError, match=r"no camera in .*; bag_1\.mcap: nothing of it can be read"
+        ),
+        recording(bag, "/rear", FrameConfig()),
+    ):
+        pass
+
+
+def test_a_bag_without_a_camera_says_that_it_has_no_images(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        types = known_types().types
+        text = encode(types["std_msgs/msg/String"](data="no image"))
+        bag.write(topic_of("/text", "std_msgs/msg/String"), S, text)
+    for topic in (None, "/image"):
+        with (
+            pytest.raises(SourceError, match=r"bag has no images$"),
+            recording(tmp_path / "bag", topic, FrameConfig()),
+        ):
+            pass
 
 
 def test_a_recording_knows_when_it_begins_and_how_long_it_is(tmp_path: Path) -> None:

@@ -109,12 +109,61 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
         ('{"start_s": 0, "end_s": 1}', "text"),
         ('{"start_s": 1, "end_s": 1, "text": "a"}', "does not begin before"),
         ('{"start_s": "soon", "end_s": 1, "text": "a"}', "soon"),
-        ('{"start_s": NaN, "end_s": 1, "text": "a"}', "nan"),
-        ("[1]", "list"),
-        ("{", "line 2"),
+        ('{"start_s": NaN, "end_s": 1, "text": "a"}', "`start_s` is no time: NaN"),
+        ('{"start_s": 0, "end_s": Infinity, "text": "a"}', "`end_s` is no time: Infinity"),
+        ('{"start_s": 0, "end_s": 1e300, "text": "a"}', "`end_s` is no time"),
+        ('{"start_s": 0, "end_s": 1, "text": null}', "`text` is no text: null"),
+        ('{"start_s": 0, "end_s": 1, "text": "\\ud800?"}', "`text` holds half a character"),
+        ("[1]", r"\[1\] is no object"),
+        ("{", "no JSON at column 2"),
+        ("[" * 100_000, "recursion"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
     good = '{"start_s": 0, "end_s": 1, "text": "a"}'
-    with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}|{why}"):
+    with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}") as caught:
         read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))
+    assert "Error" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"answer": None}, "`answer` is no text: null"),
+        ({"question": ["Which?"]}, "`question` is no text"),
+        ({"question": "Which \ud800?"}, "`question` holds half a character"),
+        ({"time_s": float("nan")}, "`time_s` is no time: NaN"),
+        ({"time_s": None}, "`time_s` is no time: null"),
+        ({"options": "red"}, '`options` is no list of at most 26: "red"'),
+        ({"options": {"A": "red"}}, "`options` is no list"),
+        ({"options": [None]}, "`options` is no text: null"),
+        ({"options": [f"option {n}" for n in range(27)]}, "`options` is no list of at most 26"),
+        ({"options": ["red"], "answer": "["}, "is not the letter"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_named(
+    tmp_path: Path, changes: dict[str, object], why: str
+) -> None:
+    asked = {"time_s": 3, "question": "Which?", "answer": "A", **changes}
+    with pytest.raises(WordsError, match=r"a\.jsonl, line 1: ") as caught:
+        read_questions(lines(tmp_path, asked))
+    assert why in str(caught.value)
+
+
+def test_what_stands_between_cues_is_not_said(tmp_path: Path) -> None:
+    between = (
+        "NOTE nobody\nsays this\n\nREGION\nid:fred\n\nSTYLE\n::cue { color: red }\n\nlast words\n"
+    )
+    text = VTT.replace("01:00:00.000", f"{between}01:00:00.000", 1)
+    assert [its.text for its in read_utterances(file(tmp_path, "a.vtt", text))] == [
+        "A red <ball> & a dog roll left.",
+        "An hour later.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
+def test_a_cue_that_ends_before_it_begins_is_an_error(tmp_path: Path, name: str) -> None:
+    cue = "1\n00:00:03.000 --> 00:00:03.000\nNow.\n"
+    text = {"a.vtt": f"WEBVTT\n\n{cue}", "a.srt": cue.replace(".0", ",0")}[name]
+    with pytest.raises(WordsError, match=rf"{name} can't be read: it ends at 3.0"):
+        read_utterances(file(tmp_path, name, text))

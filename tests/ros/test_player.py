@@ -18,10 +18,9 @@ from std_msgs.msg import String
 from streamingvlm_ros.msg import Narration
 
 from streamingvlm_ros.bags.messages import encode, known_types, topic_of
-from streamingvlm_ros.bags.recorded import Recorded, Topic
+from streamingvlm_ros.bags.recorded import Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.ros.conversions import to_ns
-from streamingvlm_ros.ros.player import left
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..bags.scene import STRING, string
@@ -189,12 +188,49 @@ def test_what_latched_topics_said_before_the_start_is_published_first(
     assert [m.data for m in words.all()] == ["hall", "kitchen", "garden"]
 
 
-def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None:
-    door, note = Topic("/door", STRING, qos=QOS), Topic("/note", STRING)
-    told = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
-    messages = [Recorded(topic, (100 + second) * S, data) for topic, second, data in told]
-    assert list(left(messages, 0.0)) == messages
-    assert list(left(messages, 2.0)) == [replace(messages[0], stamp_ns=103 * S), *messages[2:]]
+@pytest.fixture(scope="module")
+def two_cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    topics = ("/front/image", "/rear/image")
+    return film(tmp_path_factory.mktemp("bags") / "two", range(1), topics=topics)
+
+
+def test_a_bag_with_two_cameras_plays_to_somebody_who_watches_one(
+    peer: Peer, two_cameras: Path
+) -> None:
+    images = peer.subscribe(Image, "/rear/image")
+    player = Process("player", {"bag": two_cameras, "rate": 4.0}, peer.domain)
+    assert ended(player) == 0, player.log()
+    images.wait(after=RATE_HZ - 1)
+    assert "nobody subscribes to /front/image: it plays all the same" in player.log()
+
+
+def test_of_two_cameras_only_the_one_that_is_named_is_played(peer: Peer, two_cameras: Path) -> None:
+    front, rear = (peer.subscribe(Image, f"/{name}/image") for name in ("front", "rear"))
+    parameters = {"bag": two_cameras, "rate": 4.0, "camera": "/rear/image"}
+    player = Process("player", parameters, peer.domain)
+    assert ended(player) == 0, player.log()
+    rear.wait(after=RATE_HZ - 1)
+    assert len(front) == 0
+    assert "nobody" not in player.log()
+
+
+def test_a_camera_that_is_not_in_the_bag_ends_it_with_those_that_are(
+    peer: Peer, two_cameras: Path
+) -> None:
+    player = Process("player", {"bag": two_cameras, "camera": "/up/image"}, peer.domain)
+    assert ended(player) == 1
+    why = "/up/image is no camera in the bag; its cameras: /front/image, /rear/image"
+    assert f"error: {why}" in player.log()
+    assert "Traceback" not in player.log()
+
+
+def test_a_long_gap_in_the_bag_is_told(peer: Peer, tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for second in (1, 2, 7202):
+            bag.write(topic_of("/note", STRING), second * S, string(f"{second}"))
+    with peer.process("player", bag=tmp_path / "bag", rate=100.0) as player:
+        peer.until(lambda: "the bag has nothing for 7200 s: it goes on in 72 s" in player.log())
+        assert player.log().count("the bag has nothing") == 1
 
 
 def test_what_is_no_bag_ends_it_with_one_line(peer: Peer, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -224,6 +225,24 @@ def test_what_does_not_fit_is_counted_by_topic_and_told(tmp_path: Path) -> None:
         now = len(peer.diagnostics)
         peer.until(lambda: len(peer.diagnostics) > now + 1)
     assert numbers(only_bag(tmp_path)) == [3]
+
+
+def test_a_bag_that_is_taken_away_is_told_and_makes_the_recorder_fail(tmp_path: Path) -> None:
+    with Peer() as peer:
+        process = Process("recorder", {"folder": tmp_path, "keep_free_mb": 0}, peer.domain)
+        try:
+            peer.publisher(Image, "/image").publish(image(1))
+            written(peer, 1)
+            bag = only_bag(tmp_path)
+            shutil.rmtree(bag)
+            stopped = peer.diagnostics.wait(lambda m: m.status[0].level == DiagnosticStatus.ERROR)
+        finally:
+            code = process.end()
+    assert f"recording has stopped: {bag} is gone" in stopped.status[0].message
+    assert code == 1
+    assert f"recording has stopped: {bag} is gone" in process.log()
+    assert "kept" not in process.log()
+    assert "messages are in" not in process.log()
 
 
 @contextmanager

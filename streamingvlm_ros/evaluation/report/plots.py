@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,8 @@ def _plot(title: str, models: Sequence[str], found: dict[tuple[str, str], Bins])
         )
         for (model, control), bins in found.items()
     )
-    step_s = next((step for step in _STEPS_S if end_s / step <= 6), _STEPS_S[-1])
+    days_s = 86400 * math.ceil(end_s / 6 / 86400)
+    step_s = next((step for step in _STEPS_S if end_s / step <= 6), days_s)
     marks = range(0, int(end_s) + 1, step_s)
     return Plot(title, lines, tuple((_x(time_s, end_s), clock(time_s)) for time_s in marks))
 

@@ -24,10 +24,14 @@ _OPTIONS = ("fps", "instruction", "temperature", "seed")
 
 @dataclass(frozen=True)
 class Replay:
-    """How a recording is shown again. `lead_s` is how long a bag is older than its second 0."""
+    """How a recording is shown again. `lead_s` is how long a bag is older than its second 0.
+
+    `camera` is the topic of its images, None if there is only one.
+    """
 
     path: Path
     lead_s: float
+    camera: str | None = None
 
     def command(self, model: str, time_s: float) -> str:
         """A line for a shell, in whatever folder.
@@ -38,7 +42,8 @@ class Replay:
         words = ["streamingvlm", "replay", str(self.path.absolute())]
         if is_bag(self.path):
             start_s = max(0.0, self.lead_s + time_s - EARLIER_S)
-            return shlex.join([*words, "--live", "--start", f"{start_s:.1f}"])
+            camera = ["--topic", self.camera] if self.camera else []
+            return shlex.join([*words, "--live", *camera, "--start", f"{start_s:.1f}"])
         name, given = split(model)
         options = [f"--{its}={value}" for its, value in given.items() if its in _OPTIONS]
         return shlex.join([*words, "--model", name, *options])
@@ -46,7 +51,7 @@ class Replay:
 
 def replay(path: Path, camera: str | None, chunk_s: float) -> Replay:
     """The replay of a recording whose seconds were counted in chunks of `chunk_s`."""
-    return Replay(path, _lead_s(path, camera, chunk_s) if is_bag(path) else 0.0)
+    return Replay(path, _lead_s(path, camera, chunk_s) if is_bag(path) else 0.0, camera)
 
 
 def _lead_s(path: Path, camera: str | None, chunk_s: float) -> float:

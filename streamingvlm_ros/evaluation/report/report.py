@@ -17,7 +17,6 @@ from ..result import SEEN, Result
 from . import headline, plots, table
 from .difference import NEAR
 from .shown import Shown, shown, step_for
-from .timeline import length_s
 from .worst import SHOWN, Moment, worst_narrations, wrong_answers
 
 PAGE = Path(__file__).parent / "page"
@@ -110,7 +109,7 @@ def _worst(
 def _recordings(
     seen: Mapping[str, Sequence[Result]], worst: Mapping[str, tuple[list[Moment], list[Moment]]]
 ) -> dict[str, Shown]:
-    step_s = step_for(sum(map(length_s, seen.values())))
+    step_s = step_for(results[0] for results in seen.values())
     moments = [m for told, wrong in worst.values() for m in (*told, *wrong[:SHOWN])]
     return {
         name: shown(name, number, results, step_s, [m.seen_s for m in moments if m.item == name])

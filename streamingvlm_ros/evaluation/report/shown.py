@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...config import FrameConfig
-from ..result import Result
+from ..result import Result, utterances
 from .replaying import Replay, replay
 from .thumbnails import thumbnails
 from .timeline import Group, groups, length_s
@@ -16,7 +15,12 @@ from .timeline import Group, groups, length_s
 PICTURES = 240
 """Pictures on all timelines together, at most, but for one of each recording: about 1.2 MB."""
 
-_STEPS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_DAY_S = 86400
+_STEPS_S = (
+    *(5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600),
+    *(_DAY_S, 7 * _DAY_S, 30 * _DAY_S, 365 * _DAY_S),
+)
+"""A camera's clock may be set to another year in the middle of a recording."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Shown:
     @property
     def groups(self) -> Iterator[Group]:
         """The timeline."""
-        grid = _grid(self.length_s, self.step_s)
+        grid = _grid(self.results[0], self.step_s)
         on_it = {start: self.pictures[its] for start, its in grid.items() if its in self.pictures}
         return groups(self.results, self.step_s, on_it)
 
@@ -58,9 +62,11 @@ class Shown:
         return f"r{self.number}-{int(time_s // self.step_s)}"
 
 
-def step_for(all_length_s: float) -> float:
-    """Seconds from one picture to the next, for recordings so long in all."""
-    return next((its for its in _STEPS_S if all_length_s / its <= PICTURES), _STEPS_S[-1])
+def step_for(results: Iterable[Result]) -> float:
+    """Seconds from one picture to the next; `results` are one of each recording."""
+    each = list(results)
+    fitting = (its for its in _STEPS_S if sum(len(_grid(r, its)) for r in each) <= PICTURES)
+    return next(fitting, _STEPS_S[-1])
 
 
 def shown(
@@ -70,13 +76,19 @@ def shown(
     request = results[0]["request"]
     settings, path, camera = request["settings"], Path(request["recording"]), request["camera"]
     frames = FrameConfig(settings["fps"], settings["chunk_seconds"])
-    grid = _grid(length_s(results), step_s)
+    grid = _grid(results[0], step_s)
     pictures = thumbnails(path, camera, frames, [*grid.values(), *times_s])
     its = replay(path, camera, frames.chunk_seconds)
     return Shown(name, number, results, step_s, pictures, its)
 
 
-def _grid(length_s: float, step_s: float) -> dict[float, float]:
-    """Where each group begins, and its middle: what it is about is rarely seen at its beginning."""
-    starts = [number * step_s for number in range(math.ceil(length_s / step_s))]
-    return {start_s: start_s + step_s / 2 for start_s in starts}
+def _grid(result: Result, step_s: float) -> dict[float, float]:
+    """Where each group begins that has frames, and the middle of the round in its middle.
+
+    What a group is about is rarely seen at its beginning. A model was told of frames in each round,
+    also if it was silent.
+    """
+    rounds: dict[float, list[float]] = {}
+    for said in utterances(result, "said"):
+        rounds.setdefault(said.start_s // step_s * step_s, []).append(said.middle_s)
+    return {start_s: middles[len(middles) // 2] for start_s, middles in rounds.items()}

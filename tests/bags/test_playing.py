@@ -1,0 +1,79 @@
+"""Which messages of a bag are played, and when it begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streamingvlm_ros.bags.playing import GRACE_S, Audience, left, played
+from streamingvlm_ros.bags.recorded import IMAGE_TYPES, NARRATION, Recorded, Topic
+from streamingvlm_ros.errors import BagError
+from streamingvlm_ros.types import NS_PER_S as S
+
+from .scene import STRING
+
+QOS = "- {durability: transient_local}"
+RAW, COMPRESSED = IMAGE_TYPES
+TOPICS = [
+    Topic("/front/image", RAW),
+    Topic("/narrator/narration", NARRATION),
+    Topic("/narrator/text", STRING),
+    Topic("/note", STRING),
+    Topic("/rear/image/compressed", COMPRESSED),
+]
+
+
+def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None:
+    door, note = Topic("/door", STRING, qos=QOS), Topic("/note", STRING)
+    told = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
+    messages = [Recorded(topic, (100 + second) * S, data) for topic, second, data in told]
+    assert list(left(messages, 0.0)) == messages
+    assert list(left(messages, 2.0)) == [replace(messages[0], stamp_ns=103 * S), *messages[2:]]
+
+
+@pytest.mark.parametrize(
+    ("camera", "names"),
+    [
+        ("", ["/front/image", "/note", "/rear/image/compressed"]),
+        ("/front/image", ["/front/image", "/note"]),
+        ("front/image", ["/front/image", "/note"]),
+        ("/rear/image", ["/note", "/rear/image/compressed"]),
+        ("/rear/image/compressed", ["/note", "/rear/image/compressed"]),
+    ],
+)
+def test_other_cameras_than_the_one_that_is_named_are_not_played(
+    camera: str, names: list[str]
+) -> None:
+    assert [topic.name for topic in played(TOPICS, camera)] == names
+
+
+@pytest.mark.parametrize("camera", ["/note", "/front", "/"])
+def test_what_is_no_camera_is_told_with_those_that_are(camera: str) -> None:
+    why = rf"{camera} is no camera in the bag; its cameras: /front/image, /rear/image/compressed"
+    with pytest.raises(BagError, match=why):
+        played(TOPICS, camera)
+    with pytest.raises(BagError, match="its cameras: none"):
+        played([], camera)
+
+
+def test_it_begins_when_all_cameras_are_watched_or_one_has_been_for_a_while() -> None:
+    audience = Audience(["/front", "/rear"])
+    assert not audience.is_there([], 100.0)
+    # However long nobody watches.
+    assert not audience.is_there(["/rear"], 200.0)
+    assert audience.missing(["/rear"]) == ["/front"]
+    assert not audience.is_there(["/rear"], 200.0 + 0.9 * GRACE_S)
+    assert audience.is_there(["/front", "/rear"], 200.0 + 0.9 * GRACE_S)
+    assert audience.is_there(["/rear"], 200.0 + GRACE_S)
+
+
+def test_who_came_and_went_is_not_waited_for() -> None:
+    audience = Audience(["/front", "/rear"])
+    assert not audience.is_there(["/rear"], 100.0)
+    assert not audience.is_there([], 100.0 + GRACE_S)
+    assert not audience.is_there(["/front"], 101.0 + GRACE_S)
+
+
+def test_a_bag_without_a_camera_begins_at_once() -> None:
+    assert Audience([]).is_there([], 0.0)

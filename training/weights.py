@@ -7,11 +7,9 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
-from peft import LoraConfig as PeftLora
-from peft import PeftModel, get_peft_model
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
@@ -30,7 +28,10 @@ _TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up
 _VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
 _HEAD = "lm_head"
 
-Trained: TypeAlias = Qwen2_5_VLForConditionalGeneration | PeftModel
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+Trained: TypeAlias = "Qwen2_5_VLForConditionalGeneration | PeftModel"
 
 
 def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
@@ -65,7 +66,12 @@ def check_start(recipe: Recipe, noted: str) -> None:
 
 
 def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:
-    """The model with new adapters, which alone are trained."""
+    """The model with new adapters, which alone are trained. ConfigError without peft."""
+    try:
+        from peft import LoraConfig as PeftLora
+        from peft import get_peft_model
+    except ImportError as error:
+        raise ConfigError("adapters need peft: pip install 'streamingvlm_ros[training]'") from error
     chosen = [(_TEXT_LAYERS, True), (_VISION_LAYERS, lora.vision), (_HEAD, lora.head)]
     layers = "|".join(f"({pattern})" for pattern, wanted in chosen if wanted)
     config = PeftLora(
@@ -80,9 +86,9 @@ def save(recipe: Recipe, model: Trained, tokenizer: PreTrainedTokenizerFast, fol
     Adapters are merged into it, and kept by themselves in `adapter`.
     """
     whole: Any = model
-    if isinstance(model, PeftModel):
-        model.save_pretrained(str(folder / ADAPTER))
-        whole = model.merge_and_unload()
+    if recipe.lora:
+        whole.save_pretrained(str(folder / ADAPTER))
+        whole = whole.merge_and_unload()
     whole.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / CHECKPOINT_SETTINGS).write_text(json.dumps(_streaming(recipe), indent=2) + "\n")

@@ -1,0 +1,30 @@
+"""The training benchmark of true size, tried on tiny shapes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ..cli.commands import ROOT, environment
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_training_script_works_on_tiny_shapes(whole: bool) -> None:
+    script = ROOT / "benchmarks" / "train_size.py"
+    options = ["--shape", "tiny", "--side", "56", "--steps", "2", *(["--whole"] if whole else [])]
+    done = subprocess.run(
+        [sys.executable, str(script), *options],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["tokens_per_s"] > 0
+    assert result["tflops"] > 0
+    assert (result["learnt"] > 100_000) == whole

@@ -20,6 +20,7 @@ from ..errors import QuestionError, StreamingVLMError
 from ..types import Question
 from . import qos
 from .active import INACTIVE, Active
+from .delivery import losing_what_is_refused
 from .inquiry import CANCELLED, Inquiry, Outcome
 from .messages import answer_message, reply
 from .questions import mode_of
@@ -85,7 +86,12 @@ class Asking:
 
     def _on_accepted(self, goal: Goal) -> None:
         self._goals[bytes(goal.goal_id.uuid)] = Inquiry(goal.request.timeout)
-        goal.execute()
+        executed = False
+        with losing_what_is_refused():  # the goal's status, in which it is told to have begun
+            goal.execute()
+            executed = True
+        if not executed:
+            self.action.notify_execute(goal, None)
 
     def _on_cancel(self, goal: Goal) -> CancelResponse:
         if inquiry := self._goals.get(bytes(goal.goal_id.uuid)):
@@ -94,19 +100,21 @@ class Asking:
 
     def _on_goal(self, goal: Goal) -> AskAction.Result:
         def hear(piece: str) -> None:
-            goal.publish_feedback(AskAction.Feedback(text=piece))
+            with losing_what_is_refused():
+                goal.publish_feedback(AskAction.Feedback(text=piece))
 
         inquiry = self._goals[bytes(goal.goal_id.uuid)]
         try:
             outcome = self._ask(goal.request, inquiry, hear)
         finally:
             del self._goals[bytes(goal.goal_id.uuid)]
-        if inquiry.cancelled:
-            _finish_cancelling(goal)
-        elif outcome.answer:
-            goal.succeed()
-        else:
-            goal.abort()
+        with losing_what_is_refused():
+            if inquiry.cancelled:
+                _finish_cancelling(goal)
+            elif outcome.answer:
+                goal.succeed()
+            else:
+                goal.abort()
         return reply(AskAction.Result(), outcome)
 
     def _ask(self, request: Any, inquiry: Inquiry, hear: Callable[[str], None]) -> Outcome:
@@ -141,7 +149,8 @@ class Asking:
     def _keep(self, question: Question, mode: str, outcome: Outcome) -> None:
         if outcome.answer:
             now_ns = int(self._node.get_clock().now().nanoseconds)
-            self._answers.publish(answer_message(question, mode, outcome, now_ns))
+            with losing_what_is_refused():
+                self._answers.publish(answer_message(question, mode, outcome, now_ns))
             self._recall.add_answer(question.text, outcome.answer)
 
 

@@ -16,6 +16,7 @@ from ..history.config import HistoryConfig
 from . import qos
 from .active import INACTIVE, Active
 from .asking import Asking
+from .delivery import losing_what_is_refused
 from .introspection import introspect
 from .loaded import Loaded
 from .params import NodeConfig
@@ -67,9 +68,11 @@ class Configured:
 
     def publish(self, narration: Narration) -> None:
         """Say it to all who listen."""
-        self._narration.publish(narration)
+        with losing_what_is_refused():
+            self._narration.publish(narration)
         if not narration.silent:
-            self._text.publish(String(data=narration.text))
+            with losing_what_is_refused():
+                self._text.publish(String(data=narration.text))
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         active = self._active()

@@ -16,6 +16,7 @@ from ..history.config import HistoryConfig
 from . import params, qos
 from .active import Active
 from .configured import Configured
+from .delivery import losing_what_is_refused
 from .diagnostics import Report, Tally
 from .process import run
 
@@ -150,7 +151,8 @@ class Narrator(LifecycleNode):
         facts |= active.facts() if active else {}
         message = DiagnosticArray(status=[self._report.status(self._problem, facts)])
         message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        with losing_what_is_refused():
+            self._diagnostics.publish(message)
 
 
 def main() -> int:

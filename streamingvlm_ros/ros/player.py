@@ -27,6 +27,7 @@ from ..errors import BagError
 from ..types import NS_PER_S
 from . import params, qos
 from .conversions import to_time
+from .delivery import losing_what_is_refused
 from .process import run
 from .topics import message_class
 
@@ -156,7 +157,8 @@ class Player(Node):
                 if self._stopped.wait(min(TICK_S, pace.seconds_until(recorded.stamp_ns))):
                     return
             self._tell(recorded.stamp_ns)
-            self._publishers_of[recorded.topic.name].publish(recorded.data)
+            with losing_what_is_refused():
+                self._publishers_of[recorded.topic.name].publish(recorded.data)
 
     def _announce(self, pace: Pace, stamp_ns: int) -> None:
         """Say so if nothing comes for long: it is the bag's gap, and nobody's fault."""
@@ -168,7 +170,8 @@ class Player(Node):
             )
 
     def _tell(self, now_ns: int) -> None:
-        self._time.publish(Clock(clock=to_time(now_ns)))
+        with losing_what_is_refused():
+            self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _advertised(self) -> Iterator[tuple[str, Publisher[Any]]]:
         for topic in self._topics:

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import StreamingVLMError
+from .delivery import losing_what_is_refused
 
 N = TypeVar("N", bound=Node)
 
@@ -102,7 +103,10 @@ def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> Non
     try:
         while not signals:
             try:
-                executor.spin()
+                with (
+                    losing_what_is_refused()
+                ):  # what rclpy publishes itself, such as a goal's status
+                    executor.spin()
             except InvalidHandle:
                 pass
             except RuntimeError as error:

@@ -23,6 +23,7 @@ from ..bags.recorder import Recorder
 from ..errors import BagError
 from ..types import NS_PER_S
 from . import params, qos
+from .delivery import losing_what_is_refused
 from .ears import Ears
 from .process import run
 from .recorded_status import RecordedStatus
@@ -145,7 +146,8 @@ class RecorderNode(Node):
         for name, number in self._status.newly_dropped.items():
             self.get_logger().warning(f"too slow: {number} messages of {name} are not recorded")
         message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        with losing_what_is_refused():
+            self._diagnostics.publish(message)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

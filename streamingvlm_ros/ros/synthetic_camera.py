@@ -15,6 +15,7 @@ from ..demo.world import FIRST_UNSEEN_SEED, World
 from ..types import NS_PER_S
 from . import params, qos
 from .conversions import to_compressed, to_message, to_time
+from .delivery import losing_what_is_refused
 from .process import run
 
 
@@ -83,7 +84,8 @@ class SyntheticCamera(Node):
         t_s = due / self._config.rate_hz
         stamp_ns = self._start_ns + round(t_s * NS_PER_S)
         image = self._world.frame(t_s, self._config.height_px, self._config.width_px)
-        self._images.publish(self._to_message(image, stamp_ns, self._config.frame_id))
+        with losing_what_is_refused():
+            self._images.publish(self._to_message(image, stamp_ns, self._config.frame_id))
         if int(t_s) != self._second:
             self._second = int(t_s)
             self._tell(stamp_ns)
@@ -99,7 +101,8 @@ class SyntheticCamera(Node):
             sequence=self._second,
         )
         truth.header.stamp, truth.header.frame_id = to_time(stamp_ns), self._config.frame_id
-        self._truth.publish(truth)
+        with losing_what_is_refused():
+            self._truth.publish(truth)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

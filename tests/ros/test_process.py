@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionServer
 from rclpy.context import Context
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from streamingvlm_ros.action import Ask
 
+from streamingvlm_ros.ros.delivery import losing_what_is_refused
 from streamingvlm_ros.ros.process import _spin
 
 from .peer import own_domain
@@ -28,6 +30,35 @@ def node() -> Iterator[Node]:
         yield node
         node.destroy_node()
         context.shutdown()
+
+
+def test_a_message_that_is_refused_does_not_end_the_executor(node: Node) -> None:
+    executor = MultiThreadedExecutor(num_threads=2, context=node.context)
+    executor.add_node(node)
+    called, signals, ended = threading.Event(), list[int](), threading.Event()
+    calls = []
+
+    def publish() -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            called.set()
+        raise RCLError("Failed publish goal status array: cannot publish data, at rmw_publish.cpp")
+
+    node.create_timer(0.01, publish)
+    spinner = threading.Thread(target=_spin, args=(executor, signals, ended))
+    spinner.start()
+    went_on = called.wait(20)
+    signals.append(2)
+    executor.shutdown()
+    spinner.join()
+    assert went_on
+
+
+def test_what_is_lost_is_only_what_is_refused() -> None:
+    with losing_what_is_refused():
+        raise RCLError("Failed to publish: cannot publish data, at rmw_publish.cpp:68")
+    with pytest.raises(RCLError, match="invalid"), losing_what_is_refused():
+        raise RCLError("publisher is invalid")
 
 
 def test_an_action_server_that_is_destroyed_meanwhile_does_not_end_the_executor(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,11 +39,21 @@ class ClipSequence:
 
 
 class Collator:
-    """Builds and pads batches for one tokenizer and the settings that a model will run with."""
+    """Builds and pads batches for one tokenizer and the settings that a model will run with.
+
+    A batch that `always_sees` has a frame, be it a black one that no other token sees. Processes
+    that share the vision tower's weights wait for each other there: none may leave it out.
+    """
 
     def __init__(
-        self, dialogue: Dialogue, settings: Settings, spec: VisionSpec, tokens_per_second: float
+        self,
+        dialogue: Dialogue,
+        settings: Settings,
+        spec: VisionSpec,
+        tokens_per_second: float,
+        always_sees: bool = False,
     ) -> None:
+        self._always_sees = always_sees
         self._dialogue, self._settings, self._spec = dialogue, settings, spec
         self._question_spec = spec.of_questions(settings.asking)
         self._grid_seconds = spec.grid_seconds(settings.frames.fps)
@@ -56,6 +67,8 @@ class Collator:
         as padding comes last.
         """
         clips = [self.sequence(sample) for sample in samples]
+        if self._always_sees and not any(clip.grids for clip in clips):
+            clips[0] = self._with_black_frame(clips[0])
         length = max(len(clip.ledger) for clip in clips)
         batch = {
             "input_ids": torch.full((len(clips), length), self._dialogue.end_id),
@@ -100,6 +113,20 @@ class Collator:
             self._places(branches),
             tuple(one[0] for one in seen if one),
             tuple(grid for grid in grids if grid),
+        )
+
+    def _with_black_frame(self, clip: ClipSequence) -> ClipSequence:
+        """The clip and, as a branch of its own at the end, a frame: causal or not, none sees it."""
+        patches, grid = to_patches((np.zeros((28, 28, 3), np.uint8),), self._spec)
+        frame = self._dialogue.plain_frames(grid, self._grid_seconds)
+        count = sum(map(len, frame))
+        return ClipSequence(
+            clip.ledger.append(frame),
+            (*clip.labels, *[IGNORED] * count),
+            (*clip.branch, *[max(clip.branch) + 1] * count),
+            torch.cat([clip.positions, positions(frame, self._tokens_per_second)], dim=1),
+            (patches,),
+            (grid,),
         )
 
     def _seen(self, round: ClipRound, plain: bool) -> tuple[Tensor, Grid]:

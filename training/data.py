@@ -23,12 +23,12 @@ from .world_clips import WorldClips
 SKIPPED = "skipped.jsonl"
 
 
-def training_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample]:
-    """The clips to learn from. DataError if there are none."""
+def training_clips(recipe: Recipe, output: Path, processes: int = 1) -> Dataset[ClipSample]:
+    """The clips that all processes learn from together. DataError if there are none."""
     if recipe.data:
         return _recorded(recipe, recipe.data.train, output)
     alike = recipe.training.batch_clips
-    count = recipe.training.steps * recipe.training.accumulate * alike
+    count = recipe.training.steps * recipe.training.accumulate * alike * processes
     return WorldClips(count, recipe.seed, recipe.clips, recipe.settings, alike)
 
 

@@ -20,7 +20,7 @@ _TEXT_OF_ROUND = 40
 
 @dataclass(frozen=True)
 class Memory:
-    """GB (10^9 bytes) on each device, as long as nothing is sharded."""
+    """GB (10^9 bytes) on each device."""
 
     weights_gb: float
     gradients_gb: float
@@ -39,20 +39,23 @@ class Memory:
         )
 
 
-def estimate(recipe: Recipe) -> Memory:
-    """What `start` will need. ModelError or OSError if it is not known.
+def estimate(recipe: Recipe, processes: int = 1) -> Memory:
+    """What `start` will need on each device. ModelError or OSError if it is not known.
 
     Activations follow Korthikanti et al. 2022 (arXiv 2205.05198), without the scores that fused
     attention doesn't keep; logits are counted in float32, with their gradient.
     """
     config = AutoConfig.from_pretrained(resolve(recipe.start), trust_remote_code=False)
     every, learnt = _parameters(recipe, config)
+    sharding = recipe.training.sharding
+    of_weights = processes if sharding in ("zero3", "fsdp") else 1
+    of_others = processes if sharding else 1
     half = recipe.training.bfloat16
     small = half and recipe.lora is not None
     return Memory(
-        weights_gb=(2 if small else 4) * every / 1e9,
-        gradients_gb=4 * learnt / 1e9,
-        optimizer_gb=8 * learnt / 1e9,
+        weights_gb=(2 if small else 4) * every / of_weights / 1e9,
+        gradients_gb=4 * learnt / of_others / 1e9,
+        optimizer_gb=8 * learnt / of_others / 1e9,
         activations_gb=_activations(recipe, config, 2 if half else 4) / 1e9,
         parameters=every,
         learnt=learnt,

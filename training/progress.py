@@ -11,7 +11,10 @@ from transformers import TrainerCallback
 
 
 class Progress(TrainerCallback):
-    """Prints step, loss and the time left, and appends them to a file of JSON lines."""
+    """Prints step, loss and the time left, and appends them to a file of JSON lines.
+
+    Of several processes the first does, for all of them.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -21,12 +24,16 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Time counts from here. What the log says of steps that are done again goes."""
         self._began_s, self._first_step = time.monotonic(), state.global_step
+        if not state.is_world_process_zero:
+            return
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         done = [line for line in lines if json.loads(line)["step"] <= state.global_step]
         self._log.write_text("".join(f"{line}\n" for line in done))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """One line per report that holds a loss, of training or of validation."""
+        if not state.is_world_process_zero:
+            return
         if logs and "eval_loss" in logs:
             self._write({"step": state.global_step, "validation_loss": float(logs["eval_loss"])})
             print(f"step {state.global_step}  validation loss {logs['eval_loss']:.4f}", flush=True)

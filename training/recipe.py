@@ -42,6 +42,12 @@ class TrainConfig:
     gradient_checkpointing: bool = setting(
         False, "Compute activations twice instead of keeping them: a third slower, far smaller."
     )
+    sharding: str = setting(
+        "",
+        "How weights are spread over the processes: zero2, zero3 (DeepSpeed), fsdp; empty: each "
+        "has all.",
+        choices=("", "zero2", "zero3", "fsdp"),
+    )
     save_every: int = setting(250, "Steps between two states to resume from.", low=1, high=10**6)
     log_every: int = setting(10, "Steps between two lines of progress.", low=1, high=10**6)
 
@@ -131,6 +137,14 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError("training: epochs is of recorded clips; the world has no end: use steps")
     if recipe.lora and not recipe.start:
         raise ConfigError("lora adapts a model: `start` must say which")
+    sharding = recipe.training.sharding
+    if sharding and recipe.training.optimizer != "adamw":
+        raise ConfigError(f"sharding: {sharding} needs optimizer: adamw; Muon needs whole matrices")
+    if recipe.lora and sharding in ("zero3", "fsdp"):
+        raise ConfigError(
+            f"lora: adapters are merged into whole weights, which {sharding} has nowhere: take "
+            "zero2, or no sharding"
+        )
 
 
 _GROUPS = {

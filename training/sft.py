@@ -2,6 +2,9 @@
 
 Full attention on short, overlapping clips (arXiv 2510.09608, section 3.3): a clip is as long as
 the window that the engine streams with, and its sequence is made by the engine's own code.
+
+`torchrun --nproc-per-node 8 -m training.sft RECIPE.yaml` learns with 8 processes, as do `deepspeed
+--module training.sft RECIPE.yaml` and `accelerate launch --num_processes 8 -m training.sft`.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 
 from .memory import estimate
 from .recipe import read_recipe
+from .sharding import gathered, process_count, process_number
 from .trainer import trainer_for
 from .weights import beginning, check_start, note_start, save
 
@@ -37,7 +41,8 @@ def train(
 
     `start` goes before the recipe's. In `output`: `steps/` to resume from, the log, and the
     checkpoint. ConfigError if the recipe is wrong, `output` is not as `resume` expects it, or
-    without `any_start` if `start` was not made by the recipe that this one comes after.
+    without `any_start` if `start` was not made by the recipe that this one comes after. Of several
+    processes each must call it; the first one tells and writes, and all return when it has.
     """
     recipe = read_recipe(recipe_path, start)
     if not any_start:
@@ -45,24 +50,31 @@ def train(
     steps, log = output / "steps", output / LOG
     last = _last_step(steps, resume)
     steps.mkdir(parents=True, exist_ok=True)
+    if recipe.start and process_number() == 0:
+        print(estimate(recipe, process_count()), flush=True)
     torch.manual_seed(recipe.seed)
-    if recipe.start:
-        print(estimate(recipe), flush=True)
     model, tokenizer = beginning(recipe)
     trainer = trainer_for(recipe, model, tokenizer, output, steps, log)
     trainer.train(resume_from_checkpoint=last)
     folder = output / MODEL
-    save(recipe, model, tokenizer, folder)
-    shutil.copy(recipe_path, folder / RECIPE)
-    shutil.copy(log, folder / LOG)
-    if recipe.start:
-        note_start(recipe.start, folder, (RECIPE, LOG))
+    weights = gathered(trainer)
+    if process_number() == 0:
+        save(recipe, model, tokenizer, folder, weights)
+        shutil.copy(recipe_path, folder / RECIPE)
+        shutil.copy(log, folder / LOG)
+        if recipe.start:
+            note_start(recipe.start, folder, (RECIPE, LOG))
+    trainer.accelerator.wait_for_everyone()
     return folder
 
 
 def _last_step(steps: Path, resume: bool) -> str | None:
-    """What to go on from. A run never mixes with an earlier one by accident."""
-    last = get_last_checkpoint(steps) if steps.is_dir() else None
+    """What to go on from. A run never mixes with an earlier one by accident.
+
+    A state that a run was killed in the midst of writing doesn't count: Trainer's own is last.
+    """
+    whole = [its.parent for its in steps.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
+    last = max(whole, key=lambda its: int(its.name.split("-")[1]), default=None)
     if resume and not last:
         raise ConfigError(f"nothing to resume in {steps.parent}: leave out --resume to start anew")
     if last and not resume:
@@ -70,7 +82,7 @@ def _last_step(steps: Path, resume: bool) -> str | None:
             f"{steps.parent} holds an earlier run: --resume goes on with it, --output writes "
             "elsewhere; or remove the folder"
         )
-    return last
+    return str(last) if last else None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,6 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--any-start", action="store_true", help="even if the recipe before did not make it"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last saved step")
+    # The `deepspeed` launcher says it to every script, beside the environment.
+    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     output = options.output or Path("runs") / options.recipe.stem
     try:
@@ -90,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"checkpoint in {folder}")
+    if process_number() == 0:
+        print(f"checkpoint in {folder}")
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
@@ -19,6 +20,7 @@ from .data import training_clips, validation_clips
 from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe
+from .sharding import check_sharded, process_count, sharding_arguments
 from .weights import Trained
 
 
@@ -38,7 +40,20 @@ class ClipTrainer(Trainer):
         """A step of clips that could all not be read has no tokens: its loss is 0, not 0 / 0."""
         if num_items_in_batch is not None:
             num_items_in_batch = num_items_in_batch.clamp(min=1)
+        # FSDP computes layers again for their gradients: a cache would hold their keys twice then.
+        inputs = {**inputs, "use_cache": False}
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Whole weights, by their published names: Trainer knows only those in memory.
+
+        By itself it would go on from the start's weights, with no more than a warning.
+        """
+        if isinstance(self.model, PeftModel) or self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+        self.model.load_state_dict(saved.state_dict())
 
 
 def trainer_for(
@@ -49,32 +64,42 @@ def trainer_for(
     steps: Path,
     log: Path,
 ) -> Trainer:
-    """Ready to train `model`; states to resume from go to `steps`."""
+    """Ready to train `model`, together with the other processes; states go to `steps`.
+
+    DataError if there are no clips; ConfigError if the weights can't be spread as the recipe says.
+    """
     if not torch.cuda.is_available():
         register()
         model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": "sdpa"})
-    validation = validation_clips(recipe, output)
+    processes, validation = process_count(), validation_clips(recipe, output)
     trainer = ClipTrainer(
         model=model,
         args=_arguments(recipe, steps, validation is not None),
-        train_dataset=training_clips(recipe, output),
+        train_dataset=training_clips(recipe, output, processes),
         eval_dataset=validation,
-        data_collator=collator_for(model, tokenizer, recipe.settings),
+        data_collator=collator_for(model, tokenizer, recipe.settings, processes > 1),
         processing_class=tokenizer,
         callbacks=[Progress(log)],
         optimizers=(_optimizer(recipe, model), None),
     )
+    check_sharded(trainer, recipe.training)
+    # The model's class says no, but hands it to the loss. Else Trainer weighs batches alike.
+    trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 def collator_for(
-    model: Trained, tokenizer: PreTrainedTokenizerFast, settings: Settings
+    model: Trained,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: Settings,
+    always_sees: bool = False,
 ) -> Collator:
     """The collator that makes batches for a model as the engine would stream it."""
     vision = model.config.vision_config
     spec = VisionSpec.of(vision, settings.model)
-    return Collator(Dialogue(tokenizer), settings, spec, float(vision.tokens_per_second))
+    seconds = float(vision.tokens_per_second)
+    return Collator(Dialogue(tokenizer), settings, spec, seconds, always_sees)
 
 
 def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
@@ -100,7 +125,6 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArgument
         lr_scheduler_type="cosine",
         warmup_steps=training.warmup_steps,
         bf16=training.bfloat16,
-        activation_checkpointing=training.gradient_checkpointing,
         save_steps=training.save_every,
         save_total_limit=2,
         eval_strategy="steps" if validates else "no",
@@ -114,4 +138,7 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArgument
         disable_tqdm=True,
         report_to=["tensorboard"] if is_tensorboard_available() else [],
         seed=recipe.seed,
+        # Unless they are told, processes without a GPU train side by side instead of together.
+        use_cpu=not torch.accelerator.is_available(),
+        **sharding_arguments(training),
     )

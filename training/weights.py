@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
-from streamingvlm_ros.engine.model import load, resolve
+from streamingvlm_ros.engine.model import load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
 
 from .recipe import LoraConfig, Recipe
 from .scratch import new_model
+from .sharding import process_number
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
@@ -42,7 +44,9 @@ def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
     # Adapters are float32 beside a model in bfloat16; what is trained whole is float32 itself.
     small = recipe.lora and recipe.training.bfloat16
     dtype = "bfloat16" if small else "float32"
-    loaded = load(resolve(recipe.start), replace(recipe.settings.model, dtype=dtype))
+    # Each process has all weights, on its own GPU, until Trainer spreads them.
+    place = replace(recipe.settings.model, dtype=dtype, device=own_device(process_number()))
+    loaded = load(resolve(recipe.start), place)
     model = loaded.model
     if recipe.lora:
         return adapted(model, recipe.lora), loaded.tokenizer
@@ -80,16 +84,23 @@ def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> Peft
     return get_peft_model(model, config)
 
 
-def save(recipe: Recipe, model: Trained, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(
+    recipe: Recipe,
+    model: Trained,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
     """A complete folder in Hugging Face's format, with the settings it was trained for.
 
-    Adapters are merged into it, and kept by themselves in `adapter`.
+    Adapters are merged into it, and kept by themselves in `adapter`. `weights` are the model's
+    where it has but a part of them itself.
     """
     whole: Any = model
     if recipe.lora:
         whole.save_pretrained(str(folder / ADAPTER))
         whole = whole.merge_and_unload()
-    whole.save_pretrained(folder)
+    whole.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
     (folder / CHECKPOINT_SETTINGS).write_text(json.dumps(_streaming(recipe), indent=2) + "\n")
 

@@ -165,6 +165,19 @@ def test_the_memory_that_is_needed_is_told_before(first: Path, bag: Path, tmp_pa
     assert str(lean).startswith("memory: about ")
 
 
+def test_the_memory_of_sharded_weights_is_told_for_each_device(first: Path, tmp_path: Path) -> None:
+    its, zero2, zero3, fsdp = (
+        estimate(read_recipe(recipe(tmp_path, start=str(first), training={"sharding": name})), 8)
+        for name in ("", "zero2", "zero3", "fsdp")
+    )
+    assert zero2.weights_gb == its.weights_gb
+    assert zero3.weights_gb == fsdp.weights_gb == its.weights_gb / 8
+    for sharded in (zero2, zero3, fsdp):
+        assert sharded.gradients_gb == its.gradients_gb / 8
+        assert sharded.optimizer_gb == its.optimizer_gb / 8
+        assert sharded.activations_gb == its.activations_gb
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda its: its.stem)
 def test_every_recipe_that_is_shipped_can_be_read_and_bears_its_name(path: Path) -> None:
     its = read_recipe(path, start="demo")

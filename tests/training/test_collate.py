@@ -24,6 +24,7 @@ from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.engine.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
+from training.clips import NOTHING
 from training.collate import IGNORED, Collator
 from training.recipe import Recipe
 from training.samples import ClipRound, ClipSample
@@ -306,3 +307,44 @@ def test_frames_that_a_question_brings_along_are_learnt_at_its_resolution(
         ((1, 4, 4),),
         ((1, 4, 4),),
     ]
+
+
+SAID = ClipRound(7, 8, (), "a circle", given=True)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        pytest.param(ClipSample((replace(SAID, given=False),)), id="causal"),
+        pytest.param(ClipSample((SAID,), asked=(("What?", "A circle."),)), id="with-a-question"),
+        pytest.param(NOTHING, id="nothing"),
+    ],
+)
+def test_a_black_frame_in_a_batch_without_any_changes_nothing(
+    model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings, sample: ClipSample
+) -> None:
+    """The vision tower takes part, for other processes' sake, and learns nothing."""
+    blind = collator_for(model, tokenizer, settings)([sample])
+    seeing = collator_for(model, tokenizer, settings, always_sees=True)([sample])
+    assert "pixel_values_videos" not in blind
+    assert (seeing["labels"] != IGNORED).sum() == (blind["labels"] != IGNORED).sum()
+    plain, padded = (
+        model(**{**batch, "num_items_in_batch": torch.tensor(3)}) for batch in (blind, seeing)
+    )
+    length = blind["input_ids"].shape[1]
+    assert padded.logits.shape[1] > length
+    assert (padded.logits[:, :length] - plain.logits).abs().max() < 1e-5
+    assert padded.loss.item() == pytest.approx(plain.loss.item(), abs=1e-5)
+    padded.loss.backward()
+    learnt = [its.grad for its in model.model.visual.parameters()]
+    assert all(its is not None and not its.any() for its in learnt)
+    model.zero_grad()
+
+
+def test_a_batch_with_frames_gets_no_other(
+    model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings
+) -> None:
+    samples = [clip(0, 2, settings), ClipSample((SAID,), asked=(("What?", "A circle."),))]
+    plain = collator_for(model, tokenizer, settings)(samples)
+    seeing = collator_for(model, tokenizer, settings, always_sees=True)(samples)
+    assert all(torch.equal(its, seeing[name]) for name, its in plain.items())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +19,11 @@ from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import world_clips
+from training import sharding, world_clips
 from training.attention import EQUAL_CHUNKS, register
-from training.recipe import Recipe, read_recipe
+from training.data import training_clips
+from training.progress import Progress
+from training.recipe import Recipe, TrainConfig, read_recipe
 from training.scratch import new_model
 from training.sft import main, train
 from training.trainer import collator_for
@@ -50,6 +54,84 @@ def test_a_run_is_resumed_from_its_last_step(
     log = (tmp_path / "run" / "model" / "training.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
     assert "left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_steps_and_two_more_after_a_crash_equal_four(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    content = recipe_path.read_text().replace("steps: 2", "steps: 4")
+    recipe_path.write_text(content.replace("optimizer: muon", f"optimizer: {optimizer}"))
+    straight = train(recipe_path, tmp_path / "straight")
+
+    def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 2:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_step_begin", crash)
+        with pytest.raises(InterruptedError):
+            train(recipe_path, tmp_path / "crashed")
+    resumed = train(recipe_path, tmp_path / "crashed", resume=True)
+    expected, weights = (load_file(its / "model.safetensors") for its in (straight, resumed))
+    assert expected.keys() == weights.keys()
+    assert all(torch.equal(its, weights[name]) for name, its in expected.items())
+    logs = [(its / "training.jsonl").read_text().splitlines() for its in (straight, resumed)]
+    first, second = ([json.loads(line)["loss"] for line in log] for log in logs)
+    assert first == second
+
+
+def test_every_token_of_a_step_weighs_alike_in_whichever_batch_it_is(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    """Clips of unlike lengths, side by side or one after the other."""
+    content = recipe_path.read_text().replace("optimizer: muon", "optimizer: adamw")
+    recipe_path.write_text(content)
+    beside = train(recipe_path, tmp_path / "beside")
+    recipe_path.write_text(content.replace("batch_clips: 2", "batch_clips: 1\n  accumulate: 2"))
+    after = train(recipe_path, tmp_path / "after")
+    logs = [(its / "training.jsonl").read_text().splitlines() for its in (beside, after)]
+    first, second = ([json.loads(line)["loss"] for line in log] for log in logs)
+    assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_a_state_that_was_not_written_to_its_end_is_not_gone_on_from(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    expected = load_file(train(recipe_path, run) / "model.safetensors")
+    (run / "steps" / "checkpoint-2" / "trainer_state.json").unlink()
+    weights = load_file(train(recipe_path, run, resume=True) / "model.safetensors")
+    assert all(torch.equal(its, weights[name]) for name, its in expected.items())
+
+
+def test_a_process_that_is_alone_has_nothing_to_spread(recipe_path: Path, tmp_path: Path) -> None:
+    """Nor does it need DeepSpeed, or mind what the `deepspeed` launcher adds."""
+    recipe_path.write_text(recipe_path.read_text().replace("muon", "adamw\n  sharding: zero3"))
+    output = str(tmp_path / "run")
+    assert main([str(recipe_path), "--output", output, "--local_rank=0"]) == 0
+
+
+def test_deepspeed_is_asked_for_where_it_is_needed(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe_path.write_text(recipe_path.read_text().replace("muon", "adamw\n  sharding: zero2"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sharding, "is_deepspeed_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"zero2 needs pip install '\.\[deepspeed\]'"):
+        train(recipe_path, tmp_path / "run")
+
+
+def test_fsdp_that_accelerate_would_drop_is_refused() -> None:
+    dropped = SimpleNamespace(args=SimpleNamespace(fsdp=True), is_fsdp_enabled=False)
+    with pytest.raises(ConfigError, match="fsdp needs GPUs"):
+        sharding.check_sharded(dropped, TrainConfig(sharding="fsdp"))
+
+
+def test_processes_share_the_clips_of_the_world(tiny: Recipe, tmp_path: Path) -> None:
+    """Each sees others, and none is seen twice."""
+    alone, together = (training_clips(tiny, tmp_path, n) for n in (1, 8))
+    assert len(together) == 8 * len(alone)  # type: ignore[arg-type]
 
 
 def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
@@ -187,6 +269,10 @@ def test_resuming_nothing_says_so(
         ("training: {steps: many}", "steps must be a number"),
         ("training: {steps: 1.5}", "steps must be a number"),
         ("training: {steps: 0}", "steps must be between"),
+        ("training: {sharding: zero1}", "sharding must be one of"),
+        ("training: {optimizer: muon, sharding: zero2}", "zero2 needs optimizer: adamw"),
+        ("start: demo\nlora: {}\ntraining: {sharding: zero3}", "take zero2, or no sharding"),
+        ("start: demo\nlora: {}\ntraining: {sharding: fsdp}", "take zero2, or no sharding"),
         ("model: {hidden: 100}", "hidden must be a multiple of 32"),
         ("model: {key_heads: 3}", "key_heads must divide"),
         ("clips: {montage: 2}", "montage must be between"),

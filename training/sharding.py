@@ -1,0 +1,68 @@
+"""Weights spread over several processes, by DeepSpeed or FSDP, and put together again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import Trainer
+from transformers.integrations import is_deepspeed_available, is_deepspeed_zero3_enabled
+
+from streamingvlm_ros.errors import ConfigError
+
+from .recipe import TrainConfig
+
+FSDP = "fsdp"
+_CONFIGS = Path(__file__).parent / "recipes"
+
+
+def process_count() -> int:
+    """Processes of this run: torchrun, `accelerate launch` and `deepspeed` all say so."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def process_number() -> int:
+    """This one's, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def sharding_arguments(training: TrainConfig) -> dict[str, Any]:
+    """What TrainingArguments must be told.
+
+    A process that is alone has nothing to spread and needs no DeepSpeed. ConfigError if that is
+    needed and not installed.
+    """
+    checkpointing = training.gradient_checkpointing
+    if not training.sharding or process_count() == 1:
+        return {"activation_checkpointing": checkpointing}
+    if training.sharding == FSDP:
+        # Each process saves its own part of a state to resume from. What FSDP itself computes
+        # twice isn't gathered twice.
+        config = {
+            "state_dict_type": "SHARDED_STATE_DICT",
+            "activation_checkpointing": checkpointing,
+        }
+        return {"fsdp": True, "fsdp_config": config}
+    if not is_deepspeed_available():
+        raise ConfigError(f"sharding: {training.sharding} needs pip install '.[deepspeed]'")
+    config_path = _CONFIGS / f"{training.sharding}.json"
+    return {"deepspeed": str(config_path), "activation_checkpointing": checkpointing}
+
+
+def check_sharded(trainer: Trainer, training: TrainConfig) -> None:
+    """ConfigError if FSDP was asked for and won't be: on CPUs accelerate drops it silently."""
+    if trainer.args.fsdp and not trainer.is_fsdp_enabled:
+        raise ConfigError(f"sharding: {training.sharding} needs GPUs; on CPUs take zero2 or zero3")
+
+
+def gathered(trainer: Trainer) -> dict[str, Tensor] | None:
+    """All weights, on the first process; None if every process has all of them anyway.
+
+    Every process must call it: each gives its part.
+    """
+    if not trainer.is_fsdp_enabled and not is_deepspeed_zero3_enabled():
+        return None
+    weights: dict[str, Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return weights

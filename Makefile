@@ -35,7 +35,7 @@ demo: setup  ## a camera and a narrator over ROS 2, live in the terminal
 test: setup  ## all tests but the slow ones
 	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
-proofs: setup  ## the slow tests: long streams, a recorder killed twenty times (5 minutes)
+proofs: setup  ## the slow tests: long streams, kills, the loop, two processes (half an hour)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: lint test  ## what CI runs: lint, types, tests

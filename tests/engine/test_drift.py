@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
@@ -16,6 +17,7 @@ from streamingvlm_ros.engine.window import evict
 from .conftest import CHECKPOINT, SMALL, chunk_of
 
 
+@pytest.mark.slow
 def test_after_2000_rounds_in_bfloat16_keys_equal_freshly_rotated_ones() -> None:
     settings = Settings().updated(SMALL | {"dtype": "bfloat16", "text_sink": 24, "text_window": 64})
     loaded = load(CHECKPOINT, settings.model)

@@ -37,6 +37,7 @@ def test_7b_shapes_stream_300_rounds_past_full_windows() -> None:
     assert result["first_token_idle_p95_ms"] > 0
 
 
+@pytest.mark.slow
 def test_the_true_size_script_works_on_tiny_shapes() -> None:
     size = ("--height", "56", "--width", "84")
     result = run("--shape", "tiny", "--rounds", "20", "--questions", "5", *size)

@@ -78,6 +78,7 @@ def tokens_of(ledger: Ledger, kind: Kind, round: int = -1) -> list[Token]:
     return [token for s in of_kind(ledger, kind) if s.round == round for token in s.ids]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window",
     [WindowConfig(4, 4, 6, 10), WindowConfig(2, 5, 0, 1), WindowConfig(6, 3, 8, 20)],

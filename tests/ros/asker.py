@@ -95,9 +95,10 @@ def main() -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     asker = Asker(node, requests)
+    # Before anything spins: rclpy shows an action's client to the executor before it is whole.
+    (asker.call if kind == "service" else asker.send)()
     spinner = threading.Thread(target=executor.spin)
     spinner.start()
-    (asker.call if kind == "service" else asker.send)()
     threading.Thread(target=listen, args=(asker,), daemon=True).start()
     asker.done.wait()
     executor.shutdown()

@@ -56,6 +56,7 @@ def test_a_run_is_resumed_from_its_last_step(
     assert "left" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_two_steps_and_two_more_after_a_crash_equal_four(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str

@@ -11,6 +11,7 @@ import pytest
 from ..cli.commands import ROOT, environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_training_script_works_on_tiny_shapes(whole: bool) -> None:
     script = ROOT / "benchmarks" / "train_size.py"

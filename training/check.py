@@ -41,7 +41,8 @@ class Checker:
             return
         for what in self._words(clip):
             yield Problem(clip.origin, what, usable=True)
-        if length_s is not None and clip.end_s > length_s + self._frame_s:
+        # A round is there if its chunk has a frame at all, as in the live node.
+        if length_s is not None and clip.end_s - self._frames.chunk_seconds > length_s:
             rounds = (length_s - clip.start_s) // self._frames.chunk_seconds
             what = f"ends at {clip.end_s:g} s, its images at {length_s:.2f} s: it would be cut"
             yield Problem(clip.origin, what, usable=rounds >= 2)

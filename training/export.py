@@ -7,7 +7,7 @@ moved, mixed with theirs, and read by their trainer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -97,8 +97,19 @@ def _film(its: Told, video: Path, frames: FrameConfig) -> None:
     with recording(its.path, its.camera, frames) as recorded:
         chunks = (event for event in recorded.events if isinstance(event, Chunk))
         shown = (frame for chunk in chunks for frame in chunk.frames)
-        _encode(draft, shown, recorded.start_ns)
+        _encode(draft, _from(recorded.start_ns, shown), recorded.start_ns)
     draft.rename(video)
+
+
+def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames, the first of them also at `start_ns`: a video's time begins with its first frame.
+
+    A recording that begins in the midst of a chunk has none there, and all words would come late.
+    """
+    for number, frame in enumerate(frames):
+        if not number and frame.stamp_ns != start_ns:
+            yield replace(frame, stamp_ns=start_ns)
+        yield frame
 
 
 def _encode(path: Path, frames: Iterable[Frame], start_ns: int) -> None:

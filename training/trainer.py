@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
@@ -49,7 +48,8 @@ class ClipTrainer(Trainer):
 
         By itself it would go on from the start's weights, with no more than a warning.
         """
-        if isinstance(self.model, PeftModel) or self.is_fsdp_enabled:
+        # peft, which need not be installed, marks its models so.
+        if hasattr(self.model, "peft_config") or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.types import Image
@@ -19,7 +22,7 @@ from training.export import export
 from training.prepare import main
 
 from ..cli.test_narrate import run
-from ..recordings.scene import SIDE_PX, WORLD, film
+from ..recordings.scene import RATE_HZ, SIDE_PX, WORLD, film
 
 SECONDS = 10
 CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
@@ -69,6 +72,34 @@ def test_an_exported_clip_has_the_frames_and_words_of_its_bag(bags: Path, tmp_pa
             truth = WORLD.frame(number + part, SIDE_PX, SIDE_PX)
             assert alike(image, truth) < 1
     assert alike(sample.rounds[0].images[0], sample.rounds[-1].images[0]) > 2
+
+
+def test_words_stay_beside_their_frames_where_a_recording_begins_within_a_chunk(
+    tmp_path: Path,
+) -> None:
+    film(tmp_path / "late", range(8))
+    lines = ({"start_s": n, "end_s": n + 1, "text": WORLD.caption(n)} for n in range(1, 8))
+    (tmp_path / "late.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    # Frames of the first half second are lost, and its chunk with them.
+    settings = Settings()
+    config = replace(settings.frames, fps=1.0)
+    cut_short(tmp_path / "late", tmp_path / "half")
+    (tmp_path / "late.jsonl").rename(tmp_path / "half.jsonl")
+    export([tmp_path / "half"], tmp_path / "out", settings, CUT, validation=0)
+    first, *_ = Conversations(tmp_path / "out" / "train.jsonl")
+    assert first.start_s == 1.0
+    for its in clip_of(first, config).rounds:
+        truth = WORLD.frame(its.start_s, SIDE_PX, SIDE_PX)
+        assert alike(its.images[0], truth) < 1
+        assert its.text == WORLD.caption(int(its.start_s))
+
+
+def cut_short(bag: Path, shorter: Path) -> None:
+    """The bag without its first half second."""
+    with BagReader(bag) as whole, BagWriter(shorter, BagConfig()) as part:
+        for number, recorded in enumerate(whole.messages()):
+            if number >= RATE_HZ // 2:
+                part.write(recorded.topic, recorded.stamp_ns, recorded.data)
 
 
 def test_what_cannot_be_used_is_left_out_with_the_reason(bags: Path, tmp_path: Path) -> None:

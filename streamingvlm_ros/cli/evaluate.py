@@ -15,6 +15,7 @@ from ..clock import within
 from ..errors import EvaluationError
 from ..evaluation.result import SEEN
 from .narrator import parse_text
+from .options import Recordings
 from .scores import tell
 from .shards import Shard, own_shard
 
@@ -42,10 +43,7 @@ _MODELS, _MODES = ["auto"], [Mode.STREAM]
 
 
 def evaluate(
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Bags, videos, or folders of them.", exists=True, show_default=False),
-    ],
+    recordings: Recordings,
     output: Annotated[
         Path,
         typer.Option(

@@ -9,12 +9,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from .options import Recordings
+
 
 def export(
-    recordings: Annotated[
-        list[Path],
-        typer.Argument(help="Bags, videos, or folders of them.", exists=True, show_default=False),
-    ],
+    recordings: Recordings,
     output: Annotated[
         Path,
         typer.Option(
@@ -26,8 +25,14 @@ def export(
     model: Annotated[
         str, typer.Option(help="The model to adapt: its frames per second and windows are taken.")
     ] = "auto",
-    clip: Annotated[float, typer.Option(help="Seconds of a clip.")] = 24.0,
-    overlap: Annotated[float, typer.Option(help="Seconds that two of them share.")] = 12.0,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Seconds of a clip; without it the paper's 24.", show_default=False),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Seconds that two share; without it the paper's 12.", show_default=False),
+    ] = None,
     validation: Annotated[
         int,
         typer.Option(help="Every N-th recording is for validation, whole; 0: none.", min=0),
@@ -47,7 +52,9 @@ def export(
     from ..recordings.folder import find_recordings
 
     paths = [found for path in recordings for found in find_recordings(path)]
-    settings, config = settings_for(resolve(model)), CutConfig(clip, overlap)
+    given = {"clip_s": clip, "overlap_s": overlap}
+    config = CutConfig(**{name: value for name, value in given.items() if value is not None})
+    settings = settings_for(resolve(model))
     console = Console(stderr=True, highlight=False)
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(paths))

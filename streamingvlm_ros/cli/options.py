@@ -1,9 +1,10 @@
-"""Options that are settings: meaning and range come from the one place that declares them."""
+"""Options of several commands. What a setting means stands where it is declared."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -16,6 +17,11 @@ from ..config import (
     WindowConfig,
 )
 from .narrator import parse_text
+
+Recordings: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(help="Bags, videos, or folders of them.", exists=True, show_default=False),
+]
 
 _GROUPS = (
     FrameConfig,

@@ -19,7 +19,7 @@ from .positions import positions
 from .prompts import Prompt, prompt_of
 from .sampler import Sampler
 from .state import State
-from .window import cut, evict
+from .window import Eviction, cut, evict
 
 if TYPE_CHECKING:
     from .engine import StreamingEngine
@@ -186,19 +186,21 @@ class Stream:
 
     def _evict(self) -> None:
         """Let go of what is too old for the round to come; keys take their new positions."""
-        state, engine = self._state, self._engine
-        window = engine.settings.window
+        state, window = self._state, self._engine.settings.window
         eviction = evict(state.ledger, state.round, window)
-        first = eviction.first_moved
-        if first < len(state.ledger):
-            moved = positions(eviction.ledger, engine.tokens_per_second)[:, first:]
-            cos, sin = engine.decoder.rotation(moved.to(self._slot.device))
-            sources = torch.tensor(eviction.slots[first:], dtype=torch.long, device=cos.device)
-            self._cache.keep(sources, first, cos, sin)
+        self._keep(eviction)
         pending = state.pending
         if pending and state.round - pending.round >= window.text_rounds:
             pending = None
         self._state = replace(state, ledger=eviction.ledger, pending=pending)
+
+    def _keep(self, eviction: Eviction) -> None:
+        """The cache after an eviction: what is left closes ranks."""
+        first = eviction.first_moved
+        if first < self._cache.length:
+            cos, sin = self._engine.decoder.rotation(self._places(eviction.ledger, first))
+            sources = torch.tensor(eviction.slots[first:], dtype=torch.long, device=cos.device)
+            self._cache.keep(sources, first, cos, sin)
 
     def _feed(self, segments: Sequence[Segment], seen: Tensor | None = None) -> Tensor:
         """Append what is pending and `segments` to the cache; (vocabulary,) logits of the last."""
@@ -206,11 +208,15 @@ class Stream:
         ledger = state.sequence.append(segments)
         start = self._cache.length
         embedded = engine.embed(ledger.ids[start:], seen)
-        places = positions(ledger, engine.tokens_per_second)
+        places = self._places(ledger, start)
         self._position.fill_(float(places.max()))
         self._state = replace(state, ledger=ledger, pending=None)
-        new = places[:, start:].to(self._slot.device)
-        return engine.decoder.prefill(embedded, new, self._cache)[0]
+        return engine.decoder.prefill(embedded, places, self._cache)[0]
+
+    def _places(self, ledger: Ledger, start: int) -> Tensor:
+        """(3, tokens) positions of a ledger's tokens from number `start` on."""
+        places = positions(ledger, self._engine.tokens_per_second)
+        return places[:, start:].to(self._slot.device)
 
     def _generate(self, logits: Tensor, pause: Callable[[], None]) -> list[int]:
         """Ids up to a stop, all of them in the cache; the caller puts them on the ledger."""

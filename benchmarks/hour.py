@@ -42,14 +42,18 @@ TRUTH = topic_of("/synthetic_camera/truth", "streamingvlm_ros/msg/Narration")
 
 
 def film(folder: Path, world: World, seconds: int) -> None:
-    """The bag: what the synthetic camera would have published."""
-    with BagWriter(folder, BagConfig()) as bag:
+    """The bag: what the synthetic camera would have published. It is there when it is whole."""
+    unfinished = folder.parent / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with BagWriter(unfinished / folder.name, BagConfig()) as bag:
         for second in range(seconds):
             start_ns = (BEGIN_S + second) * NS_PER_S
             for part in range(RATE_HZ):
                 stamp_ns = start_ns + part * NS_PER_S // RATE_HZ
                 bag.write(CAMERA, stamp_ns, image(world, second + part / RATE_HZ, stamp_ns))
             bag.write(TRUTH, start_ns, truth(world, second, start_ns))
+    (unfinished / folder.name).rename(folder)
+    unfinished.rmdir()
 
 
 def image(world: World, t_s: float, stamp_ns: int) -> bytes:
@@ -133,11 +137,7 @@ def main() -> int:
         run.mkdir(parents=True, exist_ok=True)
         (run / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     if not (run / "world").exists():
-        # Moved when it is whole: a run that is stopped here begins it anew.
-        unfinished = run / "unfinished" / "world"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        film(unfinished, world, arguments.seconds)
-        unfinished.rename(run / "world")
+        film(run / "world", world, arguments.seconds)
     models = arguments.model or ["demo"]
     return max(evaluate(run, name, models, modes) for name, (_, modes) in EVALUATIONS.items())
 

@@ -14,10 +14,10 @@ WAYS = ("positions grow", "vision window 0 s", "sliding, recomputed")
 
 
 def findings(run: Path) -> subprocess.CompletedProcess[str]:
+    short = ["--worlds", "1", "--rounds", "100"]
     only = [word for way in WAYS for word in ("--only", way)]
     return subprocess.run(
-        [sys.executable, "benchmarks/findings.py", str(run), "--worlds", "1", "--rounds", "100"]
-        + only,
+        [sys.executable, "benchmarks/findings.py", str(run), *short, *only],
         cwd=ROOT,
         capture_output=True,
         text=True,

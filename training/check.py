@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from streamingvlm_ros.bags.messages import Decoder, stamp_ns
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.recorded import NARRATION
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import StreamingVLMError
+from streamingvlm_ros.recordings.folder import words_beside
 from streamingvlm_ros.recordings.recording import recording
-from streamingvlm_ros.types import Chunk
+from streamingvlm_ros.recordings.timed import Utterance
+from streamingvlm_ros.types import NS_PER_S, Chunk
 
+from .cutting import told
+from .image_times import ImageTimes, image_times
 from .record import ClipRecord
+
+_CLOCKS = "labels and images may have different clocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +40,55 @@ class Checker:
 
     def __init__(self, frames: FrameConfig) -> None:
         self._frames = frames
-        self._frame_s = 1 / frames.fps
-        self._length = lru_cache(maxsize=None)(self._look)
+        self._images = lru_cache(maxsize=None)(self._look)
 
     def problems(self, clip: ClipRecord) -> Iterator[Problem]:
         """What is wrong with it; nothing if nothing is."""
-        length_s, why = self._length(clip.recording, clip.camera)
-        if why:
+        images, why = self._images(clip.recording, clip.camera)
+        if images is None:
             yield Problem(clip.origin, why, usable=False)
             return
-        for what in self._words(clip):
+        for what in (*self._words(clip), *_times(clip, images)):
             yield Problem(clip.origin, what, usable=True)
         # A round is there if its chunk has a frame at all, as in the live node.
-        if length_s is not None and clip.end_s - self._frames.chunk_seconds > length_s:
-            rounds = (length_s - clip.start_s) // self._frames.chunk_seconds
-            what = f"ends at {clip.end_s:g} s, its images at {length_s:.2f} s: it would be cut"
+        chunk_s = self._frames.chunk_seconds
+        if clip.end_s - chunk_s > images.end_s:
+            rounds = (images.end_s - clip.start_s) // chunk_s + 1
+            what = f"ends at {clip.end_s:g} s, its images at {images.end_s:.2f} s: it would be cut"
             yield Problem(clip.origin, what, usable=rounds >= 2)
-        elif clip.duration_s < 2 * self._frames.chunk_seconds:
+        elif clip.duration_s < 2 * chunk_s:
             yield Problem(
                 clip.origin, f"is {clip.duration_s:g} s long: no two rounds", usable=False
             )
+
+    def recording_problems(self, path: Path, clips: int) -> Iterator[Problem]:
+        """What of the words of a recording that gave so many clips none of these can show."""
+        images, why = self._images(path, None)
+        if images is None:
+            yield Problem(str(path), why, usable=False)
+            return
+        spoken = [its for its in told(path, None, self._frames).utterances if its.text]
+        if spoken and not clips:
+            begin_s, end_s = min(u.start_s for u in spoken), max(u.end_s for u in spoken)
+            what = (
+                f"gives no clip: it has words from {begin_s:.2f} to {end_s:.2f} s, images from "
+                f"{images.begin_s:.2f} to {images.end_s:.2f} s"
+            )
+            yield Problem(str(path), what, usable=False)
+        beside = words_beside(path)
+        by_hand = beside is not None and beside.parent != path
+        for what in _early(spoken, images) if by_hand else _narrated(path, images):
+            yield Problem(str(path), what, usable=True)
 
     def _words(self, clip: ClipRecord) -> Iterator[str]:
         ends_s = [word.end_s for word in clip.words]
         if any(later < earlier for earlier, later in pairwise(ends_s)):
             yield "its words are out of order: they are sorted by their ends"
         early = min((word.start_s for word in clip.words), default=clip.start_s)
-        if early < clip.start_s - self._frame_s:
+        if early < clip.start_s - 1 / self._frames.fps:
             yield (
                 f"a word begins at {early:g} s, {clip.start_s - early:.2f} s before the clip's "
-                "images: labels and images may have different clocks"
+                f"images: {_CLOCKS}"
             )
         chunk_s = self._frames.chunk_seconds
         rounds_end_s = clip.start_s + clip.duration_s // chunk_s * chunk_s
@@ -70,14 +99,60 @@ class Checker:
                 f"not learnt: {' '.join(late[:5])}"
             )
 
-    def _look(self, path: Path, camera: str | None) -> tuple[float | None, str]:
-        """The length in seconds, if known, or why nothing of a recording can be used."""
+    def _look(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+        """When it shows something, or why nothing of a recording can be used."""
         try:
             if path.is_file() and not path.stat().st_size:
                 return None, f"{path} is empty (0 bytes)"
             with recording(path, camera, self._frames) as recorded:
                 if not any(isinstance(event, Chunk) for event in recorded.events):
                     return None, f"{path} has no chunk of frames"
-                return recorded.duration_s, ""
+            return image_times(path, camera, self._frames), ""
         except (StreamingVLMError, OSError) as error:
             return None, str(error)
+
+
+def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[str]:
+    """Labels that are more than a frame away from every image."""
+    if images.late_s > images.frame_s:
+        yield (
+            f"the first image of {clip.recording} is at {images.late_s:.2f} s of the file, and "
+            "seconds count from it: words timed by the file's clock come so much too late"
+        )
+    aways_s = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
+    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + 1e-6]
+    if alone:
+        away_s, word = max(alone, key=lambda its: its[0])
+        yield (
+            f"words without images: {len(alone)}; {word.text} at {word.start_s:g} s is "
+            f"{away_s:.2f} s from the nearest one"
+        )
+
+
+def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[str]:
+    """A file's words about the time before the images; a narrator may have seen more than a bag."""
+    ends_s = [its.end_s for its in spoken if its.end_s < images.begin_s - images.frame_s]
+    if ends_s:
+        yield (
+            f"{len(ends_s)} of its utterances end up to {images.begin_s - min(ends_s):.2f} s "
+            f"before its images: {_CLOCKS}"
+        )
+
+
+def _narrated(bag: Path, images: ImageTimes) -> Iterator[str]:
+    """A narration's header has the stamp of the newest image that it is about."""
+    with BagReader(bag) as its:
+        topics = [topic.name for topic in its.topics if topic.type == NARRATION]
+        decoder = Decoder()
+        away_ns = [_away_ns(decoder.decode(recorded)) for recorded in its.messages(topics)]
+    far_s = [away / NS_PER_S for away in away_ns if away / NS_PER_S > images.frame_s]
+    if far_s:
+        yield (
+            f"{len(far_s)} of its narrations are about times up to {max(far_s):.2f} s away from "
+            f"their images' stamps: {_CLOCKS}"
+        )
+
+
+def _away_ns(narration: Any) -> int:
+    newest = stamp_ns(narration.header.stamp)
+    return max(stamp_ns(narration.start) - newest, newest - stamp_ns(narration.end), 0)

@@ -18,7 +18,7 @@ its lines. What we write has two things more: "camera" beside a bag's path, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -64,16 +64,19 @@ class Conversations(Sequence[ClipRecord]):
             raise DataError(f"{origin} is no conversation about a video: {error!r}") from error
 
 
-def write_conversations(path: Path, records: Iterable[ClipRecord]) -> int:
-    """Write a file and its offsets; how many clips. Paths are written relative to its folder."""
-    lines = [json.dumps(_conversation(r, path.parent), ensure_ascii=False) for r in records]
+def line_of(record: ClipRecord, folder: Path) -> str:
+    """A clip as a line of a file in `folder`: paths below that are written relative to it."""
+    return json.dumps(_conversation(record, folder), ensure_ascii=False)
+
+
+def write_conversations(path: Path, lines: Sequence[str]) -> None:
+    """Write a file of such lines, and their offsets."""
     offsets, at = [], 0
     for line in lines:
         offsets.append(at)
         at += len(line.encode()) + 1
     write_whole(path, "".join(f"{line}\n" for line in lines))
     write_whole(path.with_name(f"{path.stem}{_SEEKS}"), json.dumps(offsets) + "\n")
-    return len(lines)
 
 
 def _offsets(path: Path) -> list[int]:

@@ -18,13 +18,14 @@ from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import name_of
 from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.shards import ALONE, Shard
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
-from .conversations import write_conversations
+from .conversations import line_of, write_conversations
 from .cutting import CutConfig, Told, cut, told
-from .record import ClipRecord
+from .parts import Part, Parts
 
-VIDEOS = "videos"
+VIDEOS, PARTS = "videos", "parts"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 
 _CODEC = "libx264"
@@ -50,44 +51,79 @@ def export(
     config: CutConfig,
     validation: int,
     advance: Callable[[Path], None] = lambda path: None,
-) -> Exported:
+    shard: Shard = ALONE,
+) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
 
     Every `validation`-th recording, from the last on, is for validation, whole: clips of one
-    recording are too alike to be on both sides; 0 leaves all to training. A recording that is
-    there already is not decoded again. `advance` is told of each that is done. DataError if
-    nothing can be used.
+    recording are too alike to be on both sides; 0 leaves all to training. What was made of a
+    recording before is not made again, unless that, or its words, have changed. `advance` is
+    told of each that is done.
+
+    Of several processes each does its share, and whichever finds all done writes the files: None
+    for the others. DataError if nothing can be used.
     """
     doubled = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
     if doubled:
         raise DataError(f"several recordings are called {', '.join(doubled)}: rename them")
-    clips: dict[Path, list[ClipRecord]] = {}
-    skipped: dict[Path, str] = {}
-    for path in recordings:
-        try:
-            clips[path] = _exported(told(path, None, settings.frames), output, settings, config)
-        except StreamingVLMError as error:
-            skipped[path] = str(error)
+    parts = Parts(output / PARTS, settings, config)
+    for path in share(recordings, shard):
+        video = output / VIDEOS / f"{name_of(path)}.mp4"
+        kept = parts.kept(path)
+        if kept is None or kept.skipped or not video.exists():
+            parts.keep(path, _part(path, video, settings, config, parts.other_film(path)))
         advance(path)
-    if not clips:
+    return _joined(recordings, output, parts, validation)
+
+
+def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
+    """Those that a process of several exports."""
+    return recordings[shard.number :: shard.count]
+
+
+def _part(path: Path, video: Path, settings: Settings, config: CutConfig, film_anew: bool) -> Part:
+    try:
+        its = told(path, None, settings.frames)
+        records = list(cut(its, config, settings))
+        if not records:
+            raise DataError(f"{path} has no two rounds in a row of which is known what to say")
+        if film_anew or not video.exists():
+            _film(its, video, settings.frames)
+    except StreamingVLMError as error:
+        return Part((), str(error))
+    filmed = (replace(record, recording=video, camera=None) for record in records)
+    return Part(tuple(line_of(record, video.parent.parent) for record in filmed))
+
+
+def _joined(
+    recordings: Sequence[Path], output: Path, parts: Parts, validation: int
+) -> Exported | None:
+    """Write the files if every recording has its part.
+
+    Another process may have made a part anew meanwhile, and have ended before this one wrote: so
+    it is looked once more, until what is written is what is there.
+    """
+    found, done = parts.all_of(recordings), None
+    while found is not None:
+        done = _written(found, output, validation)
+        again = parts.all_of(recordings)
+        if again == found:
+            break
+        found = again
+    return done
+
+
+def _written(parts: dict[Path, Part], output: Path, validation: int) -> Exported:
+    skipped = {path: part.skipped for path, part in parts.items() if part.skipped}
+    its = [path for path in parts if path not in skipped]
+    if not its:
         raise DataError(f"nothing can be used: {'; '.join(skipped.values()) or 'no recordings'}")
-    its = list(clips)
     apart = set(its[::-1][::validation]) if validation and len(its) > 1 else set()
     sides = {TRAIN: [p for p in its if p not in apart], VALIDATION: [p for p in its if p in apart]}
     for name, paths in sides.items():
-        write_conversations(output / name, [clip for path in paths for clip in clips[path]])
-    counts = {name: {path: len(clips[path]) for path in paths} for name, paths in sides.items()}
+        write_conversations(output / name, [line for p in paths for line in parts[p].lines])
+    counts = {name: {p: len(parts[p].lines) for p in paths} for name, paths in sides.items()}
     return Exported(counts[TRAIN], counts[VALIDATION], skipped)
-
-
-def _exported(its: Told, output: Path, settings: Settings, config: CutConfig) -> list[ClipRecord]:
-    records = list(cut(its, config, settings))
-    if not records:
-        raise DataError(f"{its.path} has no two rounds in a row of which is known what to say")
-    video = output / VIDEOS / f"{name_of(its.path)}.mp4"
-    if not video.exists():
-        _film(its, video, settings.frames)
-    return [replace(record, recording=video, camera=None) for record in records]
 
 
 def _film(its: Told, video: Path, frames: FrameConfig) -> None:

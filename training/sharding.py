@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from transformers import Trainer
 from transformers.integrations import is_deepspeed_available, is_deepspeed_zero3_enabled
 
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.shards import own_shard
 
 from .recipe import TrainConfig
 
@@ -20,12 +20,17 @@ _CONFIGS = Path(__file__).parent / "recipes"
 
 def process_count() -> int:
     """Processes of this run: torchrun, `accelerate launch` and `deepspeed` all say so."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return own_shard().count
 
 
 def process_number() -> int:
     """This one's, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return own_shard().number
+
+
+def spread_by_fsdp(training: TrainConfig) -> bool:
+    """Whether FSDP is asked for, which also computes activations twice by itself."""
+    return training.sharding == FSDP and process_count() > 1
 
 
 def sharding_arguments(training: TrainConfig) -> dict[str, Any]:
@@ -34,21 +39,20 @@ def sharding_arguments(training: TrainConfig) -> dict[str, Any]:
     A process that is alone has nothing to spread and needs no DeepSpeed. ConfigError if that is
     needed and not installed.
     """
-    checkpointing = training.gradient_checkpointing
     if not training.sharding or process_count() == 1:
-        return {"activation_checkpointing": checkpointing}
-    if training.sharding == FSDP:
+        return {}
+    if spread_by_fsdp(training):
         # Each process saves its own part of a state to resume from. What FSDP itself computes
         # twice isn't gathered twice.
         config = {
             "state_dict_type": "SHARDED_STATE_DICT",
-            "activation_checkpointing": checkpointing,
+            "activation_checkpointing": training.gradient_checkpointing,
         }
         return {"fsdp": True, "fsdp_config": config}
     if not is_deepspeed_available():
         raise ConfigError(f"sharding: {training.sharding} needs pip install '.[deepspeed]'")
     config_path = _CONFIGS / f"{training.sharding}.json"
-    return {"deepspeed": str(config_path), "activation_checkpointing": checkpointing}
+    return {"deepspeed": str(config_path)}
 
 
 def check_sharded(trainer: Trainer, training: TrainConfig) -> None:

@@ -19,14 +19,15 @@ class Videos:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._names: dict[Path, set[str]] = {}
+        self.names: dict[Path, set[str]] = {}
+        """The names that each video was found by."""
 
     def find(self, name: str) -> Path:
         """The video's path. DataError if there is none, or if it could be several."""
         given = Path(name)
         for path in (self._root / given, self._root / given.name):
             if path.exists():
-                self._names.setdefault(path, set()).add(name)
+                self.names.setdefault(path, set()).add(name)
                 return path
         found = self._by_name.get(given.name, [])
         alike = [path for path in found if path.parts[-2:] == given.parts[-2:]] or found
@@ -38,11 +39,6 @@ class Videos:
             f"{name} could be any of {', '.join(map(str, alike[:3]))}: keep the folders as they "
             "were published"
         )
-
-    @property
-    def shared(self) -> dict[Path, set[str]]:
-        """Files that were found for several names: all but one of those were overwritten."""
-        return {path: names for path, names in self._names.items() if len(names) > 1}
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..clock import within
 from ..errors import EvaluationError
 from ..evaluation.result import SEEN
+from ..shards import Shard, own_shard
 from .narrator import parse_text
 from .options import Recordings
 from .scores import tell
-from .shards import Shard, own_shard
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Trial

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from ..shards import own_shard
 from .options import Recordings
 
 
@@ -43,24 +44,31 @@ def export(
     Words are those beside a recording (NAME.jsonl, .vtt or .srt; a kept clip's own), with
     corrections, or a bag's narration. Questions are those of NAME.questions.jsonl or of a bag's
     answers.
+
+    Can be stopped and begun again, and shared between processes and hosts with `torchrun`.
     """
     from training.cutting import CutConfig
     from training.export import export as write
+    from training.export import share
 
     from ..config import settings_for
     from ..engine.model import resolve
     from ..recordings.folder import find_recordings
 
+    shard = own_shard()
     paths = [found for path in recordings for found in find_recordings(path)]
     given = {"clip_s": clip, "overlap_s": overlap}
     config = CutConfig(**{name: value for name, value in given.items() if value is not None})
     settings = settings_for(resolve(model))
     console = Console(stderr=True, highlight=False)
     with Progress(console=console) as progress:
-        task = progress.add_task("exporting", total=len(paths))
+        task = progress.add_task("exporting", total=len(share(paths, shard)))
         done = write(
-            paths, output, settings, config, validation, lambda path: progress.advance(task)
+            paths, output, settings, config, validation, lambda _: progress.advance(task), shard
         )
+    if done is None:
+        console.print("The process that ends last writes train.jsonl and validation.jsonl.")
+        return
     for path, why in done.skipped.items():
         console.print(f"skipped {path}: {why}", markup=False, soft_wrap=True)
     for name, clips in (("train", done.train), ("validation", done.validation)):

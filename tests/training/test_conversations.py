@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamingvlm_ros.errors import DataError
-from training.conversations import Conversations, write_conversations
+from training.conversations import Conversations, line_of, write_conversations
 from training.record import ClipRecord, Exchange, Word
 from training.videos import Videos
 
@@ -90,8 +90,9 @@ def test_what_is_written_is_read_again_wherever_it_was_moved(tmp_path: Path) -> 
         previous="so far",
         camera="/image",
     )
-    assert write_conversations(folder / "train.jsonl", [record, record]) == 2
+    write_conversations(folder / "train.jsonl", [line_of(record, folder)] * 2)
     moved = folder.rename(tmp_path / "moved")
+    assert len(Conversations(moved / "train.jsonl")) == 2
     for number, read in enumerate(Conversations(moved / "train.jsonl"), 1):
         assert read.origin == f"{moved / 'train.jsonl'}, clip {number}"
         assert read.recording == moved / "videos/a.mp4"
@@ -110,11 +111,11 @@ def test_a_video_is_found_below_the_folder_by_its_name(tmp_path: Path) -> None:
         found.find("c.mp4")
 
 
-def test_one_file_that_stands_for_several_videos_is_told(tmp_path: Path) -> None:
+def test_the_names_that_one_video_stands_for_are_kept(tmp_path: Path) -> None:
     videos(tmp_path, "b.mp4")
     found = Videos(tmp_path)
     assert found.find("x/b.mp4") == found.find("y/b.mp4") == tmp_path / "b.mp4"
-    assert found.shared == {tmp_path / "b.mp4": {"x/b.mp4", "y/b.mp4"}}
+    assert found.names == {tmp_path / "b.mp4": {"x/b.mp4", "y/b.mp4"}}
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "[{}, {}]", '[{"role": "user"}]', "[{"])

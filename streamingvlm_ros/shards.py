@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..errors import EvaluationError
+from .errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Shard:
     """Process `number` of `count`; `local` is its number on this host, None if nobody says so."""
 
-    number: int
-    count: int
-    local: int | None
+    number: int = 0
+    count: int = 1
+    local: int | None = None
+
+
+ALONE = Shard()
+"""The only process."""
 
 
 def own_shard() -> Shard:
-    """This process's, by the environment. EvaluationError if that makes no sense."""
+    """This process's, by the environment. ConfigError if that makes no sense."""
     number, count = _whole("RANK", 0), _whole("WORLD_SIZE", 1)
     if number >= count:
-        raise EvaluationError(
-            f"RANK is {number}, but of WORLD_SIZE={count} the last is {count - 1}"
-        )
+        raise ConfigError(f"RANK is {number}, but of WORLD_SIZE={count} the last is {count - 1}")
     local = _whole("LOCAL_RANK", 0) if "LOCAL_RANK" in os.environ else None
     return Shard(number, count, local)
 
@@ -31,5 +33,5 @@ def own_shard() -> Shard:
 def _whole(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not (text.isascii() and text.isdecimal()):
-        raise EvaluationError(f"the environment variable {name} is {text!r}: it must be a number")
+        raise ConfigError(f"the environment variable {name} is {text!r}: it must be a number")
     return int(text)

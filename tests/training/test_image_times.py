@@ -1,0 +1,187 @@
+"""Labels whose times don't fit the images, found in videos and bags without decoding them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import yaml
+
+from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.types import NS_PER_S as S
+from training.conversations import line_of, write_conversations
+from training.cutting import CutConfig, cut, told
+from training.image_times import image_times
+from training.prepare import main
+
+from ..recordings.scene import BEGIN_S, film
+
+FRAMES = Settings().frames
+NARRATION = topic_of("/truth", "streamingvlm_ros/msg/Narration")
+
+
+def video(path: Path, times_s: Iterable[float]) -> Path:
+    """Grey pictures at these seconds of the file, in its own order of storing them."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", options={"preset": "ultrafast", "bf": "2"})
+        stream.width = stream.height = 56
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
+        for number, time_s in enumerate(times_s):
+            picture = av.VideoFrame.from_ndarray(np.full((56, 56, 3), number % 200, np.uint8))
+            picture = picture.reformat(56, 56, "yuv420p")
+            picture.pts, picture.time_base = round(90_000 * time_s), stream.time_base
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def frames(*spans_s: tuple[float, float]) -> list[float]:
+    """Ten pictures a second."""
+    return [n / 10 for begin_s, end_s in spans_s for n in range(int(begin_s * 10), int(end_s * 10))]
+
+
+def said(recording: Path, seconds: Iterable[float]) -> Path:
+    lines = ({"start_s": n, "end_s": n + 1, "text": f"word{n:g}"} for n in seconds)
+    recording.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return recording
+
+
+def prepared(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    recipe = path.parent / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"start": "demo", "data": {"train": [str(path)]}}))
+    return main([str(recipe)]), capsys.readouterr().out
+
+
+def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> None:
+    its = image_times(video(tmp_path / "a.mp4", frames((3, 5), (9, 10))), None, FRAMES)
+    assert its.late_s == 3.0
+    assert its.stretches == ((0.0, 1.9), (6.0, 6.9))
+    assert its.away_s(1.0, 2.5) == its.away_s(5.0, 6.1) == 0
+    assert its.away_s(2.4, 3.0) == pytest.approx(0.5)
+    slow = image_times(video(tmp_path / "b.mp4", [0, 2, 4, 9]), None, FRAMES)
+    assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
+
+
+def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepared(said(video(tmp_path / "a.mp4", frames((0, 8))), range(8)), capsys)[0] == 0
+    assert prepared(said(film(tmp_path / "bag", range(8)), range(8)), capsys)[0] == 0
+    assert prepared(narrated(tmp_path / "told", 0, 0), capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("images", "seconds", "why"),
+    [
+        ([(3, 11)], range(8), "is at 3.00 s of the file, and seconds count from it"),
+        (
+            [(0, 4), (8, 12)],
+            range(12),
+            "words without images: 2; word5 at 5 s is 1.10 s from the nearest one",
+        ),
+        (
+            [(0, 8)],
+            range(11),
+            "words without images: 2; word10 at 10 s is 2.10 s from the nearest one",
+        ),
+        ([(0, 8)], range(-3, 8), "2 of its utterances end up to 2.00 s before its images"),
+        (
+            [(0, 4)],
+            range(60, 70),
+            "words without images: 10; word69 at 69 s is 65.10 s from the nearest one",
+        ),
+    ],
+)
+def test_words_away_from_the_images_of_a_video_are_told_with_the_error(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    images: list[tuple[float, float]],
+    seconds: range,
+    why: str,
+) -> None:
+    code, out = prepared(said(video(tmp_path / "a.mp4", frames(*images)), seconds), capsys)
+    assert code == 1
+    assert why in out, out
+
+
+def test_a_gap_in_an_exported_file_is_told_as_in_its_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    its = said(video(tmp_path / "a.mp4", frames((0, 4), (8, 12))), range(12))
+    records = list(cut(told(its, None, FRAMES), CutConfig(), Settings()))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_conversations(folder / "train.jsonl", [line_of(record, folder) for record in records])
+    assert "word5 at 5 s is 1.10 s from" in prepared(folder / "train.jsonl", capsys)[1]
+
+
+def test_words_where_a_bag_has_lost_its_images_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film(tmp_path / "whole", range(12))
+    with BagReader(tmp_path / "whole") as whole, BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for number, its in enumerate(whole.messages()):
+            if not 16 <= number < 32:
+                bag.write(its.topic, its.stamp_ns, its.data)
+    code, out = prepared(said(tmp_path / "bag", range(12)), capsys)
+    assert code == 1
+    assert "words without images: 2; word5 at 5 s is 1.25 s from the nearest one" in out, out
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "header_s", "why"),
+    [
+        (2.5, 0.0, "8 of its narrations are about times up to 2.00 s away from their images'"),
+        (-3600.0, -3600.0, "gives no clip: it has words from -3600.00 to -3592.00 s, images from"),
+        (3.0, 3.0, "words without images: 2; word7 at 10 s is 2.25 s from the nearest one"),
+    ],
+)
+def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shift_s: float, header_s: float, why: str
+) -> None:
+    code, out = prepared(narrated(tmp_path / "told", shift_s, header_s), capsys)
+    assert code == 1
+    assert why in out, out
+
+
+def narrated(folder: Path, shift_s: float, header_s: float) -> Path:
+    """A bag with a word for each of 8 seconds: so late by its times, and by its images' stamps."""
+    film(folder.with_name("filmed"), range(8))
+    with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
+        for its in filmed.messages():
+            bag.write(its.topic, its.stamp_ns, its.data)
+        newest_ns = its.stamp_ns
+        for data in narrations(shift_s, header_s):
+            bag.write(NARRATION, newest_ns, data)
+    return folder
+
+
+def narrations(shift_s: float, header_s: float) -> Iterator[bytes]:
+    types: Any = known_types().types
+    for second in range(8):
+        begin_ns = (BEGIN_S + second) * S
+        stamps = (
+            begin_ns + S // 2 + int(header_s * S),
+            *(begin_ns + int(shift_s * S) + n for n in (0, S)),
+        )
+        newest, start, end = (types["builtin_interfaces/msg/Time"](*divmod(n, S)) for n in stamps)
+        message = types[NARRATION.type](
+            header=types["std_msgs/msg/Header"](newest, ""),
+            start=start,
+            end=end,
+            text=f"word{second}",
+            silent=False,
+            camera="",
+            sequence=second,
+            frames=2,
+            dropped=0,
+            latency=0.5,
+        )
+        yield encode(message)

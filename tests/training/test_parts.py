@@ -1,0 +1,178 @@
+"""An export that is stopped, gone on with and shared; and shares of what is checked, as one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.shards import ALONE, Shard
+from training import export as exporting
+from training.conversations import Conversations
+from training.counting import Counts, count, joined
+from training.export import Exported, export
+from training.parts import Part, Parts
+
+from ..cli.test_narrate import run
+from ..recordings.scene import film
+from .test_export import CUT, bags
+
+__all__ = ["bags"]
+
+NAMES = ("one", "three", "two")
+FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
+
+
+@pytest.fixture
+def own(bags: Path, tmp_path: Path) -> list[Path]:
+    """Copies of the bags and their words, to be changed."""
+    shutil.copytree(bags, tmp_path / "bags")
+    return [tmp_path / "bags" / name for name in NAMES]
+
+
+def exported(paths: list[Path], output: Path, shard: Shard = ALONE) -> Exported | None:
+    return export(paths, output, Settings(), CUT, 3, shard=shard)
+
+
+def files(output: Path) -> dict[str, bytes]:
+    return {name: (output / name).read_bytes() for name in FILES}
+
+
+def inodes(output: Path) -> dict[str, int]:
+    """Of films and parts: another one is a file that was written anew."""
+    return {path.name: path.stat().st_ino for path in output.glob("*/*")}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_whichever_process_ends_last_writes_what_one_would_have(
+    bags: Path, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    paths = [bags / name for name in NAMES]
+    alone = exported(paths, tmp_path / "alone")
+    first, last = order
+    assert exported(paths, tmp_path / "shared", Shard(first, 2)) is None
+    assert not (tmp_path / "shared" / "train.jsonl").exists()
+    assert exported(paths, tmp_path / "shared", Shard(last, 2)) == alone
+    assert files(tmp_path / "shared") == files(tmp_path / "alone")
+
+
+def test_a_process_that_is_not_the_last_says_who_writes_the_files(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run("export", bags, "--output", tmp_path, "--model", "demo")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "The process that ends last writes train.jsonl and validation.jsonl." in done.stderr
+    monkeypatch.setenv("RANK", "2")
+    assert "error: RANK is 2" in run("export", bags, "--output", tmp_path).stderr
+
+
+def change_words(bag: Path) -> None:
+    words = bag.with_suffix(".jsonl")
+    words.write_text(words.read_text().replace("rests", "lies"))
+
+
+def change_recording(bag: Path) -> None:
+    shutil.rmtree(bag)
+    film(bag, range(90, 99))
+
+
+def remove_video(bag: Path) -> None:
+    (bag.parent.parent / "out" / "videos" / f"{bag.name}.mp4").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        (lambda bag: None, set()),
+        (change_words, {"two.jsonl"}),
+        (change_recording, {"two.jsonl", "two.mp4"}),
+        (remove_video, {"two.jsonl", "two.mp4"}),
+    ],
+    ids=["nothing", "words", "recording", "video"],
+)
+def test_what_is_there_is_made_again_only_if_it_does_not_hold(
+    own: list[Path], tmp_path: Path, change: Callable[[Path], None], anew: set[str]
+) -> None:
+    exported(own, tmp_path / "out")
+    for path in list((tmp_path / "out").glob("*/*")):  # an inode that is in use isn't given anew
+        (tmp_path / path.name).hardlink_to(path)
+    before = inodes(tmp_path / "out")
+    change(own[2])
+    assert exported(own, tmp_path / "out")
+    after = inodes(tmp_path / "out")
+    assert {name for name in after if after[name] != before[name]} == anew
+
+
+def test_what_was_skipped_is_tried_again(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(path: Path, *_: object) -> None:
+        raise DataError(f"{path}: Stale file handle")
+
+    paths = [bags / name for name in NAMES]
+    exported(paths, tmp_path)
+    (tmp_path / "parts" / "one.jsonl").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "told", unreadable)
+        first = exported(paths, tmp_path)
+    assert first
+    assert first.skipped == {paths[0]: f"{paths[0]}: Stale file handle"}
+    again = exported(paths, tmp_path)
+    assert again
+    assert not again.skipped
+
+
+def test_a_part_that_another_process_makes_anew_meanwhile_is_in_the_files(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the files would lack it, if that process saw them complete and ended before."""
+    written, parts = exporting._written, Parts(tmp_path / "parts", Settings(), CUT)
+
+    def meanwhile(found: dict[Path, Part], *others: Any) -> Exported:
+        if len(found[bags / "one"].lines) > 1:
+            parts.keep(bags / "one", Part(found[bags / "one"].lines[:1]))
+        return written(found, *others)
+
+    monkeypatch.setattr(exporting, "_written", meanwhile)
+    done = exported([bags / "one", bags / "two"], tmp_path)
+    assert done
+    assert done.train == {bags / "one": 1}
+    assert len(Conversations(tmp_path / "train.jsonl")) == 1
+
+
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_shares_of_what_is_checked_are_together_what_one_process_finds(
+    bags: Path, tmp_path: Path, processes: int
+) -> None:
+    paths = [bags / name for name in NAMES]
+    exported(paths, tmp_path)
+    (tmp_path / "videos" / "three.mp4").write_bytes(b"")
+    clips = tmp_path / "train.jsonl"
+    lines = clips.read_text().replace("three.mp4", "one.mp4").splitlines()
+    some = (line.replace("videos/", "y/" if n > 3 else "x/") for n, line in enumerate(lines))
+    flat = tmp_path / "flat" / "train.jsonl"
+    flat.parent.mkdir()
+    shutil.copy(tmp_path / "videos" / "one.mp4", flat.parent)
+    flat.write_text("\n".join(some))
+    sources = [clips, *paths, flat]
+
+    def found(shards: int) -> Counts:
+        its = [count(sources, "", Settings(), Shard(n, shards)) for n in range(shards)]
+        return joined(sources, its)
+
+    alone = found(1)
+    assert alone.clips > 8
+    problems = "\n".join(its.what for its in alone.problems)
+    assert "three.mp4 is empty" in problems
+    assert "one.mp4 stands for 2 videos, such as x/one.mp4, y/one.mp4" in problems
+    shared = found(processes)
+    assert shared.seconds == pytest.approx(alone.seconds)
+    shared.seconds = alone.seconds
+    assert shared == alone

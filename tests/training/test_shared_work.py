@@ -1,0 +1,164 @@
+"""Processes share an export, and what `training.prepare` looks at, and survive that one is killed.
+
+They are real ones of torchrun, except where one must outlive the death of another: torchrun ends
+those of its own host.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streamingvlm_ros.config import Settings
+from training.export import export
+from training.prepare import main
+
+from ..cli.test_narrate import run
+from .test_export import CUT, bags, edited
+
+__all__ = ["bags"]
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
+
+KILLED_EXPORT = """
+import os, signal
+from streamingvlm_ros.cli import main
+from training import export
+encode = export._encode
+def killed(path, frames, start_ns):
+    encode(path, ended(frames) if path.name.startswith("two") else frames, start_ns)
+def ended(frames):
+    yield from frames
+    os.kill(os.getpid(), signal.SIGKILL)
+export._encode = killed
+main()
+"""
+"""Its second film is never whole."""
+KILLED_PREPARE = """
+import os, signal
+from training import prepare
+prepare.count = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+prepare.main()
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **more}
+
+
+def two_processes(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """What torchrun and both processes said, when all have ended."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [sys.executable, *torchrun, "--no-python", sys.executable, *map(str, arguments)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def exporting(bags: Path, output: Path) -> list[object]:
+    options = ["--model", "demo", "--clip", 4, "--overlap", 2, "--validation", 3]
+    return ["export", bags, "--output", output, *options]
+
+
+def written(output: Path) -> dict[str, bytes]:
+    return {name: (output / name).read_bytes() for name in FILES}
+
+
+def inodes(output: Path) -> dict[str, int]:
+    """Of films and parts: another one is a file that was written anew."""
+    return {
+        path.name: path.stat().st_ino
+        for path in output.glob("*/*")
+        if not path.name.startswith(".") and ".part" not in path.name
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that one process writes."""
+    output = tmp_path_factory.mktemp("alone")
+    assert run(*exporting(bags, output)).returncode == 0
+    return written(output)
+
+
+def test_an_export_of_which_a_process_was_killed_goes_on_to_what_one_process_writes(
+    bags: Path, alone: dict[str, bytes], tmp_path: Path
+) -> None:
+    killed = two_processes("-c", KILLED_EXPORT, *exporting(bags, tmp_path))
+    assert killed.returncode != 0
+    assert "SIGKILL" in killed.stderr
+    assert not (tmp_path / "train.jsonl").exists()
+    before = inodes(tmp_path)
+    assert {"one.mp4", "one.jsonl"} <= before.keys()
+    assert not {"two.mp4", "two.jsonl"} & before.keys()
+    done = two_processes("-m", "streamingvlm_ros.cli", *exporting(bags, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "train: 8 clips of 2 recordings\nvalidation: 4 clips of 1 recordings\n" in done.stdout
+    assert written(tmp_path) == alone
+    after = inodes(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {"two.mp4", "two.jsonl", "three.mp4"} <= after.keys()
+
+
+@pytest.fixture
+def recipe(bags: Path, tmp_path: Path) -> Path:
+    """Files of clips and bags, with something wrong in the share of each of two processes."""
+    paths = [bags / "one", bags / "two"]
+    export(paths, tmp_path / "data", Settings(), CUT, validation=2)
+    train = tmp_path / "data" / "train.jsonl"
+    edited(train, lambda clip: clip[0]["content"][0].update(video_end=90.0))
+    *others, last = train.read_text().splitlines()
+    train.write_text("\n".join([*others, last.replace("videos/one.mp4", "videos/gone.mp4"), ""]))
+    validation = [str(tmp_path / "data" / "validation.jsonl"), str(bags)]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        yaml.safe_dump({"start": "demo", "data": {"train": [str(train)], "validation": validation}})
+    )
+    return path
+
+
+def test_two_processes_report_what_one_does(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(recipe)]) == 1
+    told = capsys.readouterr().out
+    assert "ends at 90 s" in told
+    assert "there is no video videos/gone.mp4" in told
+    done = two_processes("-m", "training.prepare", recipe)
+    assert done.returncode == 1
+    assert done.stdout == told
+
+
+def test_who_waits_for_a_process_that_died_is_told(recipe: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    programs = [["-m", "training.prepare"], ["-c", KILLED_PREPARE]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *program, str(recipe)],
+            env=environment(RANK=str(rank), **common),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, program in enumerate(programs)
+    ]
+    _, why = processes[0].communicate(timeout=100)
+    processes[1].communicate(timeout=100)
+    assert [process.returncode for process in processes] == [1, -9]
+    assert "error: one of 2 processes has died" in why

@@ -1,0 +1,137 @@
+"""What data holds and what is wrong with it, counted by one process or by several together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.recordings.folder import find_recordings
+from streamingvlm_ros.shards import Shard
+
+from .check import Checker, Problem
+from .conversations import Conversations
+from .data import readers
+from .record import ClipRecord
+
+_CONVERSATIONS = ".jsonl"
+_ERRORS = Console(stderr=True, highlight=False)
+
+
+@dataclass
+class Counts:
+    """What a part of the data holds, of clips that can be used."""
+
+    clips: int = 0
+    seconds: float = 0.0
+    words: int = 0
+    questions: int = 0
+    recordings: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[Path, set[str]] = field(default_factory=dict)
+    """By which its videos are called."""
+    first: ClipRecord | None = None
+
+    def add(self, clip: ClipRecord) -> None:
+        """Count a clip."""
+        self.clips += 1
+        self.seconds += clip.duration_s
+        self.words += sum(len(word.text.split()) for word in clip.words)
+        self.questions += len(clip.exchanges) + len(clip.asked)
+        self.recordings.add(clip.recording)
+        self.first = self.first or clip
+
+    def join(self, other: Counts) -> None:
+        """Count what comes after it, too."""
+        self.clips += other.clips
+        self.seconds += other.seconds
+        self.words += other.words
+        self.questions += other.questions
+        self.recordings |= other.recordings
+        self.problems += other.problems
+        for path, names in other.names.items():
+            self.names[path] = self.names.get(path, set()) | names
+        self.first = self.first or other.first
+
+
+def sources(paths: Iterable[str]) -> list[Path]:
+    """Files of conversations and recordings, each by itself."""
+    return [
+        found
+        for path in map(Path, paths)
+        for found in ([path] if path.suffix == _CONVERSATIONS else find_recordings(path))
+    ]
+
+
+def count(
+    paths: Sequence[Path], videos: str, settings: Settings, shard: Shard
+) -> dict[Path, Counts]:
+    """Read and check a process's share of every source: of files their clips, and recordings."""
+    recordings = dict.fromkeys(path for path in paths if path.suffix != _CONVERSATIONS)
+    others = {path for n, path in enumerate(recordings) if n % shard.count != shard.number}
+    own = [path for path in paths if path not in others]
+    read = dict(zip(own, readers(map(str, own), videos, settings), strict=True))
+    shares = {path: _share(its, shard) for path, its in read.items()}
+    counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
+    clips = ((path, index) for path, indices in shares.items() for index in indices)
+    total = sum(map(len, shares.values()))
+    for path, index in track(
+        clips, "checking", total, console=_ERRORS, transient=True, disable=shard.number > 0
+    ):
+        _check(read[path], index, checker, counts[path])
+    for path, its in read.items():
+        if isinstance(its, Conversations):
+            counts[path].names = its.videos.names
+        else:
+            counts[path].problems += checker.recording_problems(path, len(its))
+    return counts
+
+
+def joined(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts:
+    """What all processes found, as one would have: source after source."""
+    whole = Counts()
+    shared: list[Problem] = []
+    for path in paths:
+        its = Counts()
+        for counts in shares:
+            its.join(counts.get(path, Counts()))
+        shared += _shared(path, its)
+        whole.join(its)
+    whole.problems += shared
+    return whole
+
+
+def _share(clips: Sequence[ClipRecord], shard: Shard) -> range:
+    """Neighbours, as they are of one recording; a recording is one process's as a whole."""
+    if not isinstance(clips, Conversations):
+        return range(len(clips))
+    begin, end = (len(clips) * n // shard.count for n in (shard.number, shard.number + 1))
+    return range(begin, end)
+
+
+def _check(clips: Sequence[ClipRecord], index: int, checker: Checker, counts: Counts) -> None:
+    try:
+        clip = clips[index]
+    except DataError as error:
+        counts.problems.append(Problem("", str(error), usable=False))
+        return
+    problems = list(checker.problems(clip))
+    counts.problems += problems
+    if all(problem.usable for problem in problems):
+        counts.add(clip)
+
+
+def _shared(source: Path, counts: Counts) -> Iterator[Problem]:
+    for path, names in sorted(counts.names.items()):
+        if len(names) > 1:
+            some = ", ".join(sorted(names)[:2])
+            what = (
+                f"{path} stands for {len(names)} videos, such as {some}: all but one were "
+                "overwritten when folders were flattened; fetch them anew"
+            )
+            yield Problem(str(source), what, usable=False)

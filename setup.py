@@ -68,7 +68,15 @@ setup(
     extras_require={
         "flash": ["flash-attn>=2.7"],
         "training": ["peft>=0.17", "tensorboard>=2.16"],
+        "qlora": ["bitsandbytes>=0.50"],
         "deepspeed": ["deepspeed>=0.17"],
-        "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff~=0.17.5", "mypy~=2.4", "types-PyYAML"],
+        "dev": [
+            "pytest>=8.0",
+            "hypothesis>=6.100",
+            "ruff~=0.17.5",
+            "mypy~=2.4",
+            "types-PyYAML",
+            "bitsandbytes>=0.50",
+        ],
     },
 )

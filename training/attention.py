@@ -1,19 +1,26 @@
-"""Attention for the vision tower when all its chunks are equally long: one call for all of them.
+"""Attention functions for what transformers' own are slow at or can't do, registered by name.
 
-transformers attends to each chunk in a loop, which on a CPU takes most of a training step.
-Attention functions may be registered by name, and one with "flash" in its name is told where the
-chunks begin.
+When all of the vision tower's chunks are equally long, they are attended to in one call:
+transformers does it in a loop, which on a CPU takes most of a training step. A function with
+"flash" in its name is told where the chunks begin. Packed clips are attended to one by one: with a
+mask, as transformers does it, more time goes into what is masked than was saved on padding. Where
+clips branch, SDPA takes the place of flash-attn.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
+from transformers.integrations.flash_attention import flash_attention_forward
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 EQUAL_CHUNKS = "equal_chunks_flash"
+CLIP_BY_CLIP = "clip_by_clip"
+FLASH = "flash_attention_2"
 
 
 def attend_equal_chunks(
@@ -28,17 +35,59 @@ def attend_equal_chunks(
 ) -> tuple[Tensor, None]:
     """(1, heads, tokens, head_dim) each; returns (1, tokens, heads, head_dim).
 
-    ValueError if the chunks differ in length: frames of one size are what it is made for.
+    Chunks that differ in length, as those of frames of several sizes, take a call each.
     """
-    lengths = cu_seq_lens_q.diff()
-    if not bool((lengths == lengths[0]).all()):
-        raise ValueError("frames differ in size: train with vision_attention: sdpa")
-    chunks = (len(lengths), int(lengths[0]))
-    q, k, v = (x[0].unflatten(1, chunks).transpose(0, 1) for x in (query, key, value))
+    lengths = cu_seq_lens_q.diff().tolist()
+    if len(set(lengths)) > 1:
+        chunks = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
+        each = [F.scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in chunks]
+        return torch.cat(each, dim=2).transpose(1, 2), None
+    shape = (len(lengths), lengths[0])
+    q, k, v = (x[0].unflatten(1, shape).transpose(0, 1) for x in (query, key, value))
     attended = F.scaled_dot_product_attention(q, k, v, scale=scaling)
     return attended.permute(0, 2, 1, 3).flatten(0, 1)[None], None
 
 
+def attend_clip_by_clip(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None = None,
+    **its: Any,
+) -> tuple[Tensor, None]:
+    """SDPA, of one row a call for each clip: `position_ids`, (1, tokens), are 0 where one begins.
+
+    Without those, rows are attended to as they are. A mask (clips, 1, tokens, tokens) says it all.
+    """
+    if attention_mask is not None or position_ids is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **its)
+    begins = (position_ids[0] == 0).nonzero()[1:, 0].tolist()
+    clips = zip(*(x.tensor_split(begins, dim=2) for x in (query, key, value)), strict=True)
+    each = [sdpa_attention_forward(module, *clip, None, **its)[0] for clip in clips]
+    return torch.cat(each, dim=1), None
+
+
+def attend_flash_or_masked(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **its: Any,
+) -> tuple[Tensor, None]:
+    """flash-attn, but SDPA where a mask (clips, 1, tokens, tokens) says what each token sees.
+
+    flash-attn would take that for a mask of padding, and read beyond the keys.
+    """
+    masked = attention_mask is not None and attention_mask.dim() == 4
+    attend = sdpa_attention_forward if masked else flash_attention_forward
+    return attend(module, query, key, value, attention_mask, **its)
+
+
 def register() -> None:
-    """Make EQUAL_CHUNKS known to transformers."""
+    """Make those above known to transformers, FLASH in place of its own."""
     AttentionInterface.register(EQUAL_CHUNKS, attend_equal_chunks)
+    AttentionInterface.register(CLIP_BY_CLIP, attend_clip_by_clip)
+    AttentionInterface.register(FLASH, attend_flash_or_masked)

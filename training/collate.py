@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,33 +15,16 @@ from streamingvlm_ros.engine.positions import positions
 from streamingvlm_ros.engine.vision import VisionSpec, patch_grid, to_patches
 from streamingvlm_ros.engine.window import cut
 
+from .rows import IGNORED, ClipSequence, packed, padded
 from .samples import ClipRound, ClipSample
-
-IGNORED = -100
-"""Label of a token that is not learnt."""
-
-
-@dataclass(frozen=True)
-class ClipSequence:
-    """A clip as the model takes it: segments and their labels, patches and the grids of those.
-
-    `branch` is each token's question, from 1 on; 0 is what all questions are asked of. Positions
-    are (3, tokens).
-    """
-
-    ledger: Ledger
-    labels: tuple[int, ...]
-    branch: tuple[int, ...]
-    positions: Tensor
-    patches: tuple[Tensor, ...]
-    grids: tuple[Grid, ...]
 
 
 class Collator:
-    """Builds and pads batches for one tokenizer and the settings that a model will run with.
+    """Builds batches for one tokenizer and the settings that a model will run with.
 
     A batch that `always_sees` has a frame, be it a black one that no other token sees. Processes
-    that share the vision tower's weights wait for each other there: none may leave it out.
+    that share the vision tower's weights wait for each other there: none may leave it out. With
+    `packing` a batch is one row, without padding. Positions are integers where all are whole.
     """
 
     def __init__(
@@ -52,37 +34,21 @@ class Collator:
         spec: VisionSpec,
         tokens_per_second: float,
         always_sees: bool = False,
+        packing: bool = False,
     ) -> None:
-        self._always_sees = always_sees
+        self._always_sees, self._packing = always_sees, packing
         self._dialogue, self._settings, self._spec = dialogue, settings, spec
         self._question_spec = spec.of_questions(settings.asking)
         self._grid_seconds = spec.grid_seconds(settings.frames.fps)
         self._tokens_per_second = tokens_per_second
 
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
-        """A batch of (clips, tokens), padded at the right; positions are (3, clips, tokens).
-
-        With questions there is a mask (clips, 1, tokens, tokens), true where a row's token sees a
-        column's: causal, but for what another question of the clip holds. Without, causal is all,
-        as padding comes last.
-        """
+        """Rows, as `packed` or `padded` make them, and all their patches in the same order."""
         clips = [self.sequence(sample) for sample in samples]
         if self._always_sees and not any(clip.grids for clip in clips):
             clips[0] = self._with_black_frame(clips[0])
-        length = max(len(clip.ledger) for clip in clips)
-        batch = {
-            "input_ids": torch.full((len(clips), length), self._dialogue.end_id),
-            "labels": torch.full((len(clips), length), IGNORED),
-            "position_ids": torch.zeros(3, len(clips), length),
-        }
-        for row, clip in enumerate(clips):
-            n = len(clip.ledger)
-            batch["input_ids"][row, :n] = torch.tensor(clip.ledger.ids)
-            batch["labels"][row, :n] = torch.tensor(clip.labels)
-            batch["position_ids"][:, row, :n] = clip.positions
-        if any(sample.asked for sample in samples):
-            sees = torch.stack([_sees(clip.branch, length) for clip in clips])
-            batch["attention_mask"] = sees[:, None]
+        batch = packed(clips) if self._packing else padded(clips, self._dialogue.end_id)
+        batch["position_ids"] = _whole(batch["position_ids"])
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
         if grids:
             batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])
@@ -116,14 +82,14 @@ class Collator:
         )
 
     def _with_black_frame(self, clip: ClipSequence) -> ClipSequence:
-        """The clip and, as a branch of its own at the end, a frame: causal or not, none sees it."""
+        """The clip and, at the end of its last branch, a frame: causal or not, none sees it."""
         patches, grid = to_patches((np.zeros((28, 28, 3), np.uint8),), self._spec)
         frame = self._dialogue.plain_frames(grid, self._grid_seconds)
         count = sum(map(len, frame))
         return ClipSequence(
             clip.ledger.append(frame),
             (*clip.labels, *[IGNORED] * count),
-            (*clip.branch, *[max(clip.branch) + 1] * count),
+            (*clip.branch, *[clip.branch[-1]] * count),
             torch.cat([clip.positions, positions(frame, self._tokens_per_second)], dim=1),
             (patches,),
             (grid,),
@@ -188,9 +154,11 @@ class Collator:
         return ids[:said] + [IGNORED] * (len(ids) - said)
 
 
-def _sees(branch: Sequence[int], length: int) -> Tensor:
-    """(length, length) bool: what a token sees; padding sees itself, or attention is no number."""
-    owner = torch.full((length,), -1)
-    owner[: len(branch)] = torch.tensor(branch)
-    own = owner[:, None] == owner[None]
-    return (own | (owner == 0)[None]).tril()
+def _whole(places: Tensor) -> Tensor:
+    """Integers, if all are whole, as at 1, 2 and 4 frames per second.
+
+    Under DeepSpeed and FSDP a model that computes in bfloat16 gets floating inputs in it, too, and
+    bfloat16 has no 257.
+    """
+    whole = places.long()
+    return whole if torch.equal(whole.to(places.dtype), places) else places

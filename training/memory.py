@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import Settings
@@ -16,6 +17,9 @@ from .weights import adapted
 
 _TEXT_OF_ROUND = 40
 """Tokens of a round beside its frames: time, headers and what is said."""
+
+_FOUR_BITS = 0.516
+"""Bytes of a weight in 4 bits, with its share of the scales (arXiv 2305.14314, section 3)."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,14 @@ class Memory:
     parameters: int
     learnt: int
 
+    @property
+    def total_gb(self) -> float:
+        """All of it."""
+        return self.weights_gb + self.gradients_gb + self.optimizer_gb + self.activations_gb
+
     def __str__(self) -> str:
-        total_gb = self.weights_gb + self.gradients_gb + self.optimizer_gb + self.activations_gb
         return (
-            f"memory: about {total_gb:.1f} GB (weights {self.weights_gb:.1f}, gradients "
+            f"memory: about {self.total_gb:.1f} GB (weights {self.weights_gb:.1f}, gradients "
             f"{self.gradients_gb:.1f}, optimizer {self.optimizer_gb:.1f}, activations "
             f"{self.activations_gb:.1f}); {self.learnt / 1e6:.1f} of {self.parameters / 1e6:.1f} "
             "million parameters are learnt"
@@ -42,18 +50,19 @@ class Memory:
 def estimate(recipe: Recipe, processes: int = 1) -> Memory:
     """What `start` will need on each device. ModelError or OSError if it is not known.
 
-    Activations follow Korthikanti et al. 2022 (arXiv 2205.05198), without the scores that fused
-    attention doesn't keep; logits are counted in float32, with their gradient.
+    Activations are the text decoder's; a vision tower that learns keeps some of its own.
     """
     config = AutoConfig.from_pretrained(resolve(recipe.start), trust_remote_code=False)
-    every, learnt = _parameters(recipe, config)
+    every, four_bit, learnt = _parameters(recipe, config)
     sharding = recipe.training.sharding
     of_weights = processes if sharding in ("zero3", "fsdp") else 1
     of_others = processes if sharding else 1
     half = recipe.training.bfloat16
     small = half and recipe.lora is not None
+    adapters = learnt if recipe.lora else 0
+    weights = (2 if small else 4) * (every - four_bit) + _FOUR_BITS * four_bit + 4 * adapters
     return Memory(
-        weights_gb=(2 if small else 4) * every / of_weights / 1e9,
+        weights_gb=weights / of_weights / 1e9,
         gradients_gb=4 * learnt / of_others / 1e9,
         optimizer_gb=8 * learnt / of_others / 1e9,
         activations_gb=_activations(recipe, config, 2 if half else 4) / 1e9,
@@ -66,31 +75,58 @@ def clip_tokens(settings: Settings, clip_s: float) -> int:
     """Most tokens of a clip: two frames of a round make one grid."""
     frames = settings.frames
     grids = -(-frames.frames_per_chunk // 2)
-    rounds = int(clip_s // frames.chunk_seconds)
     window = settings.window.text_sink + settings.window.text_window
-    return rounds * (grids * settings.model.max_frame_tokens + _TEXT_OF_ROUND) + window
+    seen = _rounds(settings, clip_s) * grids * settings.model.max_frame_tokens
+    return seen + _text_tokens(settings, clip_s) + window
 
 
-def _parameters(recipe: Recipe, config: PreTrainedConfig) -> tuple[int, int]:
-    """All, and those that are learnt."""
+def _rounds(settings: Settings, clip_s: float) -> int:
+    return int(clip_s // settings.frames.chunk_seconds)
+
+
+def _text_tokens(settings: Settings, clip_s: float) -> int:
+    """Tokens of a clip's rounds beside their frames; nothing else is learnt to be said."""
+    return _rounds(settings, clip_s) * _TEXT_OF_ROUND
+
+
+def _parameters(recipe: Recipe, config: PreTrainedConfig) -> tuple[int, int, int]:
+    """All, those that are kept in 4 bits, and those that are learnt."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config)
         every = sum(its.numel() for its in model.parameters())
         if recipe.lora:
-            return every, sum(
-                p.numel() for p in adapted(model, recipe.lora).parameters() if p.requires_grad
-            )
+            four_bit = _layers(model) if recipe.lora.four_bit else 0
+            learnt = adapted(model, recipe.lora).parameters()
+            return every, four_bit, sum(its.numel() for its in learnt if its.requires_grad)
     if recipe.training.freeze_vision:
         model.model.visual.requires_grad_(False)
-    return every, sum(its.numel() for its in model.parameters() if its.requires_grad)
+    return every, 0, sum(its.numel() for its in model.parameters() if its.requires_grad)
+
+
+def _layers(model: Qwen2_5_VLForConditionalGeneration) -> int:
+    """Weights of the text decoder's own layers."""
+    layers = model.model.language_model.modules()
+    return sum(its.weight.numel() for its in layers if isinstance(its, nn.Linear))
 
 
 def _activations(recipe: Recipe, config: PreTrainedConfig, bytes_each: int) -> float:
+    """Bytes at the highest: at the logits, or while the last layer's gradients are computed.
+
+    What a layer keeps was counted with torch's hooks for saved tensors: the inputs of its matrices,
+    the gate and its product, keys and values, and float32 copies for both of its norms.
+    """
     text = config.text_config
-    tokens = recipe.training.batch_clips * clip_tokens(recipe.settings, CutConfig().clip_s)
-    of_layer = 17 * bytes_each * tokens * text.hidden_size
-    kept = bytes_each * tokens * text.hidden_size
-    layers = text.num_hidden_layers
-    checkpointed = recipe.training.gradient_checkpointing
-    inside = layers * kept + of_layer if checkpointed else layers * of_layer
-    return float(inside + 8 * tokens * text.vocab_size)
+    clips, clip_s = recipe.training.batch_clips, CutConfig().clip_s
+    of_clip = clip_tokens(recipe.settings, clip_s)
+    tokens, hidden, inner = clips * of_clip, text.hidden_size, text.intermediate_size
+    keys = hidden // text.num_attention_heads * text.num_key_value_heads
+    kept = tokens * (bytes_each * (8 * hidden + 4 * inner + 2 * keys) + 8 * hidden)
+    gradients = tokens * bytes_each * (5 * hidden + 3 * inner)
+    # Places where one clip of a batch says something are computed for all of them.
+    said = clips * min(of_clip, clips * _text_tokens(recipe.settings, clip_s))
+    # In float32: their logarithms, and gradients of both.
+    logits = 12 * said * text.vocab_size
+    if recipe.training.gradient_checkpointing:
+        inputs = text.num_hidden_layers * bytes_each * tokens * hidden
+        return float(inputs + max(kept + gradients, logits))
+    return float(text.num_hidden_layers * kept + max(gradients, logits))

@@ -26,6 +26,9 @@ class TrainConfig:
         0.0, "How often every recorded clip is seen; 0 leaves it to `steps`.", low=0.0, high=1000.0
     )
     batch_clips: int = setting(8, "Clips of a batch, on each device.", low=1, high=4096)
+    packing: bool = setting(
+        False, "Clips of a batch stand one after another in a row, not each in a padded one."
+    )
     accumulate: int = setting(1, "Batches that make one step.", low=1, high=4096)
     optimizer: str = setting(
         "adamw", "adamw, or muon for the matrices of the layers.", choices=("adamw", "muon")
@@ -75,6 +78,11 @@ class LoraConfig:
     vision: bool = setting(False, "Adapters in the vision tower, too.")
     head: bool = setting(
         False, "An adapter of the output head, too: for words that the model hardly ever said."
+    )
+    four_bit: bool = setting(
+        False,
+        "The text decoder's own layers in 4 bits while adapters are learnt (QLoRA, Dettmers et al. "
+        "2023, arXiv 2305.14314); they are merged into the whole ones.",
     )
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -87,6 +88,8 @@ def _last_step(steps: Path, resume: bool) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 and one line on stderr when a recipe can't be run."""
+    # peft asks transformers by a name that is going away: nothing that a user can mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     parser = argparse.ArgumentParser(prog="python -m training.sft", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a YAML file, such as training/recipes/demo.yaml")
     parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's name")

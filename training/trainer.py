@@ -6,20 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.vision import VisionSpec
+from streamingvlm_ros.errors import ConfigError
 
-from .attention import EQUAL_CHUNKS, register
+from .attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
 from .collate import Collator
 from .data import training_clips, validation_clips
 from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe
-from .sharding import check_sharded, process_count, sharding_arguments
+from .rows import IGNORED
+from .sharding import check_sharded, process_count, sharding_arguments, spread_by_fsdp
 from .weights import Trained
 
 
@@ -40,7 +43,7 @@ class ClipTrainer(Trainer):
         if num_items_in_batch is not None:
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         # FSDP computes layers again for their gradients: a cache would hold their keys twice then.
-        inputs = {**inputs, "use_cache": False}
+        inputs = {**inputs, **_learnt(inputs["labels"]), "use_cache": False}
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -68,16 +71,25 @@ def trainer_for(
 
     DataError if there are no clips; ConfigError if the weights can't be spread as the recipe says.
     """
+    processes = process_count()
+    if processes > 1:
+        check_positions(recipe, model.config.vision_config)
+    register()
     if not torch.cuda.is_available():
-        register()
         model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": "sdpa"})
-    processes, validation = process_count(), validation_clips(recipe, output)
+    if recipe.training.packing and model.config.text_config._attn_implementation != FLASH:
+        model.set_attn_implementation({"text_config": CLIP_BY_CLIP})
+    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training):
+        _compute_twice(model)
+    validation = validation_clips(recipe, output)
     trainer = ClipTrainer(
         model=model,
         args=_arguments(recipe, steps, validation is not None),
         train_dataset=training_clips(recipe, output, processes),
         eval_dataset=validation,
-        data_collator=collator_for(model, tokenizer, recipe.settings, processes > 1),
+        data_collator=collator_for(
+            model, tokenizer, recipe.settings, processes > 1, recipe.training.packing
+        ),
         processing_class=tokenizer,
         callbacks=[Progress(log)],
         optimizers=(_optimizer(recipe, model), None),
@@ -89,17 +101,53 @@ def trainer_for(
     return trainer
 
 
+def check_positions(recipe: Recipe, tower: Any) -> None:
+    """ConfigError if a sharded model would get positions that are rounded: see `Collator`.
+
+    `tower` is the model's `vision_config`.
+    """
+    its, fps = recipe.training, recipe.settings.frames.fps
+    if its.sharding and its.bfloat16 and tower.temporal_patch_size * tower.tokens_per_second % fps:
+        raise ConfigError(
+            f"at {fps:g} frames per second positions are fractions, which sharding: {its.sharding} "
+            "rounds in bfloat16: take 1, 2 or 4 frames, no sharding, or bfloat16: false"
+        )
+
+
 def collator_for(
     model: Trained,
     tokenizer: PreTrainedTokenizerFast,
     settings: Settings,
     always_sees: bool = False,
+    packing: bool = False,
 ) -> Collator:
     """The collator that makes batches for a model as the engine would stream it."""
     vision = model.config.vision_config
     spec = VisionSpec.of(vision, settings.model)
     seconds = float(vision.tokens_per_second)
-    return Collator(Dialogue(tokenizer), settings, spec, seconds, always_sees)
+    return Collator(Dialogue(tokenizer), settings, spec, seconds, always_sees, packing)
+
+
+def _compute_twice(model: Trained) -> None:
+    """Layers keep their inputs only.
+
+    Left to Trainer, what goes into the first of them would get gradients, which torch needs no
+    more: a frozen vision tower would be computed twice and walked back through, in vain.
+    """
+    # Its newer name isn't there in transformers 5.20, the last for Python 3.10.
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.disable_input_require_grads()
+
+
+def _learnt(labels: Tensor) -> dict[str, Tensor]:
+    """Where the model must say what comes next, and what that is.
+
+    Most tokens are frames, of which nothing is learnt: with 152 000 words, logits of them all would
+    need more memory than everything else.
+    """
+    following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    places = (following != IGNORED).any(0).nonzero()[:, 0]
+    return {"logits_to_keep": places, "shift_labels": following[:, places]}
 
 
 def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
@@ -113,7 +161,7 @@ def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
 
 def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArguments:
     training = recipe.training
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(steps),
         max_steps=-1 if training.epochs else training.steps,
         num_train_epochs=training.epochs or 1.0,
@@ -142,3 +190,6 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArgument
         use_cpu=not torch.accelerator.is_available(),
         **sharding_arguments(training),
     )
+    # One process takes one GPU: Trainer would cut positions apart and give each GPU an axis.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments

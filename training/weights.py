@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    BitsAndBytesConfig,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLForConditionalGeneration,
+)
+from transformers.utils import is_bitsandbytes_available
 
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
-from streamingvlm_ros.engine.model import load, own_device, resolve
+from streamingvlm_ros.engine.model import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.shards import own_shard
 
 from .recipe import LoraConfig, Recipe
 from .scratch import new_model
-from .sharding import process_number
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
@@ -37,16 +42,16 @@ Trained: TypeAlias = "Qwen2_5_VLForConditionalGeneration | PeftModel"
 
 
 def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
-    """The weights and tokenizer before the first step: new ones, or those of `start`."""
+    """The weights and tokenizer before the first step: new ones, or those of `start`.
+
+    ConfigError if a library is missing that the recipe needs.
+    """
     if not recipe.start:
         tokenizer = train_tokenizer(world_texts(recipe.settings.prompt), recipe.model.vocabulary)
         return new_model(recipe.model, tokenizer), tokenizer
-    # Adapters are float32 beside a model in bfloat16; what is trained whole is float32 itself.
-    small = recipe.lora and recipe.training.bfloat16
-    dtype = "bfloat16" if small else "float32"
+    four_bit = _four_bit(recipe) if recipe.lora and recipe.lora.four_bit else None
     # Each process has all weights, on its own GPU, until Trainer spreads them.
-    place = replace(recipe.settings.model, dtype=dtype, device=own_device(process_number()))
-    loaded = load(resolve(recipe.start), place)
+    loaded = _start(recipe, own_device(own_shard().local or 0), four_bit)
     model = loaded.model
     if recipe.lora:
         return adapted(model, recipe.lora), loaded.tokenizer
@@ -99,6 +104,7 @@ def save(
     whole: Any = model
     if recipe.lora:
         whole.save_pretrained(str(folder / ADAPTER))
+        whole = _unrounded(recipe, folder / ADAPTER) if recipe.lora.four_bit else whole
         whole = whole.merge_and_unload()
     whole.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
@@ -118,6 +124,35 @@ def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     for path in its.iterdir() if isinstance(its, Path) else ():
         if path.name in notes or path.name.startswith("start"):
             shutil.copy(path, folder / f"start_{path.name}")
+
+
+def _start(recipe: Recipe, device: str, quantization: Any = None) -> LoadedModel:
+    """Adapters are float32 beside a start in bfloat16; what is trained whole is float32 itself."""
+    small = recipe.lora and recipe.training.bfloat16
+    place = replace(recipe.settings.model, dtype="bfloat16" if small else "float32", device=device)
+    return load(resolve(recipe.start), place, quantization)
+
+
+def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
+    """The text decoder's layers as NF4, whose scales are quantized, too; the rest as it is."""
+    if not is_bitsandbytes_available():
+        raise ConfigError(
+            "lora: four_bit needs bitsandbytes: pip install 'streamingvlm_ros[qlora]'"
+        )
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype="bfloat16" if recipe.training.bfloat16 else "float32",
+        llm_int8_skip_modules=["model.visual", _HEAD],
+    )
+
+
+def _unrounded(recipe: Recipe, adapter: Path) -> PeftModel:
+    """The adapters on weights that were never in 4 bits; on the CPU, as those fill the GPU."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(_start(recipe, "cpu").model, str(adapter))
 
 
 def _streaming(recipe: Recipe) -> dict[str, Any]:

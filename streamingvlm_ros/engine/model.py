@@ -55,8 +55,11 @@ def resolve(name: str) -> Path | str:
     return name
 
 
-def load(checkpoint: Path | str, config: ModelConfig) -> LoadedModel:
-    """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it."""
+def load(checkpoint: Path | str, config: ModelConfig, quantization: Any = None) -> LoadedModel:
+    """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it.
+
+    `quantization` is transformers' configuration of layers that are kept in fewer bits.
+    """
     try:
         declared = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -74,6 +77,7 @@ def load(checkpoint: Path | str, config: ModelConfig) -> LoadedModel:
             device_map={"": device},
             attn_implementation=attention_backend(device, dtype),
             use_safetensors=True,
+            quantization_config=quantization,
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)

@@ -18,10 +18,10 @@ from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import Chunk
 from training.clips import NOTHING, RecordedClips, clip_of
-from training.collate import IGNORED
 from training.cutting import CutConfig, cut, told
 from training.recipe import Recipe
 from training.record import ClipRecord, Exchange, Word
+from training.rows import IGNORED
 from training.scratch import new_model
 from training.trainer import collator_for
 

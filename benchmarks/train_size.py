@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from streamingvlm_ros.config import Settings
 from training.recipe import LoraConfig
 from training.samples import ClipRound, ClipSample
-from training.trainer import collator_for
+from training.trainer import checkpoint_layers, collator_for, only_learnt
 from training.weights import adapted
 
 CLIP_S = 24
@@ -55,7 +55,8 @@ def operations(model: Any, batch: dict[str, torch.Tensor]) -> float:
         if "visual" in name:
             total += (6 if weights.requires_grad else 2) * weights.numel() * patches
         else:
-            total += (6 if weights.requires_grad else 4) * weights.numel() * tokens
+            through = batch["logits_to_keep"].numel() if "lm_head" in name else tokens
+            total += (6 if weights.requires_grad else 4) * weights.numel() * through
     # Scores and values, forward and twice backward, half of them masked.
     attention = 6 * text.num_hidden_layers * text.hidden_size * tokens**2
     return total + attention
@@ -70,12 +71,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     model.model.visual.requires_grad_(False)
     collator = collator_for(model, loaded.tokenizer, settings)
     trained = model if arguments.whole else adapted(model, LoraConfig())
-    trained.enable_input_require_grads()
-    trained.activation_checkpointing_enable({"use_reentrant": False})
+    checkpoint_layers(trained)
     trained.train()
-    batch = {
-        name: its.to(device) for name, its in collator([clip(arguments.side, settings)]).items()
-    }
+    made = collator([clip(arguments.side, settings)])
+    batch = {name: its.to(device) for name, its in {**made, **only_learnt(made["labels"])}.items()}
     learnt = [its for its in trained.parameters() if its.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-5)
     times_s = [step(trained, batch, optimizer, device) for _ in range(arguments.steps)]
@@ -103,7 +102,7 @@ def step(
 ) -> float:
     """One step; its seconds."""
     began_s = time.perf_counter()
-    loss = model(**batch).loss
+    loss = model(**batch, use_cache=False).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()

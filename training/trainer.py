@@ -43,7 +43,7 @@ class ClipTrainer(Trainer):
         if num_items_in_batch is not None:
             num_items_in_batch = num_items_in_batch.clamp(min=1)
         # FSDP computes layers again for their gradients: a cache would hold their keys twice then.
-        inputs = {**inputs, **_learnt(inputs["labels"]), "use_cache": False}
+        inputs = {**inputs, **only_learnt(inputs["labels"]), "use_cache": False}
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -80,7 +80,7 @@ def trainer_for(
     if recipe.training.packing and model.config.text_config._attn_implementation != FLASH:
         model.set_attn_implementation({"text_config": CLIP_BY_CLIP})
     if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training):
-        _compute_twice(model)
+        checkpoint_layers(model)
     validation = validation_clips(recipe, output)
     trainer = ClipTrainer(
         model=model,
@@ -128,7 +128,7 @@ def collator_for(
     return Collator(Dialogue(tokenizer), settings, spec, seconds, always_sees, packing)
 
 
-def _compute_twice(model: Trained) -> None:
+def checkpoint_layers(model: Trained) -> None:
     """Layers keep their inputs only.
 
     Left to Trainer, what goes into the first of them would get gradients, which torch needs no
@@ -139,7 +139,7 @@ def _compute_twice(model: Trained) -> None:
     model.disable_input_require_grads()
 
 
-def _learnt(labels: Tensor) -> dict[str, Tensor]:
+def only_learnt(labels: Tensor) -> dict[str, Tensor]:
     """Where the model must say what comes next, and what that is.
 
     Most tokens are frames, of which nothing is learnt: with 152 000 words, logits of them all would

@@ -23,7 +23,7 @@ from training.progress import Progress
 from training.recipe import Recipe, read_recipe
 from training.rows import IGNORED
 from training.sft import main, train
-from training.trainer import _learnt
+from training.trainer import only_learnt
 from training.weights import beginning
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -166,7 +166,7 @@ def test_logits_are_made_only_where_something_is_said_and_the_loss_is_that_of_al
     for place in said:
         labels[place] = ids[place]
     given = {"input_ids": ids, "labels": labels, "num_items_in_batch": torch.tensor(3)}
-    expected, its = model(**given), model(**given, **_learnt(labels))
+    expected, its = model(**given), model(**given, **only_learnt(labels))
     torch.testing.assert_close(its.loss, expected.loss)
     assert its.logits.shape[:2] == (2, len({column for _, column in said}))
     its.loss.backward()

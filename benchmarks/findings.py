@@ -28,6 +28,7 @@ from other_streams import GlancingStream, GrowingStream, RecomputingStream
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import Asked, about_now, about_past
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.engine.stream import Stream
@@ -155,11 +156,10 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--only", action="append", choices=WAYS, help="beside the engine's own")
-    parser.add_argument("--model", type=Path, default=DEMO_CHECKPOINT)
     arguments = parser.parse_args()
     ways = {OWN: WAYS[OWN], **{name: WAYS[name] for name in arguments.only or WAYS}}
-    settings = settings_for(arguments.model)
-    loaded = load(arguments.model, settings.model)
+    settings = settings_for(DEMO_CHECKPOINT)
+    loaded = load(DEMO_CHECKPOINT, settings.model)
     engines = {
         name: StreamingEngine(loaded, settings.updated(way.settings)) for name, way in ways.items()
     }
@@ -169,10 +169,8 @@ def main() -> None:
         path = arguments.run / f"world_{seed}_{arguments.rounds}.json"
         found = json.loads(path.read_text()) if path.exists() else {}
         if not found.keys() >= ways.keys():
-            found = watch_world(engines, seed, arguments.rounds)
-            draft = path.with_suffix(".part")
-            draft.write_text(json.dumps(found))
-            draft.rename(path)
+            found |= watch_world(engines, seed, arguments.rounds)
+            write_whole(path, json.dumps(found))
         worlds.append({name: found[name] for name in ways})
     print(table(worlds))
 

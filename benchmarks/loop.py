@@ -20,6 +20,8 @@ from hour import TRUTH, film
 
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 
+START_NOTE = "start.json"
+"""What training writes last beside the weights."""
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "new_things.yaml"
 NEW_BAGS, OLD_BAGS = 7, 4
 """Of five minutes each. Without some of what is known already, that would be forgotten."""
@@ -37,6 +39,16 @@ def make_bags(run: Path) -> None:
     for name, (seed, new, seconds) in worlds.items():
         if not (run / name).exists():
             film(run / name, World(seed, new), seconds)
+
+
+def adapt(run: Path, recipe: Path, output: str) -> Path:
+    """The checkpoint that a recipe makes in RUN/OUTPUT; what was stopped goes on."""
+    model = run / output / "model"
+    if not (model / START_NOTE).exists():
+        whole = (run / output / "steps").glob("checkpoint-*/trainer_state.json")
+        resumed = ["--resume"] if any(whole) else []
+        command(run, "training.sft", recipe, "--output", output, *resumed)
+    return model
 
 
 def command(run: Path, *words: object) -> None:
@@ -64,9 +76,7 @@ def main() -> None:
     clips = ("--model", "demo", "--clip", 9, "--overlap", 4, "--validation", 6)
     command(run, cli, "export", "bags", "--output", "data", *clips)
     command(run, "training.prepare", RECIPE)
-    if not (run / "adapted" / "model" / "model.safetensors").exists():
-        resumed = ["--resume"] if any((run / "adapted").glob("steps/checkpoint-*")) else []
-        command(run, "training.sft", RECIPE, "--output", "adapted", *resumed)
+    adapt(run, RECIPE, "adapted")
     models = ("--model", "demo", "--model", "adapted/model", "--reference", TRUTH.name)
     command(run, cli, "evaluate", "unseen", "--output", "scores", *models)
     print(json.dumps(scores(run)))

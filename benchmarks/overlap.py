@@ -21,35 +21,33 @@ import yaml
 from endurance import chunk
 from findings import difference
 from hour import film
-from loop import RECIPE, command
+from loop import RECIPE, adapt, command
 
 from streamingvlm_ros.config import settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.engine.engine import StreamingEngine
 
 OVERLAPS_S = (4, 0)
 CLIP_S = 9
+STEPS = 120
 BAGS = {"new0": True, "new1": True, "old0": False}
 """Of three minutes each; whether they show new things."""
 BAG_S, UNSEEN_S = 180, 600
 FIRST_SEED = 6_000
 
 
-def adapt(run: Path, seed: int, overlap_s: int, steps: int) -> Path:
+def adapted(run: Path, seed: int, overlap_s: int) -> Path:
     """The checkpoint that was made with clips that overlap so."""
     name = f"overlap{overlap_s}"
     content = yaml.safe_load(RECIPE.read_text())
     content |= {"seed": seed, "data": {"train": [f"{name}/train.jsonl"]}}
-    content["training"] |= {"steps": steps}
-    (run / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    if not (run / name / "train.jsonl").exists():
-        clips = ("--clip", CLIP_S, "--overlap", overlap_s, "--validation", 0, "--model", "demo")
-        command(run, "streamingvlm_ros.cli", "export", "bags", "--output", name, *clips)
-    model = run / f"adapted{overlap_s}" / "model"
-    if not (model / "streaming.json").exists():
-        resumed = ["--resume"] if any(model.parent.glob("steps/checkpoint-*")) else []
-        command(run, "training.sft", f"{name}.yaml", "--output", model.parent, *resumed)
-    return model
+    content["training"] |= {"steps": STEPS}
+    recipe = run / f"{name}.yaml"
+    recipe.write_text(yaml.safe_dump(content))
+    clips = ("--clip", CLIP_S, "--overlap", overlap_s, "--validation", 0, "--model", "demo")
+    command(run, "streamingvlm_ros.cli", "export", "bags", "--output", name, *clips)
+    return adapt(run, recipe, f"adapted{overlap_s}")
 
 
 def right(model: Path, world: World) -> list[bool]:
@@ -61,14 +59,14 @@ def right(model: Path, world: World) -> list[bool]:
     ]
 
 
-def results(run: Path, seed: int, steps: int) -> dict[str, list[bool]]:
+def results(run: Path, seed: int) -> dict[str, list[bool]]:
     """By kind of world and overlap."""
     for number, (name, new) in enumerate(BAGS.items()):
         if not (run / "bags" / name).exists():
             film(run / "bags" / name, World(FIRST_SEED + 10 * seed + number, new), BAG_S)
     found = {}
     for overlap_s in OVERLAPS_S:
-        model = adapt(run, seed, overlap_s, steps)
+        model = adapted(run, seed, overlap_s)
         for kind, new in (("new", True), ("known", False)):
             world = World(FIRST_UNSEEN_SEED + 100 + seed, new)
             found[f"{kind}, {overlap_s} s"] = right(model, world)
@@ -100,15 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=120)
     arguments = parser.parse_args()
     found: list[dict[str, Any]] = []
     for seed in range(arguments.seeds):
         run = arguments.run.absolute() / str(seed)
         path = run / "right.json"
         if not path.exists():
-            result = results(run, seed, arguments.steps)
-            path.write_text(json.dumps(result))
+            write_whole(path, json.dumps(results(run, seed)))
         found.append(json.loads(path.read_text()))
         print(table(found), file=sys.stderr)
     print(table(found))

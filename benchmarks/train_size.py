@@ -5,11 +5,13 @@
     python benchmarks/train_size.py --shape tiny    # the same on a CPU, to try the script itself
 
 Needs torch, transformers and peft. A step is a clip of 24 s with noise for frames: forward,
-backward and AdamW, in bfloat16 with activation checkpointing. Utilisation compares the arithmetic
-that a step can't do without with --peak-tflops (H100 and H200: 989 dense in bfloat16): 6 operations
-for each learnt parameter and token, 4 for a frozen one through which gradients pass, 2 for the
-vision tower, and what attention does over the clip (Chowdhery et al. 2022, arXiv 2204.02311,
-appendix B; what checkpointing computes again doesn't count). Prints one JSON line.
+backward and AdamW, with activation checkpointing and the trainer's attention. As with the trainer,
+a GPU computes in bfloat16, and what is learnt is float32: with --whole all is, of the 7B shapes
+about 125 GB before activations. Utilisation compares the arithmetic that a step can't do without
+with --peak-tflops (H100 and H200: 989 dense in bfloat16): 6 operations for each learnt parameter
+and token, 4 for a frozen one through which gradients pass, 2 for the vision tower, and what
+attention does over the clip (Chowdhery et al. 2022, arXiv 2204.02311, appendix B; what
+checkpointing computes again doesn't count). Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from true_size import ROOT, SHAPES, build
 sys.path.insert(0, str(ROOT))
 
 from streamingvlm_ros.config import Settings
+from training.attention import choose
 from training.recipe import LoraConfig
 from training.samples import ClipRound, ClipSample
 from training.trainer import checkpoint_layers, collator_for, only_learnt
@@ -66,11 +69,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train some steps and time the later half of them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = device.type == "cuda"
-    loaded = build(SHAPES[arguments.shape], device, torch.bfloat16 if half else torch.float32)
+    small = half and not arguments.whole
+    loaded = build(SHAPES[arguments.shape], device, torch.bfloat16 if small else torch.float32)
     settings, model = Settings(), loaded.model
     model.model.visual.requires_grad_(False)
     collator = collator_for(model, loaded.tokenizer, settings)
     trained = model if arguments.whole else adapted(model, LoraConfig())
+    choose(trained)
     checkpoint_layers(trained)
     trained.train()
     made = collator([clip(arguments.side, settings)])
@@ -102,7 +107,8 @@ def step(
 ) -> float:
     """One step; its seconds."""
     began_s = time.perf_counter()
-    loss = model(**batch, use_cache=False).loss
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        loss = model(**batch, use_cache=False).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()

@@ -6,6 +6,7 @@ The ROS parameters and the command line read names, defaults, ranges and descrip
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -85,6 +86,10 @@ class FrameConfig:
     def frames_per_chunk(self) -> int:
         """Frames of a complete chunk."""
         return round(self.fps * self.chunk_seconds)
+
+    def whole_chunks(self, length_s: float) -> int:
+        """Chunks that fit into so long; by // on floats, only 119 of 0.2 s would fit into 24 s."""
+        return math.floor(length_s / self.chunk_seconds + 1e-6)
 
 
 @dataclass(frozen=True)

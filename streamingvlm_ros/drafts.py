@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A file of one's own beside `path`: it replaces that when it has been written, or goes."""
+    its = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        yield its
+        its.replace(path)
+    finally:
+        its.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -11,10 +24,6 @@ def write_whole(path: Path, text: str) -> None:
 
     Several processes on several hosts may do so; the last one's stays. OSError leaves the old one.
     """
-    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
+    with draft(path) as its:
         # What a model said may hold half a character, which no encoding has.
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        its.write_text(text, encoding="utf-8", errors="replace")

@@ -1,22 +1,25 @@
 """Attention functions for what transformers' own are slow at or can't do, registered by name.
 
 When all of the vision tower's chunks are equally long, they are attended to in one call:
-transformers does it in a loop, which on a CPU takes most of a training step. A function with
-"flash" in its name is told where the chunks begin. Packed clips are attended to one by one: with a
-mask, as transformers does it, more time goes into what is masked than was saved on padding. Where
-clips branch, SDPA takes the place of flash-attn.
+transformers does it in a loop, which on a CPU takes most of a training step; on GPUs it was not
+measured. A function with "flash" in its name is told where the chunks begin. Packed clips are
+attended to one by one: with a mask, as transformers does it, more time goes into what is masked
+than was saved on padding. Where clips branch, SDPA takes the place of flash-attn.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.flash_attention import flash_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 EQUAL_CHUNKS = "equal_chunks_flash"
 CLIP_BY_CLIP = "clip_by_clip"
@@ -86,8 +89,22 @@ def attend_flash_or_masked(
     return attend(module, query, key, value, attention_mask, **its)
 
 
+def choose(model: PreTrainedModel | PeftModel) -> None:
+    """Have a model that is to be trained attend by those above.
+
+    One that was loaded with flash-attn keeps it; where clips branch, SDPA takes its place.
+    """
+    register()
+    if model.config.text_config._attn_implementation != FLASH:
+        model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": CLIP_BY_CLIP})
+
+
 def register() -> None:
-    """Make those above known to transformers, FLASH in place of its own."""
+    """Make those above known to transformers, FLASH in place of its own.
+
+    By a name of our own transformers would not find flash-attn's kernels: it looks for them on the
+    hub unless they are asked for by its own.
+    """
     AttentionInterface.register(EQUAL_CHUNKS, attend_equal_chunks)
     AttentionInterface.register(CLIP_BY_CLIP, attend_clip_by_clip)
     AttentionInterface.register(FLASH, attend_flash_or_masked)

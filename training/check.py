@@ -21,9 +21,11 @@ from streamingvlm_ros.types import NS_PER_S, Chunk
 
 from .cutting import told
 from .image_times import ImageTimes, image_times
-from .record import ClipRecord
+from .record import ClipRecord, Word
 
 _CLOCKS = "labels and images may have different clocks"
+_ROUNDING_S = 1e-6
+"""Times of files are decimal fractions, those of images whole nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,11 @@ class Checker:
         for what in (*self._words(clip), *_times(clip, images)):
             yield Problem(clip.origin, what, usable=True)
         # A round is there if its chunk has a frame at all, as in the live node.
-        chunk_s = self._frames.chunk_seconds
-        if clip.end_s - chunk_s > images.end_s:
-            rounds = (images.end_s - clip.start_s) // chunk_s + 1
+        if clip.end_s - self._frames.chunk_seconds > images.end_s + _ROUNDING_S:
+            rounds = self._frames.whole_chunks(images.end_s - clip.start_s) + 1
             what = f"ends at {clip.end_s:g} s, its images at {images.end_s:.2f} s: it would be cut"
             yield Problem(clip.origin, what, usable=rounds >= 2)
-        elif clip.duration_s < 2 * chunk_s:
+        elif self._frames.whole_chunks(clip.duration_s) < 2:
             yield Problem(
                 clip.origin, f"is {clip.duration_s:g} s long: no two rounds", usable=False
             )
@@ -67,7 +68,8 @@ class Checker:
         if images is None:
             yield Problem(str(path), why, usable=False)
             return
-        spoken = [its for its in told(path, None, self._frames).utterances if its.text]
+        its = told(path, None, self._frames)
+        spoken = [utterance for utterance in its.utterances if utterance.text.strip()]
         if spoken and not clips:
             begin_s, end_s = min(u.start_s for u in spoken), max(u.end_s for u in spoken)
             what = (
@@ -76,23 +78,24 @@ class Checker:
             )
             yield Problem(str(path), what, usable=False)
         beside = words_beside(path)
+        # Words inside a kept clip are its recorder's: a narrator may have seen more than was kept.
         by_hand = beside is not None and beside.parent != path
-        for what in _early(spoken, images) if by_hand else _narrated(path, images):
+        misplaced = _early(spoken, images) if by_hand else _narrated(path, images)
+        for what in (*_disordered(its.words), *misplaced):
             yield Problem(str(path), what, usable=True)
 
     def _words(self, clip: ClipRecord) -> Iterator[str]:
-        ends_s = [word.end_s for word in clip.words]
-        if any(later < earlier for earlier, later in pairwise(ends_s)):
-            yield "its words are out of order: they are sorted by their ends"
-        early = min((word.start_s for word in clip.words), default=clip.start_s)
+        yield from _disordered(clip.words)
+        # Words end in their clip: a slow one may begin before it.
+        early = min((word.end_s for word in clip.words), default=clip.start_s)
         if early < clip.start_s - 1 / self._frames.fps:
             yield (
-                f"a word begins at {early:g} s, {clip.start_s - early:.2f} s before the clip's "
+                f"a word ends at {early:g} s, {clip.start_s - early:.2f} s before the clip's "
                 f"images: {_CLOCKS}"
             )
-        chunk_s = self._frames.chunk_seconds
-        rounds_end_s = clip.start_s + clip.duration_s // chunk_s * chunk_s
-        late = [word.text for word in clip.words if word.end_s > rounds_end_s + 1e-6]
+        rounds = self._frames.whole_chunks(clip.duration_s)
+        rounds_end_s = clip.start_s + rounds * self._frames.chunk_seconds
+        late = [word.text for word in clip.words if word.end_s > rounds_end_s + _ROUNDING_S]
         if late:
             yield (
                 f"{len(late)} words end after its last whole round, at {rounds_end_s:g} s, and are "
@@ -112,6 +115,11 @@ class Checker:
             return None, str(error)
 
 
+def _disordered(words: Sequence[Word]) -> Iterator[str]:
+    if any(later.end_s < earlier.end_s for earlier, later in pairwise(words)):
+        yield "its words are out of order: they are sorted by their ends"
+
+
 def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[str]:
     """Labels that are more than a frame away from every image."""
     if images.late_s > images.frame_s:
@@ -120,7 +128,7 @@ def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[str]:
             "seconds count from it: words timed by the file's clock come so much too late"
         )
     aways_s = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
-    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + 1e-6]
+    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + _ROUNDING_S]
     if alone:
         away_s, word = max(alone, key=lambda its: its[0])
         yield (

@@ -60,6 +60,8 @@ class Conversations(Sequence[ClipRecord]):
             line = file.readline()
         try:
             return _record(json.loads(line), self.videos, origin)
+        except DataError:
+            raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"{origin} is no conversation about a video: {error!r}") from error
 

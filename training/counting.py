@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,15 +11,13 @@ from rich.progress import track
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.folder import find_recordings
 from streamingvlm_ros.shards import Shard
 
 from .check import Checker, Problem
 from .conversations import Conversations
-from .data import readers
+from .data import CONVERSATIONS, readers
 from .record import ClipRecord
 
-_CONVERSATIONS = ".jsonl"
 _ERRORS = Console(stderr=True, highlight=False)
 
 
@@ -59,31 +57,22 @@ class Counts:
         self.first = self.first or other.first
 
 
-def sources(paths: Iterable[str]) -> list[Path]:
-    """Files of conversations and recordings, each by itself."""
-    return [
-        found
-        for path in map(Path, paths)
-        for found in ([path] if path.suffix == _CONVERSATIONS else find_recordings(path))
-    ]
-
-
 def count(
     paths: Sequence[Path], videos: str, settings: Settings, shard: Shard
 ) -> dict[Path, Counts]:
     """Read and check a process's share of every source: of files their clips, and recordings."""
-    recordings = dict.fromkeys(path for path in paths if path.suffix != _CONVERSATIONS)
+    recordings = dict.fromkeys(path for path in paths if path.suffix != CONVERSATIONS)
     others = {path for n, path in enumerate(recordings) if n % shard.count != shard.number}
     own = [path for path in paths if path not in others]
-    read = dict(zip(own, readers(map(str, own), videos, settings), strict=True))
-    shares = {path: _share(its, shard) for path, its in read.items()}
+    read = dict(zip(own, readers(own, videos, settings), strict=True))
+    shares = {path: _own_indices(its, shard) for path, its in read.items()}
     counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
     clips = ((path, index) for path, indices in shares.items() for index in indices)
-    total = sum(map(len, shares.values()))
+    clip_count = sum(map(len, shares.values()))
     for path, index in track(
-        clips, "checking", total, console=_ERRORS, transient=True, disable=shard.number > 0
+        clips, "checking", clip_count, console=_ERRORS, transient=True, disable=shard.number > 0
     ):
-        _check(read[path], index, checker, counts[path])
+        _check(path, read[path], index, checker, counts[path])
     for path, its in read.items():
         if isinstance(its, Conversations):
             counts[path].names = its.videos.names
@@ -92,21 +81,17 @@ def count(
     return counts
 
 
-def joined(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts:
+def total(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts:
     """What all processes found, as one would have: source after source."""
     whole = Counts()
-    shared: list[Problem] = []
     for path in paths:
-        its = Counts()
         for counts in shares:
-            its.join(counts.get(path, Counts()))
-        shared += _shared(path, its)
-        whole.join(its)
-    whole.problems += shared
+            whole.join(counts.get(path, Counts()))
+    whole.problems += _overwritten(whole.names)
     return whole
 
 
-def _share(clips: Sequence[ClipRecord], shard: Shard) -> range:
+def _own_indices(clips: Sequence[ClipRecord], shard: Shard) -> range:
     """Neighbours, as they are of one recording; a recording is one process's as a whole."""
     if not isinstance(clips, Conversations):
         return range(len(clips))
@@ -114,11 +99,16 @@ def _share(clips: Sequence[ClipRecord], shard: Shard) -> range:
     return range(begin, end)
 
 
-def _check(clips: Sequence[ClipRecord], index: int, checker: Checker, counts: Counts) -> None:
+def _check(
+    path: Path, clips: Sequence[ClipRecord], index: int, checker: Checker, counts: Counts
+) -> None:
     try:
         clip = clips[index]
     except DataError as error:
-        counts.problems.append(Problem("", str(error), usable=False))
+        origin = f"{path}, clip {index + 1}"
+        # The same of many clips is one problem.
+        what = str(error).removeprefix(origin).lstrip()
+        counts.problems.append(Problem(origin, what, usable=False))
         return
     problems = list(checker.problems(clip))
     counts.problems += problems
@@ -126,12 +116,12 @@ def _check(clips: Sequence[ClipRecord], index: int, checker: Checker, counts: Co
         counts.add(clip)
 
 
-def _shared(source: Path, counts: Counts) -> Iterator[Problem]:
-    for path, names in sorted(counts.names.items()):
+def _overwritten(videos: Mapping[Path, set[str]]) -> Iterator[Problem]:
+    for path, names in sorted(videos.items()):
         if len(names) > 1:
             some = ", ".join(sorted(names)[:2])
             what = (
-                f"{path} stands for {len(names)} videos, such as {some}: all but one were "
-                "overwritten when folders were flattened; fetch them anew"
+                f"stands for {len(names)} videos, such as {some}: all but one were overwritten "
+                "when folders were flattened; fetch them anew"
             )
-            yield Problem(str(source), what, usable=False)
+            yield Problem(str(path), what, usable=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 from streamingvlm_ros.bags.reader import BagReader
@@ -24,6 +26,8 @@ from streamingvlm_ros.recordings.words import (
 
 from .record import ClipRecord, Exchange, Word
 
+_end_s = attrgetter("end_s")
+
 
 @dataclass(frozen=True)
 class CutConfig:
@@ -40,7 +44,11 @@ class CutConfig:
 
 @dataclass(frozen=True)
 class Told:
-    """A recording and what is known to be said in it. `unsaid_is_silent`: gaps are meant."""
+    """A recording and what is known to be said in it.
+
+    `unsaid_is_silent`: what subtitles leave out is learnt as silence, or nothing would teach when
+    to be silent. An evaluation scores nothing there: who wrote them may have left something out.
+    """
 
     path: Path
     camera: str | None
@@ -48,6 +56,11 @@ class Told:
     utterances: Sequence[Utterance]
     questions: Sequence[TimedQuestion]
     unsaid_is_silent: bool
+
+    @property
+    def words(self) -> list[Word]:
+        """What is said, word by word, utterance after utterance."""
+        return [word for utterance in self.utterances for word in _words(utterance)]
 
 
 def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
@@ -80,21 +93,35 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
 def cut(its: Told, config: CutConfig, settings: Settings) -> Iterator[ClipRecord]:
     """Clips of all that is known of a recording, in order.
 
-    They begin at whole chunks. The stream's first clip has the instruction; every other one what
-    was said before it. A question is asked at the end of a clip of its own, in which everything
-    else is as it was.
+    They begin and end at whole chunks, and have the words that end in them. The stream's first clip
+    has the instruction; every other one what was said before it. A question is asked at the end of
+    a clip of its own, in which everything else is as it was. ConfigError if no clip of whole chunks
+    can be as `config` says.
     """
-    chunk_s = settings.frames.chunk_seconds
-    for begin_s, end_s in _known(its, chunk_s):
-        for start_s, until_s in _clips(begin_s, end_s, config, chunk_s):
-            yield _record(its, start_s, until_s, settings)
+    frames = settings.frames
+    length, step = _whole(config, frames)
+    words = sorted(its.words, key=_end_s)
+    for begin, end in _known(its, frames):
+        for start, until in _clips(begin, end, length, step):
+            yield _record(its, words, start, until, settings)
         for question in its.questions:
-            asked_s = question.time_s // chunk_s * chunk_s
-            start_s = max(begin_s, asked_s - config.clip_s)
-            if begin_s + 2 * chunk_s <= asked_s <= end_s and not question.options:
+            asked = frames.whole_chunks(question.time_s)
+            if begin + 2 <= asked <= end and not question.options:
                 exchange = Exchange(question.time_s, question.question, question.answer)
-                clip = _record(its, start_s, asked_s, settings)
+                clip = _record(its, words, max(begin, asked - length), asked, settings)
                 yield replace(clip, asked=(exchange,))
+
+
+def _whole(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
+    """Chunks of a clip, and from one clip's beginning to the next one's."""
+    length = frames.whole_chunks(config.clip_s)
+    step = frames.whole_chunks(config.clip_s - config.overlap_s)
+    if length < 2 or step < 1:
+        raise ConfigError(
+            f"clips of {config.clip_s} s that share {config.overlap_s} s have less than two rounds "
+            f"or never move on in whole chunks of {frames.chunk_seconds} s"
+        )
+    return length, step
 
 
 def _narrated(path: Path, start_ns: int) -> list[Utterance]:
@@ -116,64 +143,66 @@ def _answered(path: Path, start_ns: int) -> list[TimedQuestion]:
         return read_answers(bag, start_ns)
 
 
-def _known(its: Told, chunk_s: float) -> Iterator[tuple[float, float]]:
-    """Stretches of time in which what is said is known, silences included."""
+def _known(its: Told, frames: FrameConfig) -> Iterator[tuple[int, int]]:
+    """Stretches of whole chunks in which what is said is known, silences included."""
+    for begin_s, end_s in _stretches(its, frames):
+        yield -frames.whole_chunks(-max(0.0, begin_s)), frames.whole_chunks(end_s)
+
+
+def _stretches(its: Told, frames: FrameConfig) -> Iterator[tuple[float, float]]:
     if its.unsaid_is_silent:
         yield 0.0, its.duration_s
         return
-    spans = [(u.start_s, u.end_s) for u in its.utterances]
-    if not spans:
+    if not its.utterances:
         return
-    begin_s = max(0.0, spans[0][0])
-    # A gap of less than a chunk is how utterances that were timed by hand lie beside each other.
-    for (_, end_s), (next_s, _) in pairwise(spans):
-        if next_s - end_s >= chunk_s:
+    begin_s, end_s = its.utterances[0].start_s, its.utterances[0].end_s
+    for utterance in its.utterances:
+        # A shorter gap is how utterances that were timed by hand lie beside each other.
+        if frames.whole_chunks(utterance.start_s - end_s) >= 1:
             yield begin_s, end_s
-            begin_s = next_s
-    yield begin_s, max(end_s for _, end_s in spans)
+            begin_s = utterance.start_s
+        end_s = max(end_s, utterance.end_s)
+    yield begin_s, end_s
 
 
-def _clips(
-    begin_s: float, end_s: float, config: CutConfig, chunk_s: float
-) -> Iterator[tuple[float, float]]:
-    """From whole chunks to whole chunks, the last one as long as what is left, if that is two."""
-    start_s = -(-begin_s // chunk_s) * chunk_s
-    last_s = end_s // chunk_s * chunk_s
-    while last_s - start_s >= 2 * chunk_s:
-        until_s = min(last_s, start_s + config.clip_s // chunk_s * chunk_s)
-        yield start_s, until_s
-        if until_s >= last_s:
+def _clips(begin: int, end: int, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """The last one as long as what is left, if that is two chunks."""
+    for start in range(begin, end - 1, step):
+        yield start, min(end, start + length)
+        if start + length >= end:
             return
-        start_s += (config.clip_s - config.overlap_s) // chunk_s * chunk_s
 
 
-def _record(its: Told, start_s: float, end_s: float, settings: Settings) -> ClipRecord:
-    before = [u.text for u in its.utterances if u.end_s <= start_s and u.text]
-    spoken = [u for u in its.utterances if start_s < u.end_s <= end_s and u.text]
+def _record(
+    its: Told, words: Sequence[Word], start: int, end: int, settings: Settings
+) -> ClipRecord:
+    """The clip from chunk `start` to `end`, of words that are ordered by their ends."""
+    # As words are timed: a multiple of a decimal fraction may lie beside the next one's place.
+    start_s, end_s = (round(n * settings.frames.chunk_seconds, 6) for n in (start, end))
+    first, after = (bisect_right(words, time_s, key=_end_s) for time_s in (start_s, end_s))
     return ClipRecord(
         its.path,
         start_s,
         end_s,
-        tuple(word for utterance in spoken for word in _words(utterance)),
-        previous=_previous(before, settings.window),
-        instruction="" if start_s else settings.prompt.instruction,
+        tuple(words[first:after]),
+        previous=_previous(words, first, settings.window),
+        instruction="" if start else settings.prompt.instruction,
         camera=its.camera,
         origin=f"{its.path}, {start_s:g} to {end_s:g} s",
     )
 
 
-def _previous(texts: Sequence[str], window: WindowConfig) -> str:
-    """As much of what was said before as a window can hold: a word is a token at least."""
-    words = " ".join(texts).split()
-    left_out = max(0, len(words) - window.text_sink - window.text_window)
-    return " ".join([*words[: window.text_sink], *words[window.text_sink + left_out :]])
+def _previous(words: Sequence[Word], said: int, window: WindowConfig) -> str:
+    """As much of the first `said` words as a window can hold: a word is a token at least."""
+    sink = min(said, window.text_sink)
+    kept = [*words[:sink], *words[max(sink, said - window.text_window) : said]]
+    return " ".join(word.text for word in kept)
 
 
 def _words(utterance: Utterance) -> Iterator[Word]:
     """Its words, spread evenly over its time: the last ends where it does."""
     texts = utterance.text.split()
     length_s = utterance.end_s - utterance.start_s
-    ends_s = [utterance.start_s + length_s * n / len(texts) for n in range(1, len(texts))]
-    times_s = [utterance.start_s, *ends_s, utterance.end_s]
-    for text, (start_s, end_s) in zip(texts, pairwise(times_s), strict=True):
+    times_s = [utterance.start_s + length_s * n / len(texts) for n in range(len(texts))]
+    for text, (start_s, end_s) in zip(texts, pairwise([*times_s, utterance.end_s]), strict=True):
         yield Word(round(start_s, 6), round(end_s, 6), text)

@@ -20,6 +20,8 @@ from .samples import ClipSample
 from .videos import Videos
 from .world_clips import WorldClips
 
+CONVERSATIONS = ".jsonl"
+"""Ending of the files that describe clips."""
 SKIPPED = "skipped.jsonl"
 
 
@@ -39,28 +41,33 @@ def validation_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample] | None
     return _recorded(recipe, recipe.data.validation, output)
 
 
-def readers(paths: Iterable[str], videos: str, settings: Settings) -> list[Sequence[ClipRecord]]:
-    """One for each file of conversations, and for each recording.
+def sources(paths: Iterable[str]) -> list[Path]:
+    """Files of conversations and recordings, each by itself."""
+    return [
+        found
+        for path in map(Path, paths)
+        for found in ([path] if path.suffix == CONVERSATIONS else find_recordings(path))
+    ]
+
+
+def readers(paths: Iterable[Path], videos: str, settings: Settings) -> list[Sequence[ClipRecord]]:
+    """One for each source.
 
     DataError, WordsError, BagError or SourceError for what can't be read.
     """
     root = Videos(Path(videos)) if videos else None
-    found: list[Sequence[ClipRecord]] = []
-    for path in map(Path, paths):
-        if path.suffix == ".jsonl":
-            found.append(Conversations(path, root))
-        else:
-            found += [_cut(its, settings) for its in find_recordings(path)]
-    return found
+    return [_reader(path, root, settings) for path in paths]
 
 
-def _cut(recording: Path, settings: Settings) -> list[ClipRecord]:
-    return list(cut(told(recording, None, settings.frames), CutConfig(), settings))
+def _reader(path: Path, root: Videos | None, settings: Settings) -> Sequence[ClipRecord]:
+    if path.suffix == CONVERSATIONS:
+        return Conversations(path, root)
+    return list(cut(told(path, None, settings.frames), CutConfig(), settings))
 
 
 def _recorded(recipe: Recipe, paths: Sequence[str], output: Path) -> RecordedClips:
     assert recipe.data
-    its = readers(paths, recipe.data.videos, recipe.settings)
+    its = readers(sources(paths), recipe.data.videos, recipe.settings)
     clips = RecordedClips(its, recipe.settings, output / SKIPPED)
     if not len(clips):
         raise DataError(f"there is no clip in {', '.join(paths)}")

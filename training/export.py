@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 
 from streamingvlm_ros.config import FrameConfig, Settings
+from streamingvlm_ros.drafts import draft
 from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import name_of
 from streamingvlm_ros.recordings.recording import recording
@@ -50,7 +51,7 @@ def export(
     settings: Settings,
     config: CutConfig,
     validation: int,
-    advance: Callable[[Path], None] = lambda path: None,
+    advance: Callable[[], None] = lambda: None,
     shard: Shard = ALONE,
 ) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
@@ -58,7 +59,7 @@ def export(
     Every `validation`-th recording, from the last on, is for validation, whole: clips of one
     recording are too alike to be on both sides; 0 leaves all to training. What was made of a
     recording before is not made again, unless that, or its words, have changed. `advance` is
-    told of each that is done.
+    called after each that is done.
 
     Of several processes each does its share, and whichever finds all done writes the files: None
     for the others. DataError if nothing can be used.
@@ -69,11 +70,13 @@ def export(
     parts = Parts(output / PARTS, settings, config)
     for path in share(recordings, shard):
         video = output / VIDEOS / f"{name_of(path)}.mp4"
+        if not parts.knows_film(path):
+            video.unlink(missing_ok=True)
         kept = parts.kept(path)
         if kept is None or kept.skipped or not video.exists():
-            parts.keep(path, _part(path, video, settings, config, parts.other_film(path)))
-        advance(path)
-    return _joined(recordings, output, parts, validation)
+            parts.keep(path, _part(path, video, settings, config))
+        advance()
+    return _finished(recordings, output, parts, validation)
 
 
 def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
@@ -81,13 +84,13 @@ def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
     return recordings[shard.number :: shard.count]
 
 
-def _part(path: Path, video: Path, settings: Settings, config: CutConfig, film_anew: bool) -> Part:
+def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Part:
     try:
         its = told(path, None, settings.frames)
         records = list(cut(its, config, settings))
         if not records:
             raise DataError(f"{path} has no two rounds in a row of which is known what to say")
-        if film_anew or not video.exists():
+        if not video.exists():
             _film(its, video, settings.frames)
     except StreamingVLMError as error:
         return Part((), str(error))
@@ -95,7 +98,7 @@ def _part(path: Path, video: Path, settings: Settings, config: CutConfig, film_a
     return Part(tuple(line_of(record, video.parent.parent) for record in filmed))
 
 
-def _joined(
+def _finished(
     recordings: Sequence[Path], output: Path, parts: Parts, validation: int
 ) -> Exported | None:
     """Write the files if every recording has its part.
@@ -129,12 +132,10 @@ def _written(parts: dict[Path, Part], output: Path, validation: int) -> Exported
 def _film(its: Told, video: Path, frames: FrameConfig) -> None:
     """The frames that a model sees of a recording, at their times since it began."""
     video.parent.mkdir(parents=True, exist_ok=True)
-    draft = video.with_suffix(".part.mp4")
-    with recording(its.path, its.camera, frames) as recorded:
+    with draft(video) as whole, recording(its.path, its.camera, frames) as recorded:
         chunks = (event for event in recorded.events if isinstance(event, Chunk))
         shown = (frame for chunk in chunks for frame in chunk.frames)
-        _encode(draft, _from(recorded.start_ns, shown), recorded.start_ns)
-    draft.rename(video)
+        _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
 
 
 def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -149,7 +150,7 @@ def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
 
 
 def _encode(path: Path, frames: Iterable[Frame], start_ns: int) -> None:
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(_CODEC, options=_QUALITY)
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)
@@ -159,7 +160,8 @@ def _encode(path: Path, frames: Iterable[Frame], start_ns: int) -> None:
                 stream.pix_fmt = "yuv444p"
             picture = av.VideoFrame.from_ndarray(frame.image, "rgb24")
             picture = picture.reformat(stream.width, stream.height, "yuv444p")
-            picture.pts = round((frame.stamp_ns - start_ns) * _TICKS / NS_PER_S)
+            # Not rounded up: the next tick may be another chunk's.
+            picture.pts = (frame.stamp_ns - start_ns) * _TICKS // NS_PER_S
             picture.time_base = stream.time_base
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -20,7 +20,7 @@ _PATIENCE = timedelta(days=1)
 
 @contextmanager
 def together(shard: Shard) -> Iterator[None]:
-    """The processes know each other. On any GPU-less host: they talk through gloo."""
+    """The processes know each other, through gloo, so that no GPU is needed."""
     if shard.count == 1:
         yield
         return

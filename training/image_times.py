@@ -78,6 +78,8 @@ def _video(path: Path) -> tuple[int, list[int]]:
     stamps: list[int] = []
     try:
         with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise SourceError(f"{path} has no video in it")
             stream = container.streams.video[0]
             for packet in container.demux(stream):
                 if packet.pts is not None and not packet.is_discard:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.engine.model import resolve
+from streamingvlm_ros.engine.model import declared, resolve
 
 from .cutting import CutConfig
 from .recipe import Recipe
@@ -48,11 +48,12 @@ class Memory:
 
 
 def estimate(recipe: Recipe, processes: int = 1) -> Memory:
-    """What `start` will need on each device. ModelError or OSError if it is not known.
+    """What `start` will need on each device. ModelError if it is not known.
 
-    Activations are the text decoder's; a vision tower that learns keeps some of its own.
+    Activations are the text decoder's; a vision tower that learns keeps some of its own. Recorded
+    clips are taken to be as long as an export makes them by default.
     """
-    config = AutoConfig.from_pretrained(resolve(recipe.start), trust_remote_code=False)
+    config = declared(resolve(recipe.start))
     every, four_bit, learnt = _parameters(recipe, config)
     sharding = recipe.training.sharding
     of_weights = processes if sharding in ("zero3", "fsdp") else 1
@@ -80,8 +81,14 @@ def clip_tokens(settings: Settings, clip_s: float) -> int:
     return seen + _text_tokens(settings, clip_s) + window
 
 
+def _clip_s(recipe: Recipe) -> float:
+    if recipe.data:
+        return CutConfig().clip_s
+    return recipe.clips.rounds * recipe.settings.frames.chunk_seconds
+
+
 def _rounds(settings: Settings, clip_s: float) -> int:
-    return int(clip_s // settings.frames.chunk_seconds)
+    return settings.frames.whole_chunks(clip_s)
 
 
 def _text_tokens(settings: Settings, clip_s: float) -> int:
@@ -116,14 +123,15 @@ def _activations(recipe: Recipe, config: PreTrainedConfig, bytes_each: int) -> f
     the gate and its product, keys and values, and float32 copies for both of its norms.
     """
     text = config.text_config
-    clips, clip_s = recipe.training.batch_clips, CutConfig().clip_s
+    clips, clip_s = recipe.training.batch_clips, _clip_s(recipe)
     of_clip = clip_tokens(recipe.settings, clip_s)
     tokens, hidden, inner = clips * of_clip, text.hidden_size, text.intermediate_size
     keys = hidden // text.num_attention_heads * text.num_key_value_heads
     kept = tokens * (bytes_each * (8 * hidden + 4 * inner + 2 * keys) + 8 * hidden)
     gradients = tokens * bytes_each * (5 * hidden + 3 * inner)
-    # Places where one clip of a batch says something are computed for all of them.
-    said = clips * min(of_clip, clips * _text_tokens(recipe.settings, clip_s))
+    # Places where one row of a batch says something are computed for all of them.
+    rows = 1 if recipe.training.packing else clips
+    said = clips * min(of_clip, rows * _text_tokens(recipe.settings, clip_s))
     # In float32: their logarithms, and gradients of both.
     logits = 12 * said * text.vocab_size
     if recipe.training.gradient_checkpointing:

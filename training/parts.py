@@ -39,15 +39,13 @@ class Parts:
     def keep(self, recording: Path, part: Part) -> None:
         """Write it down, whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        made = {"seen": self._seen(recording), "said": self._said(recording)}
-        head = json.dumps({**made, "skipped": part.skipped})
+        head = json.dumps({**self._made_of(recording), "skipped": part.skipped})
         write_whole(self._file(recording), "\n".join([head, *part.lines]))
 
     def kept(self, recording: Path) -> Part | None:
         """A recording's; None if there is none that still holds."""
         head, lines = self._read(recording)
-        made = {"seen": self._seen(recording), "said": self._said(recording)}
-        if any(head.get(name) != its for name, its in made.items()):
+        if any(head.get(name) != its for name, its in self._made_of(recording).items()):
             return None
         return Part(lines, head.get("skipped", ""))
 
@@ -56,10 +54,10 @@ class Parts:
         found = {path: part for path in recordings if (part := self.kept(path))}
         return found if len(found) == len(recordings) else None
 
-    def other_film(self, recording: Path) -> bool:
-        """Whether a part was made of another recording of this name, or with other frames."""
+    def knows_film(self, recording: Path) -> bool:
+        """Whether a part says that the film shows this recording, with these frames."""
         head, _ = self._read(recording)
-        return head.get("seen", self._seen(recording)) != self._seen(recording)
+        return head.get("seen") == self._seen(recording)
 
     def _file(self, recording: Path) -> Path:
         return self._folder / f"{name_of(recording)}.jsonl"
@@ -72,6 +70,9 @@ class Parts:
         except (OSError, ValueError):
             return {}, ()
         return (head, tuple(lines)) if isinstance(head, dict) else ({}, ())
+
+    def _made_of(self, recording: Path) -> dict[str, Any]:
+        return {"seen": self._seen(recording), "said": self._said(recording)}
 
     def _seen(self, recording: Path) -> dict[str, Any]:
         """What the film rests on."""

@@ -23,7 +23,8 @@ from streamingvlm_ros.shards import Shard, own_shard
 
 from .check import Problem
 from .clips import clip_of
-from .counting import Counts, count, joined, sources
+from .counting import Counts, count, total
+from .data import sources
 from .gathering import gathered, together
 from .recipe import DataConfig, read_recipe
 from .samples import ClipSample
@@ -33,8 +34,8 @@ SHOWN = 20
 """Problems that are listed; the same one of many clips is listed once, with a count."""
 
 
-def told(sample: ClipSample) -> Iterator[str]:
-    """A clip in words, a line for each round."""
+def in_words(sample: ClipSample) -> Iterator[str]:
+    """A line for each round of a clip."""
     if sample.previous:
         yield f"previous text: {' '.join(sample.previous)}"
     if sample.instruction:
@@ -66,7 +67,7 @@ def prepare(recipe_path: Path, shard: Shard) -> int:
             raise its
         shares.append(its)
     train, validation = (
-        joined(sources(getattr(recipe.data, name)), [its[name] for its in shares]) for name in SIDES
+        total(sources(getattr(recipe.data, name)), [its[name] for its in shares]) for name in SIDES
     )
     return _report(train, validation, recipe.settings)
 
@@ -99,7 +100,7 @@ def _report(train: Counts, validation: Counts, settings: Settings) -> int:
     _list(problems)
     if train.first:
         _OUTPUT.print(f"\nThe first clip ({train.first.origin}):", markup=False)
-        for line in told(clip_of(train.first, settings.frames)):
+        for line in in_words(clip_of(train.first, settings.frames)):
             _OUTPUT.print(f"  {line}", markup=False, soft_wrap=True)
     return 1 if problems or not train.clips else 0
 

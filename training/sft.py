@@ -19,14 +19,14 @@ import torch
 from transformers.trainer import TRAINER_STATE_NAME
 
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
+from streamingvlm_ros.shards import own_shard
 
 from .memory import estimate
-from .recipe import read_recipe
-from .sharding import gathered, process_count, process_number
-from .trainer import trainer_for
+from .recipe import Recipe, read_recipe
+from .sharding import whole_weights
+from .trainer import LOG, STEPS, trainer_for
 from .weights import beginning, check_start, note_start, save
 
-LOG = "training.jsonl"
 RECIPE = "recipe.yaml"
 MODEL = "model"
 
@@ -48,25 +48,30 @@ def train(
     recipe = read_recipe(recipe_path, start)
     if not any_start:
         check_start(recipe, RECIPE)
-    steps, log = output / "steps", output / LOG
+    steps, shard = output / STEPS, own_shard()
     last = _last_step(steps, resume)
     steps.mkdir(parents=True, exist_ok=True)
-    if recipe.start and process_number() == 0:
-        print(estimate(recipe, process_count()), flush=True)
+    if recipe.start and shard.number == 0:
+        print(estimate(recipe, shard.count), flush=True)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
-    trainer = trainer_for(recipe, model, tokenizer, output, steps, log)
+    trainer = trainer_for(recipe, model, tokenizer, output, shard)
     trainer.train(resume_from_checkpoint=last)
-    folder = output / MODEL
-    weights = gathered(trainer)
-    if process_number() == 0:
-        save(recipe, model, tokenizer, folder, weights)
-        shutil.copy(recipe_path, folder / RECIPE)
-        shutil.copy(log, folder / LOG)
-        if recipe.start:
-            note_start(recipe.start, folder, (RECIPE, LOG))
+    weights = whole_weights(trainer)
+    if shard.number == 0:
+        save(recipe, model, tokenizer, output / MODEL, weights)
+        _finish(recipe, recipe_path, output)
     trainer.accelerator.wait_for_everyone()
-    return folder
+    return output / MODEL
+
+
+def _finish(recipe: Recipe, recipe_path: Path, output: Path) -> None:
+    """Keep beside the weights how they were made."""
+    folder = output / MODEL
+    shutil.copy(recipe_path, folder / RECIPE)
+    shutil.copy(output / LOG, folder / LOG)
+    if recipe.start:
+        note_start(recipe.start, folder, (RECIPE, LOG))
 
 
 def _last_step(steps: Path, resume: bool) -> str | None:
@@ -107,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if process_number() == 0:
+    if own_shard().number == 0:
         print(f"checkpoint in {folder}")
     return 0
 

@@ -10,7 +10,7 @@ from transformers import Trainer
 from transformers.integrations import is_deepspeed_available, is_deepspeed_zero3_enabled
 
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.shards import own_shard
+from streamingvlm_ros.shards import Shard
 
 from .recipe import TrainConfig
 
@@ -18,30 +18,20 @@ FSDP = "fsdp"
 _CONFIGS = Path(__file__).parent / "recipes"
 
 
-def process_count() -> int:
-    """Processes of this run: torchrun, `accelerate launch` and `deepspeed` all say so."""
-    return own_shard().count
-
-
-def process_number() -> int:
-    """This one's, from 0."""
-    return own_shard().number
-
-
-def spread_by_fsdp(training: TrainConfig) -> bool:
+def spread_by_fsdp(training: TrainConfig, shard: Shard) -> bool:
     """Whether FSDP is asked for, which also computes activations twice by itself."""
-    return training.sharding == FSDP and process_count() > 1
+    return training.sharding == FSDP and shard.count > 1
 
 
-def sharding_arguments(training: TrainConfig) -> dict[str, Any]:
+def sharding_arguments(training: TrainConfig, shard: Shard) -> dict[str, Any]:
     """What TrainingArguments must be told.
 
     A process that is alone has nothing to spread and needs no DeepSpeed. ConfigError if that is
     needed and not installed.
     """
-    if not training.sharding or process_count() == 1:
+    if not training.sharding or shard.count == 1:
         return {}
-    if spread_by_fsdp(training):
+    if spread_by_fsdp(training, shard):
         # Each process saves its own part of a state to resume from. What FSDP itself computes
         # twice isn't gathered twice.
         config = {
@@ -61,7 +51,7 @@ def check_sharded(trainer: Trainer, training: TrainConfig) -> None:
         raise ConfigError(f"sharding: {training.sharding} needs GPUs; on CPUs take zero2 or zero3")
 
 
-def gathered(trainer: Trainer) -> dict[str, Tensor] | None:
+def whole_weights(trainer: Trainer) -> dict[str, Tensor] | None:
     """All weights, on the first process; None if every process has all of them anyway.
 
     Every process must call it: each gives its part.

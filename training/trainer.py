@@ -9,28 +9,47 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import is_tensorboard_available
+from transformers.trainer_utils import EvalLoopOutput
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.shards import Shard
 
-from .attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
+from .attention import choose
 from .collate import Collator
 from .data import training_clips, validation_clips
 from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe
 from .rows import IGNORED
-from .sharding import check_sharded, process_count, sharding_arguments, spread_by_fsdp
+from .sharding import check_sharded, sharding_arguments, spread_by_fsdp
 from .weights import Trained
+
+STEPS = "steps"
+LOG = "training.jsonl"
 
 
 class ClipTrainer(Trainer):
-    """Weighs every token alike, in whichever clip of a step it stands.
+    """Weighs every token alike, in whichever clip of a step or of the validation it stands.
 
-    That is what Trainer does where the number of the step's tokens is known.
+    In a step that is what Trainer does where the number of the step's tokens is known.
     """
+
+    def evaluation_loop(self, *given: Any, **named: Any) -> EvalLoopOutput:
+        """The loss is the mean of all tokens: Trainer's is that of batches, even of empty ones.
+
+        Where nothing could be read there is none. Processes repeat a few clips until each of them
+        has as many.
+        """
+        self._validated = torch.zeros(2, device=self.args.device)
+        told = super().evaluation_loop(*given, **named)
+        loss, tokens = self.accelerator.reduce(self._validated, "mean").tolist()
+        told.metrics.pop("eval_loss")
+        if tokens:
+            told.metrics["eval_loss"] = loss / tokens
+        return told
 
     def compute_loss(
         self,
@@ -40,11 +59,14 @@ class ClipTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """A step of clips that could all not be read has no tokens: its loss is 0, not 0 / 0."""
-        if num_items_in_batch is not None:
-            num_items_in_batch = num_items_in_batch.clamp(min=1)
+        tokens = num_items_in_batch
+        at_least_one = None if tokens is None else tokens.clamp(min=1)
         # FSDP computes layers again for their gradients: a cache would hold their keys twice then.
         inputs = {**inputs, **only_learnt(inputs["labels"]), "use_cache": False}
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss, outputs = super().compute_loss(model, inputs, True, at_least_one)
+        if not model.training:
+            self._validated += torch.stack([loss.detach() * tokens, tokens])
+        return (loss, outputs) if return_outputs else loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Whole weights, by their published names: Trainer knows only those in memory.
@@ -64,34 +86,29 @@ def trainer_for(
     model: Trained,
     tokenizer: PreTrainedTokenizerFast,
     output: Path,
-    steps: Path,
-    log: Path,
+    shard: Shard,
 ) -> Trainer:
-    """Ready to train `model`, together with the other processes; states go to `steps`.
+    """Ready to train `model`, as the process `shard`; STEPS and LOG of `output` fill meanwhile.
 
     DataError if there are no clips; ConfigError if the weights can't be spread as the recipe says.
     """
-    processes = process_count()
-    if processes > 1:
+    together = shard.count > 1
+    if together:
         check_positions(recipe, model.config.vision_config)
-    register()
-    if not torch.cuda.is_available():
-        model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": "sdpa"})
-    if recipe.training.packing and model.config.text_config._attn_implementation != FLASH:
-        model.set_attn_implementation({"text_config": CLIP_BY_CLIP})
-    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training):
+    choose(model)
+    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, shard):
         checkpoint_layers(model)
     validation = validation_clips(recipe, output)
     trainer = ClipTrainer(
         model=model,
-        args=_arguments(recipe, steps, validation is not None),
-        train_dataset=training_clips(recipe, output, processes),
+        args=_arguments(recipe, output / STEPS, validation is not None, shard),
+        train_dataset=training_clips(recipe, output, shard.count),
         eval_dataset=validation,
         data_collator=collator_for(
-            model, tokenizer, recipe.settings, processes > 1, recipe.training.packing
+            model, tokenizer, recipe.settings, together, recipe.training.packing
         ),
         processing_class=tokenizer,
-        callbacks=[Progress(log)],
+        callbacks=[Progress(output / LOG)],
         optimizers=(_optimizer(recipe, model), None),
     )
     check_sharded(trainer, recipe.training)
@@ -159,7 +176,7 @@ def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
     return MuonAndAdamW(learnt, training.learning_rate, training.weight_decay)
 
 
-def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArguments:
+def _arguments(recipe: Recipe, steps: Path, validates: bool, shard: Shard) -> TrainingArguments:
     training = recipe.training
     arguments = TrainingArguments(
         output_dir=str(steps),
@@ -188,7 +205,7 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool) -> TrainingArgument
         seed=recipe.seed,
         # Unless they are told, processes without a GPU train side by side instead of together.
         use_cpu=not torch.accelerator.is_available(),
-        **sharding_arguments(training),
+        **sharding_arguments(training, shard),
     )
     # One process takes one GPU: Trainer would cut positions apart and give each GPU an axis.
     arguments._n_gpu = min(arguments.n_gpu, 1)

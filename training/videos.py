@@ -25,20 +25,27 @@ class Videos:
     def find(self, name: str) -> Path:
         """The video's path. DataError if there is none, or if it could be several."""
         given = Path(name)
-        for path in (self._root / given, self._root / given.name):
-            if path.exists():
-                self.names.setdefault(path, set()).add(name)
-                return path
+        own = self._root / given
+        if own.exists():
+            # Files in other folders may give the same path from there.
+            return self._noted(own, str(own))
+        flat = self._root / given.name
+        if flat.exists():
+            return self._noted(flat, name)
         found = self._by_name.get(given.name, [])
         alike = [path for path in found if path.parts[-2:] == given.parts[-2:]] or found
         if len(alike) == 1:
-            return alike[0]
+            return self._noted(alike[0], name)
         if not alike:
             raise DataError(f"there is no video {name} below {self._root}")
         raise DataError(
             f"{name} could be any of {', '.join(map(str, alike[:3]))}: keep the folders as they "
             "were published"
         )
+
+    def _noted(self, path: Path, name: str) -> Path:
+        self.names.setdefault(path, set()).add(name)
+        return path
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:

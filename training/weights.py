@@ -34,6 +34,8 @@ ADAPTER = "adapter"
 _TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
 _HEAD = "lm_head"
+_BLOCK = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -119,11 +121,20 @@ def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     its = resolve(start)
     about: dict[str, str] = {"start": str(start)}
     if isinstance(its, Path) and (its / WEIGHTS).exists():
-        about["sha256"] = hashlib.sha256((its / WEIGHTS).read_bytes()).hexdigest()
+        about["sha256"] = _digest(its / WEIGHTS)
     (folder / "start.json").write_text(json.dumps(about) + "\n")
     for path in its.iterdir() if isinstance(its, Path) else ():
         if path.name in notes or path.name.startswith("start"):
             shutil.copy(path, folder / f"start_{path.name}")
+
+
+def _digest(file: Path) -> str:
+    """Its SHA-256; weights may be larger than memory."""
+    its = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            its.update(block)
+    return its.hexdigest()
 
 
 def _start(recipe: Recipe, device: str, quantization: Any = None) -> LoadedModel:

@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
-from streamingvlm_ros.demo.acts import SHAPES, Second, Thing, Verb
+from streamingvlm_ros.demo.acts import SHAPES, Second
 from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
@@ -17,31 +17,31 @@ from streamingvlm_ros.demo.questions import (
     Asked,
     about_colour,
     about_moments,
-    about_now,
-    about_past,
 )
 from streamingvlm_ros.demo.story import BLOCK_S
-from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.engine.dialogue import SYSTEM_PROMPT, TO_BE_CONTINUED
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import Image
 
 from .samples import ClipRound, ClipSample
+from .world_draws import (
+    any_world,
+    appearance,
+    captions,
+    eventful,
+    of_now,
+    of_two_shapes,
+    one_asked,
+    pairs,
+    without,
+)
 
 BEFORE_CLIP_S = 3
 """Seconds before a clip of which questions are asked too: their captions are surely kept."""
 
 _GAPS_S = (1, 1, 2, 4, 60, 600)
 """From one moment of long ago to the next."""
-
-_REMEMBERED_S = 60
-"""Seconds of captions, from either end of the past, that are more than any window keeps."""
-
-_EACH = 3
-"""How often a question of each kind about now is made up for one clip: of two things mostly both
-are asked of, and what is said of the one is wrong of the other."""
-
-_STILL = (Verb.STOPS, Verb.RESTS)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class WorldClips(Dataset[ClipSample]):
 
     def _stream(self, random: np.random.Generator) -> ClipSample:
         """A clip of narration, with or without questions."""
-        world, start = _world(random), self._start(random)
-        past = _captions(world, start)
+        world, start = any_world(random), self._start(random)
+        past = captions(world, start)
         numbers = range(start, start + self._clips.rounds)
         if random.random() < self._clips.montage:
-            seen = [_eventful(random) for _ in numbers]
+            seen = [eventful(random) for _ in numbers]
         else:
             seen = [(world, number) for number in numbers]
         rounds = [self._round(n, *where, random) for n, where in zip(numbers, seen, strict=True)]
@@ -141,22 +141,22 @@ class WorldClips(Dataset[ClipSample]):
         told = [*before, *(its.second(number) for its, number in seen)]
         if random.random() < self._clips.remembered:
             at = int(random.integers(1, len(rounds)))
-            known = _asked(told[: len(before) + at], random)
+            known = one_asked(told[: len(before) + at], random)
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
         asked: list[Asked] = []
         if random.random() < self._clips.question:
-            asked = _of_now(told[-1], random)
+            asked = of_now(told[-1], random)
             asked += [one for made in PAST.values() if (one := made(told, random))]
-        return ClipSample(tuple(rounds), past, "" if start else self._instruction, _pairs(asked))
+        return ClipSample(tuple(rounds), past, "" if start else self._instruction, pairs(asked))
 
     def _recent(self, random: np.random.Generator) -> ClipSample:
         """The newest frames of a second and of the one before, and questions about them."""
-        world, number = _world(random), int(random.integers(1, 300))
-        return self._glance(world, number, _of_now(world.second(number), random), random)
+        world, number = any_world(random), int(random.integers(1, 300))
+        return self._glance(world, number, of_now(world.second(number), random), random)
 
     def _colours(self, random: np.random.Generator) -> ClipSample:
         """The same frames, and nothing but questions for the colour of each shape."""
-        world, number = _of_two_shapes(random)
+        world, number = of_two_shapes(random)
         now = world.second(number)
         shapes = {thing.shape for thing in now.things}
         shapes.add(str(random.choice([shape for shape in SHAPES if shape not in shapes])))
@@ -172,34 +172,34 @@ class WorldClips(Dataset[ClipSample]):
             for image in self._round(0, world, second, random).images
         ]
         seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        return ClipSample((seen,), asked=_pairs(asked), plain=True)
+        return ClipSample((seen,), asked=pairs(asked), plain=True)
 
     def _long_ago(self, random: np.random.Generator) -> ClipSample:
         """Some moments of a thing's time on the table and of others, and questions about it."""
-        world, block = _world(random), BLOCK_S * int(random.integers(10))
-        numbers, thing = _appearance(world, block, self._asking.history_moments, random)
+        world, block = any_world(random), BLOCK_S * int(random.integers(10))
+        numbers, thing = appearance(world, block, self._asking.history_moments, random)
         asked = [about_moments([world.second(n) for n in numbers], thing, kind) for kind in MOMENTS]
         seen = [(world, number) for number in numbers]
         while len(seen) < self._asking.history_moments and random.random() < 0.3:
-            seen.insert(int(random.integers(len(seen) + 1)), _without(thing.shape, random))
+            seen.insert(int(random.integers(len(seen) + 1)), without(thing.shape, random))
         time_s, rounds = int(random.integers(self._clips.latest_s)), []
         for where in seen:
             full = self._round(time_s, *where, random)
             rounds.append(replace(full, images=full.images[-1:], given=True))
             time_s += int(random.choice(_GAPS_S))
-        return ClipSample(tuple(rounds), asked=_pairs([one for one in asked if one]))
+        return ClipSample(tuple(rounds), asked=pairs([one for one in asked if one]))
 
     def _told(self, random: np.random.Generator) -> ClipSample:
         """What was said in some seconds, and questions that it answers."""
-        world, start = _world(random), int(random.integers(1, self._clips.latest_s))
+        world, start = any_world(random), int(random.integers(1, self._clips.latest_s))
         told = [world.second(start + n) for n in range(self._clips.rounds)]
         rounds = tuple(
             ClipRound(start + n, start + n + 1, (), second.caption, given=True)
             for n, second in enumerate(told)
         )
-        asked = [one for one in _of_now(told[-1], random) if not one.question.startswith("Where")]
+        asked = [one for one in of_now(told[-1], random) if not one.question.startswith("Where")]
         asked += [one for made in PAST.values() if (one := made(told, random))]
-        return ClipSample(rounds, asked=_pairs(asked))
+        return ClipSample(rounds, asked=pairs(asked))
 
     def _start(self, random: np.random.Generator) -> int:
         """Early and late starts alike: half of those in mid-stream are in the first minute."""
@@ -245,81 +245,3 @@ def _every_question(second: Second, random: np.random.Generator) -> Iterator[Ask
     past = [make([second, second], random) for make in PAST.values()]
     then = [make([second], act.thing) for act in second.acts for make in MOMENTS.values()]
     yield from (asked for asked in (*past, *then) if asked)
-
-
-def _world(random: np.random.Generator) -> World:
-    return World(int(random.integers(FIRST_UNSEEN_SEED)))
-
-
-def _captions(world: World, until: int) -> tuple[str, ...]:
-    """What was said before second `until`: the first and the last of it."""
-    numbers: Sequence[int] = range(until)
-    if until > 2 * _REMEMBERED_S:
-        numbers = [*range(_REMEMBERED_S), *range(until - _REMEMBERED_S, until)]
-    return tuple(world.caption(number) for number in numbers)
-
-
-def _eventful(random: np.random.Generator) -> tuple[World, int]:
-    """A second that can be described without knowing the one before."""
-    while True:
-        world = _world(random)
-        for number in random.integers(300, size=4):
-            if not any(act.verb in _STILL for act in world.second(int(number)).acts):
-                return world, int(number)
-
-
-def _asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
-    """A question about now or about what was told before."""
-    past = about_past(told, random) if random.random() < 0.5 else None
-    return past or about_now(told[-1], random)
-
-
-def _of_now(now: Second, random: np.random.Generator) -> list[Asked]:
-    """Questions of every kind about now, each once."""
-    made = (make(now, random) for make in NOW.values() for _ in range(_EACH))
-    return list(dict.fromkeys(made))
-
-
-def _pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
-    return tuple((one.question, one.answer) for one in asked)
-
-
-def _of_two_shapes(random: np.random.Generator) -> tuple[World, int]:
-    """Some second that leaves things of two shapes on the table.
-
-    Only there is "What colour is the star?" more than to name whatever colour is seen.
-    """
-    while True:
-        world, number = _world(random), int(random.integers(1, 300))
-        if len({thing.shape for thing in world.second(number).things}) == 2:
-            return world, number
-
-
-def _without(shape: str, random: np.random.Generator) -> tuple[World, int]:
-    """Some second in which nothing has this shape."""
-    while True:
-        world, number = _world(random), int(random.integers(300))
-        if shape not in [act.thing.shape for act in world.second(number).acts]:
-            return world, number
-
-
-def _appearance(
-    world: World, block: int, most: int, random: np.random.Generator
-) -> tuple[list[int], Thing]:
-    """Some seconds, at most `most`, that speak of one thing, and that thing.
-
-    Its shape is on no other there.
-    """
-    while True:
-        seconds = {n: world.second(n) for n in range(block, block + BLOCK_S)}
-        things = sorted({a.thing for s in seconds.values() for a in s.acts}, key=str)
-        if not things:
-            block += BLOCK_S
-            continue
-        thing = things[int(random.integers(len(things)))]
-        spoken = [n for n, second in seconds.items() if thing.name in second.caption]
-        count = min(len(spoken), int(random.integers(1, most + 1)))
-        numbers = sorted(int(n) for n in random.choice(spoken, count, replace=False))
-        shapes = [a.thing.shape for n in numbers for a in seconds[n].acts if a.thing != thing]
-        if thing.shape not in shapes:
-            return numbers, thing

@@ -64,7 +64,7 @@ def export(
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, shard)))
         done = write(
-            paths, output, settings, config, validation, lambda _: progress.advance(task), shard
+            paths, output, settings, config, validation, lambda: progress.advance(task), shard
         )
     if done is None:
         console.print("The process that ends last writes train.jsonl and validation.jsonl.")

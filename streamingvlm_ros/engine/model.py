@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
 from transformers.utils import is_flash_attn_2_available
 
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
@@ -55,20 +60,26 @@ def resolve(name: str) -> Path | str:
     return name
 
 
+def declared(checkpoint: Path | str) -> PreTrainedConfig:
+    """A Qwen2.5-VL's own configuration, without its weights. ModelError if there is none."""
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"can't read a model at {checkpoint}: {_first_line(error)}") from error
+    if config.model_type != _MODEL_TYPE:
+        raise ModelError(
+            f"{checkpoint} is a {config.model_type}, not a {_MODEL_TYPE}: this engine runs "
+            "Qwen2.5-VL checkpoints only"
+        )
+    return config
+
+
 def load(checkpoint: Path | str, config: ModelConfig, quantization: Any = None) -> LoadedModel:
     """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it.
 
     `quantization` is transformers' configuration of layers that are kept in fewer bits.
     """
-    try:
-        declared = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"can't read a model at {checkpoint}: {_first_line(error)}") from error
-    if declared.model_type != _MODEL_TYPE:
-        raise ModelError(
-            f"{checkpoint} is a {declared.model_type}, not a {_MODEL_TYPE}: this engine runs "
-            "Qwen2.5-VL checkpoints only"
-        )
+    declared(checkpoint)
     device, dtype = _place(config)
     try:
         model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(

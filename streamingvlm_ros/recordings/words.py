@@ -36,8 +36,11 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
 
     JSON lines have `start_s`, `end_s` and `text`, as `streamingvlm replay` writes them; a
     `corrected` text goes before `text`. If `start_ns`, the camera's time of second 0, is given,
-    `start_ns` and `end_ns` of a line, as a kept clip has them, go before its seconds. What
-    subtitles leave out is not known, not silent.
+    `start_ns` and `end_ns` of a line, as a kept clip has them, go before its seconds.
+
+    What subtitles leave out is in none of them: not known to be silent, so that an evaluation
+    scores nothing there. Training learns it as silence (`training.cutting`), or nothing would teach
+    when to be silent.
     """
     if path.suffix in SUBTITLES:
         found = _subtitles(path)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +15,16 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
+from training.progress import Progress
 from training.recipe import Recipe, TrainConfig
 from training.scratch import ScratchConfig
+from training.sft import train
 from training.tokenizer import train_tokenizer
 from training.world_clips import ClipConfig, world_texts
 
+from ..recordings.scene import WORLD, film
+
+ROOT = Path(__file__).parents[2]
 STREAMING = {
     "vision_rounds": 4,
     "text_rounds": 4,
@@ -76,3 +85,45 @@ def recipe_path(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def filmed(bag: Path, seconds: range) -> Path:
+    """A recording, with words beside it."""
+    film(bag, seconds)
+    lines = ({"start_s": n, "end_s": n + 1, "text": WORLD.caption(n)} for n in seconds)
+    bag.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return bag
+
+
+def resumed_after_a_crash(path: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint of a run that crashed after two steps and was gone on with."""
+
+    def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 2:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_step_begin", crash)
+        with pytest.raises(InterruptedError):
+            train(path, output)
+    return train(path, output, resume=True)
+
+
+def losses(folder: Path) -> list[float]:
+    """Of the steps of the run that made a checkpoint."""
+    lines = (folder / "training.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+def two_processes(*program: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What torchrun and both processes of a Python program said, when all have ended."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [sys.executable, *torchrun, "--no-python", sys.executable, *map(str, program)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -22,8 +22,9 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
+from streamingvlm_ros.shards import Shard, own_shard
 from training import sft
-from training.sharding import process_count, process_number
+from training.recipe import Recipe
 from training.trainer import trainer_for
 
 KILLED_AT = "TEST_KILLED_AT"
@@ -32,7 +33,7 @@ KILLED_AT = "TEST_KILLED_AT"
 
 def main() -> int:
     torch.set_num_threads(1)
-    if process_count() > 1 and find_spec("deepspeed"):
+    if own_shard().count > 1 and find_spec("deepspeed"):
         begin_deepspeed()
     let_fsdp_run_on_cpus()
     sft.trainer_for = watched_trainer_for
@@ -60,21 +61,24 @@ def let_fsdp_run_on_cpus() -> None:
     AcceleratorState.__init__ = make  # type: ignore[method-assign]
 
 
-def watched_trainer_for(*args: Any) -> Trainer:
-    trainer = trainer_for(*args)
-    trainer.add_callback(Watching(trainer, args[-3]))
+def watched_trainer_for(
+    recipe: Recipe, model: Any, tokenizer: Any, output: Path, shard: Shard
+) -> Trainer:
+    trainer = trainer_for(recipe, model, tokenizer, output, shard)
+    trainer.add_callback(Watching(trainer, output, shard))
     return trainer
 
 
 class Watching(TrainerCallback):
     """Writes down what this process holds after its first step; is killed where that is asked."""
 
-    def __init__(self, trainer: Trainer, output: Path) -> None:
-        self._trainer, self._output = trainer, output
+    def __init__(self, trainer: Trainer, output: Path, shard: Shard) -> None:
+        self._trainer, self._output, self._shard = trainer, output, shard
         self._killed_at = int(os.environ.get(KILLED_AT, "-1"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step + 1 == self._killed_at and process_number() == args.world_size - 1:
+        is_last = self._shard.number == self._shard.count - 1
+        if state.global_step + 1 == self._killed_at and is_last:
             last = Path(args.output_dir) / f"checkpoint-{state.global_step}" / TRAINER_STATE_NAME
             while not last.exists():
                 time.sleep(0.01)
@@ -88,7 +92,7 @@ class Watching(TrainerCallback):
             "weights": sum(map(own_size, model.parameters())),
             "optimizer": sum(map(own_size, tensors(self._trainer.optimizer.state))),
         }
-        (self._output / f"held-{process_number()}.json").write_text(json.dumps(held))
+        (self._output / f"held-{self._shard.number}.json").write_text(json.dumps(held))
 
 
 def own_size(tensor: Any) -> int:

@@ -17,22 +17,28 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError, DataError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from training.memory import estimate
-from training.recipe import Recipe, read_recipe
+from training.recipe import read_recipe
 from training.sft import main, train
 from training.weights import beginning
 
-from ..recordings.scene import WORLD, film
+from .conftest import filmed
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bags")
-    film(folder / "world", range(12))
-    lines = ({"start_s": n, "end_s": n + 1, "text": WORLD.caption(n)} for n in range(12))
-    (folder / "world.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return folder / "world"
+    return filmed(tmp_path_factory.mktemp("bags") / "world", range(12))
+
+
+def unreadable_clips(folder: Path) -> str:
+    """A file of one clip, whose video isn't there."""
+    clip = [
+        {"content": [{"video": "gone.mp4", "video_start": 0, "video_end": 4}, {"text": ""}]},
+        {"content": [{"text_stream": [[0, 1, "word"]]}]},
+    ]
+    (folder / "gone.jsonl").write_text(json.dumps(clip) + "\n")
+    return str(folder / "gone.jsonl")
 
 
 @pytest.fixture
@@ -121,16 +127,34 @@ def test_an_epoch_sees_every_clip_once_and_measures_what_it_did_not_learn(
 def test_clips_that_cannot_be_read_are_listed_and_nothing_is_learnt_of_them(
     first: Path, bag: Path, tmp_path: Path
 ) -> None:
-    line = [
-        {"content": [{"video": "gone.mp4", "video_start": 0, "video_end": 4}, {"text": ""}]},
-        {"content": [{"text_stream": [[0, 1, "word"]]}]},
-    ]
-    (tmp_path / "gone.jsonl").write_text(json.dumps(line) + "\n")
-    data = {"train": [str(tmp_path / "gone.jsonl")]}
+    data = {"train": [unreadable_clips(tmp_path)]}
     folder = adapt(tmp_path, first, bag, data=data, training={"steps": 2, "weight_decay": 0.0})
     assert changed(first, folder) == set()
     skipped = (tmp_path / "run" / "skipped.jsonl").read_text()
     assert "there is no video gone.mp4" in skipped
+
+
+def test_the_validation_loss_is_that_of_all_tokens_however_clips_are_batched(
+    first: Path, bag: Path, tmp_path: Path
+) -> None:
+    """A short clip doesn't count as a long one, and one that can't be read counts nothing."""
+    short = filmed(tmp_path / "short", range(4))
+    readable = [str(bag), str(short)]
+    unreadable = [unreadable_clips(tmp_path)]
+    validations = [(readable, 2), (readable, 1), (readable + unreadable, 1), (unreadable, 1)]
+    told = []
+    for number, (validation, batch_clips) in enumerate(validations):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        data = {"train": [str(bag)], "validation": validation}
+        training = {"steps": 1, "save_every": 1, "batch_clips": batch_clips, "learning_rate": 0.0}
+        log = adapt(folder, first, bag, data=data, training=training) / "training.jsonl"
+        lines = map(json.loads, log.read_text().splitlines())
+        told.append([its["validation_loss"] for its in lines if "validation_loss" in its])
+    together, alone, with_unreadable, nothing = told
+    assert together == pytest.approx(alone, rel=1e-5)
+    assert with_unreadable == alone
+    assert nothing == []
 
 
 def test_a_stage_goes_on_from_the_one_before_unless_told_otherwise(
@@ -210,7 +234,3 @@ def test_data_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path: Path)
         train(path, tmp_path / "run")
     with pytest.raises(ModelError, match="no model at"):
         read_recipe(path, start="./nowhere")
-
-
-def test_a_recipe_is_what_the_defaults_say() -> None:
-    assert Recipe().training.optimizer == "adamw"

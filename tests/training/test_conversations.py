@@ -111,11 +111,26 @@ def test_a_video_is_found_below_the_folder_by_its_name(tmp_path: Path) -> None:
         found.find("c.mp4")
 
 
-def test_the_names_that_one_video_stands_for_are_kept(tmp_path: Path) -> None:
-    videos(tmp_path, "b.mp4")
+@pytest.mark.parametrize("file", ["b.mp4", "deep/b.mp4"])
+def test_the_names_that_one_video_stands_for_are_kept(tmp_path: Path, file: str) -> None:
+    videos(tmp_path, file)
     found = Videos(tmp_path)
-    assert found.find("x/b.mp4") == found.find("y/b.mp4") == tmp_path / "b.mp4"
-    assert found.names == {tmp_path / "b.mp4": {"x/b.mp4", "y/b.mp4"}}
+    assert found.find("x/b.mp4") == found.find("y/b.mp4") == tmp_path / file
+    assert found.names == {tmp_path / file: {"x/b.mp4", "y/b.mp4"}}
+
+
+def test_a_videos_own_path_is_one_name_wherever_it_is_looked_for(tmp_path: Path) -> None:
+    videos(tmp_path, "sub/b.mp4")
+    outer, inner = Videos(tmp_path), Videos(tmp_path / "sub")
+    assert outer.find("sub/b.mp4") == inner.find("b.mp4")
+    assert outer.names == inner.names
+
+
+def test_a_missing_video_is_no_fault_of_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{line('a.mp4')}\n")
+    with pytest.raises(DataError, match=rf"^there is no video a\.mp4 below {tmp_path}$"):
+        Conversations(path)[0]
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "[{}, {}]", '[{"role": "user"}]', "[{"])

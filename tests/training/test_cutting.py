@@ -75,6 +75,51 @@ def test_words_are_spread_over_their_utterance_and_end_with_it() -> None:
     assert clip.words == (Word(0.0, 1.0, "one"), Word(1.0, 2.0, "two"), Word(2.0, 3.0, "three"))
 
 
+def test_words_are_in_the_clips_in_which_they_end_though_their_utterance_does_not() -> None:
+    cue = Utterance(1.0, 9.0, "a b c d e f g h")
+    its = Told(Path("/v"), None, 10.0, [cue], (), unsaid_is_silent=True)
+    said = [(clip.previous, " ".join(word.text for word in clip.words)) for clip in clips(its)]
+    assert said == [("", "a b c"), ("a", "b c d e"), ("a b c", "d e f g"), ("a b c d e", "f g h")]
+
+
+def test_a_blank_text_is_a_silence() -> None:
+    first, second = clips(told(Utterance(0.0, 3.0, " "), Utterance(3.0, 6.0, "words")))
+    assert (first.words, second.previous) == ((), "")
+    assert second.words == (Word(3.0, 6.0, "words"),)
+
+
+def test_what_is_said_within_a_longer_utterance_does_not_end_what_is_known() -> None:
+    its = told(Utterance(0, 10, "long"), Utterance(2, 3, "short"), Utterance(9, 12, "late"))
+    assert times(its) == [(0, 4), (2, 6), (4, 8), (6, 10), (8, 12)]
+    assert [word.text for clip in clips(its) for word in clip.words if clip.start_s == 8] == [
+        "long",
+        "late",
+    ]
+
+
+@pytest.mark.parametrize(("chunk_s", "fps"), [(0.2, 5.0), (0.1, 10.0), (0.7, 10.0), (0.3, 10.0)])
+def test_a_clip_is_whole_chunks_long_whatever_fractions_floats_have(
+    chunk_s: float, fps: float
+) -> None:
+    settings = Settings().updated({"chunk_seconds": chunk_s, "fps": fps})
+    config = CutConfig(clip_s=round(120 * chunk_s, 6), overlap_s=round(60 * chunk_s, 6))
+    step_s = 60 * chunk_s
+    each = [
+        Utterance(round(n * chunk_s, 6), round((n + 1) * chunk_s, 6), str(n)) for n in range(300)
+    ]
+    found = list(cut(told(*each), config, settings))
+    spans = [(clip.start_s, clip.end_s) for clip in found]
+    assert spans == [(round(n * step_s, 6), round(n * step_s + 120 * chunk_s, 6)) for n in range(4)]
+    assert [len(clip.words) for clip in found] == 4 * [120]
+
+
+def test_a_clip_of_less_than_two_rounds_or_that_does_not_move_on_by_one_is_refused() -> None:
+    settings = Settings().updated({"chunk_seconds": 3.0})
+    for config in (CutConfig(clip_s=5.0, overlap_s=0.0), CutConfig(clip_s=9.0, overlap_s=7.0)):
+        with pytest.raises(ConfigError, match=r"in whole chunks of 3\.0 s"):
+            list(cut(told(*each_second(*range(20))), config, settings))
+
+
 def test_a_question_is_asked_at_the_end_of_a_clip_of_its_own() -> None:
     asked = TimedQuestion(6.4, "What?", "That.")
     options = TimedQuestion(7.0, "Which?", "A", ("this", "that"))
@@ -82,6 +127,20 @@ def test_a_question_is_asked_at_the_end_of_a_clip_of_its_own() -> None:
     (clip,) = [clip for clip in clips(its) if clip.asked]
     assert (clip.start_s, clip.end_s) == (2, 6)
     assert clip.asked == (Exchange(6.4, "What?", "That."),)
+
+
+def test_a_question_is_asked_after_whole_chunks_wherever_what_is_known_begins() -> None:
+    its = told(Utterance(0.37, 6.0, "words"), questions=(TimedQuestion(3.2, "What?", "That."),))
+    (clip,) = [clip for clip in clips(its) if clip.asked]
+    assert (clip.start_s, clip.end_s) == (1, 3)
+    assert times(its) == [(1, 5), (3, 6), (1, 3)]
+
+
+def test_a_question_is_asked_after_whole_chunks_whatever_the_length_of_clips() -> None:
+    its = told(*each_second(*range(8)), questions=(TimedQuestion(6.4, "What?", "That."),))
+    config = CutConfig(clip_s=3.5, overlap_s=1.5)
+    (clip,) = [clip for clip in cut(its, config, SETTINGS) if clip.asked]
+    assert (clip.start_s, clip.end_s) == (3, 6)
 
 
 def test_clips_must_move_on() -> None:

@@ -6,11 +6,9 @@ They are real ones, of torchrun, and talk through gloo. What they run is launche
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -23,10 +21,9 @@ from training.recipe import read_recipe
 from training.sft import TRAINER_STATE_NAME, train
 from training.world_clips import WorldClips
 
-from .conftest import CLIPS, SIZE, STREAMING, TRAINING
+from .conftest import CLIPS, SIZE, STREAMING, TRAINING, filmed, losses, two_processes
 from .launched import KILLED_AT
 
-ROOT = Path(__file__).parents[2]
 STEPS = 4
 NEEDS_DEEPSPEED = pytest.mark.skipif(not find_spec("deepspeed"), reason="DeepSpeed isn't installed")
 SHARDINGS = [
@@ -70,29 +67,15 @@ def recipe(folder: Path, start: Path, **training: Any) -> Path:
     return path
 
 
-def two_processes(path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """What torchrun and both processes said, when all have ended."""
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    launched = [str(Path(__file__).with_name("launched.py")), str(path)]
-    return subprocess.run(
-        [sys.executable, *torchrun, *launched, "--output", str(path.parent), *arguments],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def losses(folder: Path) -> list[float]:
-    lines = (folder / "training.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(1, STEPS + 1))
-    return [json.loads(line)["loss"] for line in lines]
+def learnt_by_two(path: Path, *options: str, **environment: str) -> CompletedProcess[str]:
+    """What both processes said that ran a recipe, when they have ended."""
+    launched = Path(__file__).with_name("launched.py")
+    return two_processes(launched, path, "--output", path.parent, *options, **environment)
 
 
 def assert_same(folder: Path, alone: Path) -> None:
     """The same losses, and a complete checkpoint with the same weights."""
+    assert len(losses(alone)) == STEPS
     print(f"alone {losses(alone)}\n  two {losses(folder)}")
     assert losses(folder) == pytest.approx(losses(alone), rel=1e-4)
     weights, expected = (load_file(its / "model.safetensors") for its in (folder, alone))
@@ -106,7 +89,7 @@ def assert_same(folder: Path, alone: Path) -> None:
 def test_two_processes_learn_what_one_does_and_share_the_memory(
     start: Path, alone: Path, tmp_path: Path, sharding: str
 ) -> None:
-    ended = two_processes(recipe(tmp_path, start, sharding=sharding))
+    ended = learnt_by_two(recipe(tmp_path, start, sharding=sharding))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert_same(tmp_path / "model", alone)
     assert ended.stdout.count("step 1/4") == ended.stdout.count("checkpoint in") == 1
@@ -124,13 +107,13 @@ def test_a_run_of_which_one_process_was_killed_goes_on_as_if_it_had_not(
 ) -> None:
     # Computing activations twice changes no number, and each way to shard has its own way to.
     path = recipe(tmp_path, start, sharding=sharding, gradient_checkpointing=True)
-    killed = two_processes(path, **{KILLED_AT: "3"})
+    killed = learnt_by_two(path, **{KILLED_AT: "3"})
     assert killed.returncode != 0
     assert "SIGKILL" in killed.stderr
     states = (tmp_path / "steps").glob(f"*/{TRAINER_STATE_NAME}")
     assert [its.parent.name for its in states] == ["checkpoint-2"]
     assert not (tmp_path / "model").exists()
-    resumed = two_processes(path, "--resume")
+    resumed = learnt_by_two(path, "--resume")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert "step 2/4" not in resumed.stdout
     assert_same(tmp_path / "model", alone)
@@ -142,3 +125,24 @@ def test_one_of_two_processes_had_a_batch_without_frames(start: Path, tmp_path: 
     clips = WorldClips(2 * STEPS, its.seed, its.clips, its.settings)
     seeing = [any(round.images for round in clips[n].rounds) for n in range(2 * STEPS)]
     assert any(first != second for first, second in zip(seeing[::2], seeing[1::2], strict=True))
+
+
+def test_two_processes_measure_the_validation_loss_that_one_does(
+    start: Path, tmp_path: Path
+) -> None:
+    bags = [str(filmed(tmp_path / f"bag-{n}", range(n))) for n in (4, 9, 6, 12)]
+    told = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        path = recipe(tmp_path / name, start, steps=1, save_every=1, learning_rate=0.0)
+        data = {"data": {"train": bags[:2], "validation": bags}}
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **data}))
+        if name == "one":
+            train(path, path.parent)
+        else:
+            ended = learnt_by_two(path)
+            assert ended.returncode == 0, ended.stderr[-3000:]
+        lines = (path.parent / "training.jsonl").read_text().splitlines()
+        told.append([its for line in lines if (its := json.loads(line).get("validation_loss"))])
+    assert len(told[0]) == 1
+    assert told[1] == pytest.approx(told[0], rel=1e-5)

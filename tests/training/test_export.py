@@ -14,11 +14,13 @@ from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.types import Image
+from streamingvlm_ros.types import Frame, Image
+from training import export as exporting
 from training.clips import clip_of
-from training.conversations import Conversations
+from training.conversations import Conversations, write_conversations
 from training.cutting import CutConfig
 from training.export import export
+from training.image_times import image_times
 from training.prepare import main
 
 from ..cli.test_narrate import run
@@ -139,6 +141,13 @@ def test_prepare_counts_and_shows_what_will_be_trained_on(
     assert "instruction: Describe what the robot sees." in told
 
 
+def test_a_frame_is_never_moved_into_the_next_chunk(tmp_path: Path) -> None:
+    image = np.zeros((56, 56, 3), np.uint8)
+    frames = [Frame(image, stamp_ns) for stamp_ns in (0, 500_000_000, 999_996_000)]
+    exporting._encode(tmp_path / "a.mp4", frames, 0)
+    assert image_times(tmp_path / "a.mp4", None, Settings().frames).end_s < 1
+
+
 def edited(path: Path, change: object) -> None:
     """The file of conversations with its first clip changed, and no offsets."""
     first, *others = map(json.loads, path.read_text().splitlines())
@@ -153,7 +162,7 @@ def edited(path: Path, change: object) -> None:
         ("video", "videos/gone.mp4", "there is no video videos/gone.mp4"),
         ("video_end", 90.0, "ends at 90 s, its images at"),
         ("video_end", 1.5, "is 1.5 s long: no two rounds"),
-        ("video_start", 2.0, "a word begins at 0 s, 2.00 s before the clip's images"),
+        ("video_start", 2.0, "s before the clip's images: labels and images may have different"),
         ("video_end", 3.0, "words end after its last whole round, at 3 s, and are not learnt"),
     ],
 )
@@ -180,3 +189,36 @@ def test_prepare_finds_words_out_of_order_and_videos_that_are_empty(
     told = capsys.readouterr().out
     assert "its words are out of order" in told
     assert "two.mp4 is empty (0 bytes) (and 3 more)" in told
+
+
+def test_prepare_lists_what_is_wrong_with_many_clips_once(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = recipe.parent / "data" / "train.jsonl"
+    lines = train.read_text().replace("videos/one.mp4", "videos/gone.mp4").splitlines()
+    train.write_text("\n".join([*lines, "{}", "{}", ""]))
+    train.with_name("train_seeks.jsonl").unlink()
+    assert main([str(recipe)]) == 1
+    told = capsys.readouterr().out
+    gone = f"there is no video videos/gone.mp4 below {train.parent}"
+    assert f"left out: {train}, clip 1: {gone} (and {len(lines) - 1} more)\n" in told
+    assert f"left out: {train}, clip {len(lines) + 1}: is no conversation about a video: " in told
+    assert "(and 1 more)\n" in told
+
+
+def test_a_word_that_began_before_its_clip_is_no_problem_but_one_that_ended_is(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(end_s: float) -> str:
+        def change(clip: list[dict[str, list[dict[str, object]]]]) -> None:
+            clip[0]["content"][0]["video_start"] = 2.0
+            clip[1]["content"][0]["text_stream"] = [[0.0, end_s, "slow"]]
+
+        edited(recipe.parent / "data" / "train.jsonl", change)
+        main([str(recipe)])
+        write_conversations(recipe.parent / "data" / "train.jsonl", whole)
+        return capsys.readouterr().out
+
+    whole = (recipe.parent / "data" / "train.jsonl").read_text().splitlines()
+    assert "labels and images may have different clocks" not in told(2.5)
+    assert "a word ends at 1 s, 1.00 s before the clip's images" in told(1.0)

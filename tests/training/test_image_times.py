@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import wave
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from streamingvlm_ros.bags.messages import encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
+from streamingvlm_ros.errors import SourceError
 from streamingvlm_ros.types import NS_PER_S as S
 from training.conversations import line_of, write_conversations
 from training.cutting import CutConfig, cut, told
@@ -69,6 +71,27 @@ def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> Non
     assert its.away_s(2.4, 3.0) == pytest.approx(0.5)
     slow = image_times(video(tmp_path / "b.mp4", [0, 2, 4, 9]), None, FRAMES)
     assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
+
+
+def test_a_file_without_a_video_has_no_images(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    with pytest.raises(SourceError, match="has no video in it"):
+        image_times(tmp_path / "a.wav", None, FRAMES)
+
+
+def test_utterances_that_mix_their_words_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = video(tmp_path / "a.mp4", frames((0, 8)))
+    (tmp_path / "a.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:06,000\nin the mean time\n\n"
+        "2\n00:00:01,000 --> 00:00:02,000\nsomebody else\n"
+    )
+    code, out = prepared(recording, capsys)
+    assert code == 1
+    assert f"{recording}: its words are out of order: they are sorted by their ends\n" in out
 
 
 def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,18 +14,18 @@ from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.shards import ALONE, Shard
 from training import export as exporting
 from training.conversations import Conversations
-from training.counting import Counts, count, joined
+from training.counting import Counts, count, total
 from training.export import Exported, export
 from training.parts import Part, Parts
 
 from ..cli.test_narrate import run
 from ..recordings.scene import film
+from .exports import files, inodes
 from .test_export import CUT, bags
 
 __all__ = ["bags"]
 
 NAMES = ("one", "three", "two")
-FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
 
 
 @pytest.fixture
@@ -37,15 +37,6 @@ def own(bags: Path, tmp_path: Path) -> list[Path]:
 
 def exported(paths: list[Path], output: Path, shard: Shard = ALONE) -> Exported | None:
     return export(paths, output, Settings(), CUT, 3, shard=shard)
-
-
-def files(output: Path) -> dict[str, bytes]:
-    return {name: (output / name).read_bytes() for name in FILES}
-
-
-def inodes(output: Path) -> dict[str, int]:
-    """Of films and parts: another one is a file that was written anew."""
-    return {path.name: path.stat().st_ino for path in output.glob("*/*")}
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -110,6 +101,56 @@ def test_what_is_there_is_made_again_only_if_it_does_not_hold(
     assert {name for name in after if after[name] != before[name]} == anew
 
 
+def test_a_film_of_another_recording_is_not_kept_while_that_has_no_words(
+    own: list[Path], tmp_path: Path
+) -> None:
+    exported(own, tmp_path / "out")
+    words, film_of_two = own[2].with_suffix(".jsonl"), tmp_path / "out" / "videos" / "two.mp4"
+    before = film_of_two.read_bytes()
+    change_recording(own[2])
+    words.rename(tmp_path / "words")
+    skipped = exported(own, tmp_path / "out")
+    assert skipped
+    assert list(skipped.skipped) == [own[2]]
+    (tmp_path / "words").rename(words)
+    done = exported(own, tmp_path / "out")
+    assert done
+    assert not done.skipped
+    assert film_of_two.read_bytes() != before
+
+
+def test_two_exports_of_one_folder_do_not_write_into_each_others_films(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, drafts = exporting._encode, list[Path]()
+
+    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
+        drafts.append(path)
+        if len(drafts) == 1:
+            path.write_bytes(b"half of one")
+            assert exported([bags / "one"], tmp_path)
+        encode(path, frames, start_ns)
+
+    monkeypatch.setattr(exporting, "_encode", meanwhile)
+    assert exported([bags / "one"], tmp_path)
+    first, second = drafts
+    assert first != second
+    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["one.mp4"]
+
+
+def test_a_film_that_fails_leaves_nothing(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path, *_: object) -> None:
+        path.write_bytes(b"half of one")
+        raise DataError("no more")
+
+    monkeypatch.setattr(exporting, "_encode", failing)
+    with pytest.raises(DataError, match="no more"):
+        exported([bags / "one"], tmp_path)
+    assert not list((tmp_path / "videos").iterdir())
+
+
 def test_what_was_skipped_is_tried_again(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,14 +206,32 @@ def test_shares_of_what_is_checked_are_together_what_one_process_finds(
 
     def found(shards: int) -> Counts:
         its = [count(sources, "", Settings(), Shard(n, shards)) for n in range(shards)]
-        return joined(sources, its)
+        return total(sources, its)
 
     alone = found(1)
     assert alone.clips > 8
-    problems = "\n".join(its.what for its in alone.problems)
+    problems = "\n".join(f"{its.origin} {its.what}" for its in alone.problems)
     assert "three.mp4 is empty" in problems
     assert "one.mp4 stands for 2 videos, such as x/one.mp4, y/one.mp4" in problems
     shared = found(processes)
     assert shared.seconds == pytest.approx(alone.seconds)
     shared.seconds = alone.seconds
     assert shared == alone
+
+
+def test_a_video_that_several_names_stand_for_is_told_once_whichever_file_has_them(
+    bags: Path, tmp_path: Path
+) -> None:
+    exported([bags / "one"], tmp_path)
+    lines = (tmp_path / "train.jsonl").read_text()
+    sources = [tmp_path / f"{name}.jsonl" for name in ("a", "b", "c")]
+    for path in sources:
+        path.write_text(lines.replace("videos/one.mp4", f"{path.stem}/one.mp4"))
+    found = total(sources, [count(sources, str(tmp_path), Settings(), ALONE)])
+    video = tmp_path / "videos" / "one.mp4"
+    (problem,) = found.problems
+    assert problem.origin == str(video)
+    assert "stands for 3 videos, such as a/one.mp4, b/one.mp4" in problem.what
+    paths = [*sources, tmp_path / "train.jsonl"]
+    by_root = total(paths[-1:], [count(paths[-1:], "", Settings(), ALONE)])
+    assert not by_root.problems

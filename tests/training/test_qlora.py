@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.errors import ConfigError
 from training import weights
 from training.memory import clip_tokens, estimate
-from training.progress import Progress
-from training.recipe import Recipe, read_recipe
+from training.recipe import DataConfig, Recipe, read_recipe
 from training.rows import IGNORED
 from training.sft import main, train
 from training.trainer import only_learnt
 from training.weights import beginning
+
+from .conftest import losses, resumed_after_a_crash
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 RANK, ALPHA = 4, 32
@@ -61,11 +63,6 @@ def recipe(path: Path, first: Path, lora: dict[str, Any], **training: Any) -> Pa
 
 def adapters(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / "adapter" / "adapter_model.safetensors")
-
-
-def losses(folder: Path) -> list[float]:
-    lines = (folder / "training.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
@@ -116,16 +113,7 @@ def test_two_steps_in_four_bits_and_two_more_after_a_crash_equal_four(
     pytest.importorskip("bitsandbytes")
     path = recipe(tmp_path / "r.yaml", first, {"four_bit": True}, steps=4)
     straight = train(path, tmp_path / "straight")
-
-    def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 2:
-            raise InterruptedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_step_begin", crash)
-        with pytest.raises(InterruptedError):
-            train(path, tmp_path / "crashed")
-    resumed = train(path, tmp_path / "crashed", resume=True)
+    resumed = resumed_after_a_crash(path, tmp_path / "crashed", monkeypatch)
     expected, its = adapters(straight), adapters(resumed)
     assert expected.keys() == its.keys()
     assert all(torch.equal(expected[name], its[name]) for name in expected)
@@ -292,5 +280,25 @@ def test_activations_are_those_that_were_counted_of_a_7b_model(
         json.dumps({"min_frame_tokens": 4, "max_frame_tokens": frame_tokens})
     )
     its = read_recipe(recipe(tmp_path / "r.yaml", tmp_path, {}, **training))
+    its = replace(its, data=DataConfig(train=("clips.jsonl",)))
     assert clip_tokens(its.settings, 24.0) == 24 * (frame_tokens + 40) + 1024
     assert estimate(its).activations_gb == pytest.approx(peak_gb, rel=0.05)
+
+
+def test_activations_are_of_clips_as_long_as_those_that_are_learnt(
+    first: Path, tmp_path: Path
+) -> None:
+    """Those of the world have the recipe's rounds, recorded ones the export's 24."""
+    short = read_recipe(recipe(tmp_path / "r.yaml", first, {}))
+    long = replace(short, clips=replace(short.clips, rounds=24))
+    recorded = replace(short, data=DataConfig(train=("clips.jsonl",)))
+    assert estimate(short).activations_gb < estimate(long).activations_gb
+    assert estimate(long) == estimate(recorded)
+
+
+def test_packed_clips_need_logits_for_their_own_words_alone(shapes: Path, tmp_path: Path) -> None:
+    path = recipe(tmp_path / "r.yaml", shapes, {}, gradient_checkpointing=True, batch_clips=8)
+    small = {"min_frame_tokens": 4, "max_frame_tokens": 100}
+    padded = replace(read_recipe(path), streaming=small, data=DataConfig(train=("clips.jsonl",)))
+    packed = replace(padded, training=replace(padded.training, packing=True))
+    assert estimate(packed).activations_gb < estimate(padded).activations_gb

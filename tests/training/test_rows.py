@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,6 +21,7 @@ from transformers import (
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.shards import ALONE
 from training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
 from training.clips import NOTHING
 from training.recipe import Recipe, TrainConfig
@@ -30,6 +30,7 @@ from training.samples import ClipRound, ClipSample
 from training.scratch import new_model
 from training.trainer import check_positions, collator_for, trainer_for
 
+from .conftest import losses
 from .test_collate import WORLD, clip
 
 ONE = (("What is on the table?", "A red star."),)
@@ -144,17 +145,7 @@ def batches(settings: Settings) -> dict[str, list[ClipSample]]:
     }
 
 
-CASES = (
-    "narration",
-    "silence",
-    "a-remembered-question",
-    "one-question-each",
-    "several-questions",
-    "none-can-be-read-but-one",
-    "black-frame",
-    "black-frame-and-several-questions",
-    "alone",
-)
+BATCHES = batches(Settings())
 
 
 @pytest.fixture
@@ -165,16 +156,15 @@ def clip_by_clip(model: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "clip_by_clip"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", BATCHES)
 def test_a_packed_batch_teaches_what_the_padded_one_does(
     model: Any,
     collate: Collate,
-    settings: Settings,
     request: pytest.FixtureRequest,
     case: str,
     attention: str,
 ) -> None:
-    samples = batches(settings)[case]
+    samples = BATCHES[case]
     padded, packed = (collate(samples, packing) for packing in (False, True))
     assert packed["input_ids"].numel() <= padded["input_ids"].numel()
     assert ("attention_mask" in packed) == ("several" in case)
@@ -186,16 +176,15 @@ def test_a_packed_batch_teaches_what_the_padded_one_does(
 
 
 @pytest.mark.parametrize("packing", [False, True])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", BATCHES)
 def test_clips_teach_the_same_with_flash_attention(
     model: Any,
     collate: Collate,
-    settings: Settings,
     request: pytest.FixtureRequest,
     case: str,
     packing: bool,
 ) -> None:
-    samples = batches(settings)[case]
+    samples = BATCHES[case]
     expected = learnt(model, collate(samples, False))
     lengths: list[list[int]] = request.getfixturevalue("lengths")
     assert_same(learnt(model, collate(samples, packing)), expected)
@@ -204,16 +193,16 @@ def test_clips_teach_the_same_with_flash_attention(
 
 
 def test_flash_attention_is_told_where_each_packed_clip_begins(
-    model: Any, collate: Collate, settings: Settings, lengths: list[list[int]]
+    model: Any, collate: Collate, lengths: list[list[int]]
 ) -> None:
-    samples = batches(settings)["narration"]
+    samples = BATCHES["narration"]
     learnt(model, collate(samples, True))
     own = [collate([its], True)["input_ids"].shape[1] for its in samples]
     assert lengths == [own] * model.config.text_config.num_hidden_layers
 
 
-def test_a_packed_clip_stands_where_it_does_alone(collate: Collate, settings: Settings) -> None:
-    samples = batches(settings)["narration"]
+def test_a_packed_clip_stands_where_it_does_alone(collate: Collate) -> None:
+    samples = BATCHES["narration"]
     alone = [collate([its], False) for its in samples]
     packed = collate(samples, True)
     for name in ("input_ids", "labels"):
@@ -243,12 +232,10 @@ def test_clips_whose_frames_differ_in_size_teach_as_they_do_without_a_function_o
 
 
 @pytest.mark.parametrize("packing", [False, True])
-def test_only_clips_with_several_questions_need_a_mask(
-    collate: Collate, settings: Settings, packing: bool
-) -> None:
+def test_only_clips_with_several_questions_need_a_mask(collate: Collate, packing: bool) -> None:
     for case in ("narration", "one-question-each", "black-frame"):
-        assert "attention_mask" not in collate(batches(settings)[case], packing)
-    samples = batches(settings)["several-questions"]
+        assert "attention_mask" not in collate(BATCHES[case], packing)
+    samples = BATCHES["several-questions"]
     batch = collate(samples, packing)
     tokens = batch["input_ids"].shape[1]
     assert batch["attention_mask"].shape == (1 if packing else 3, 1, tokens, tokens)
@@ -256,10 +243,10 @@ def test_only_clips_with_several_questions_need_a_mask(
 
 
 def test_a_question_that_is_alone_is_learnt_alike_with_and_without_a_mask(
-    model: Any, collate: Collate, settings: Settings
+    model: Any, collate: Collate
 ) -> None:
     """What a mask would say of it: a row's token sees all before it that isn't padding."""
-    batch = collate(batches(settings)["one-question-each"], False)
+    batch = collate(BATCHES["one-question-each"], False)
     length = batch["input_ids"].shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril().expand(2, 1, -1, -1)
     assert_same(learnt(model, batch), learnt(model, {**batch, "attention_mask": causal}))
@@ -302,20 +289,13 @@ def test_a_recipe_that_packs_learns_what_one_that_pads_does(
         torch.manual_seed(0)
         output = tmp_path / str(packing)
         output.mkdir()
-        trainer = trainer_for(
-            replace(tiny, clips=clips, training=training),
-            new_model(tiny.model, tokenizer),
-            tokenizer,
-            output,
-            output / "steps",
-            output / "log.jsonl",
-        )
+        its = replace(tiny, clips=clips, training=training)
+        trainer = trainer_for(its, new_model(tiny.model, tokenizer), tokenizer, output, ALONE)
         assert isinstance(trainer.model, PreTrainedModel)
         attention.append(trainer.model.config.text_config._attn_implementation)
         rows.append([len(batch["input_ids"]) for batch in trainer.get_train_dataloader()])
         trainer.train()
-        lines = (output / "log.jsonl").read_text().splitlines()
-        learnt.append([json.loads(line)["loss"] for line in lines])
+        learnt.append(losses(output))
     assert rows == [[3] * 3, [1] * 3]
-    assert attention == ["sdpa", CLIP_BY_CLIP]
+    assert attention == [CLIP_BY_CLIP, CLIP_BY_CLIP]
     assert learnt[1] == pytest.approx(learnt[0], rel=1e-4)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
+from huggingface_hub import constants
 from safetensors.torch import load_file
+from torch.utils.data import BatchSampler
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings, settings_for
@@ -19,15 +22,16 @@ from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import sharding, world_clips
+from training import sharding, world_draws
 from training.attention import EQUAL_CHUNKS, register
 from training.data import training_clips
-from training.progress import Progress
 from training.recipe import Recipe, TrainConfig, read_recipe
 from training.scratch import new_model
 from training.sft import main, train
 from training.trainer import collator_for
 from training.world_clips import WorldClips
+
+from .conftest import losses, resumed_after_a_crash
 
 
 def test_a_run_makes_a_checkpoint_that_streams(recipe_path: Path, tmp_path: Path) -> None:
@@ -64,22 +68,11 @@ def test_two_steps_and_two_more_after_a_crash_equal_four(
     content = recipe_path.read_text().replace("steps: 2", "steps: 4")
     recipe_path.write_text(content.replace("optimizer: muon", f"optimizer: {optimizer}"))
     straight = train(recipe_path, tmp_path / "straight")
-
-    def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == 2:
-            raise InterruptedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "on_step_begin", crash)
-        with pytest.raises(InterruptedError):
-            train(recipe_path, tmp_path / "crashed")
-    resumed = train(recipe_path, tmp_path / "crashed", resume=True)
+    resumed = resumed_after_a_crash(recipe_path, tmp_path / "crashed", monkeypatch)
     expected, weights = (load_file(its / "model.safetensors") for its in (straight, resumed))
     assert expected.keys() == weights.keys()
     assert all(torch.equal(its, weights[name]) for name, its in expected.items())
-    logs = [(its / "training.jsonl").read_text().splitlines() for its in (straight, resumed)]
-    first, second = ([json.loads(line)["loss"] for line in log] for log in logs)
-    assert first == second
+    assert losses(straight) == losses(resumed)
 
 
 def test_every_token_of_a_step_weighs_alike_in_whichever_batch_it_is(
@@ -91,9 +84,7 @@ def test_every_token_of_a_step_weighs_alike_in_whichever_batch_it_is(
     beside = train(recipe_path, tmp_path / "beside")
     recipe_path.write_text(content.replace("batch_clips: 2", "batch_clips: 1\n  accumulate: 2"))
     after = train(recipe_path, tmp_path / "after")
-    logs = [(its / "training.jsonl").read_text().splitlines() for its in (beside, after)]
-    first, second = ([json.loads(line)["loss"] for line in log] for log in logs)
-    assert first == pytest.approx(second, rel=1e-5)
+    assert losses(beside) == pytest.approx(losses(after), rel=1e-5)
 
 
 def test_a_state_that_was_not_written_to_its_end_is_not_gone_on_from(
@@ -130,9 +121,14 @@ def test_fsdp_that_accelerate_would_drop_is_refused() -> None:
 
 
 def test_processes_share_the_clips_of_the_world(tiny: Recipe, tmp_path: Path) -> None:
-    """Each sees others, and none is seen twice."""
+    """Each sees as many as one that is alone, and none is seen twice."""
     alone, together = (training_clips(tiny, tmp_path, n) for n in (1, 8))
-    assert len(together) == 8 * len(alone)  # type: ignore[arg-type]
+    count = len(together)  # type: ignore[arg-type]
+    batches = BatchSampler(range(count), tiny.training.batch_clips, drop_last=False)
+    shares = [[n for batch in BatchSamplerShard(batches, 8, i) for n in batch] for i in range(8)]
+    assert {len(share) for share in shares} == {len(alone)}  # type: ignore[arg-type]
+    seen = [together[n] for share in shares for n in share]
+    assert len({pickle.dumps(its) for its in seen}) == count
 
 
 def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
@@ -166,6 +162,18 @@ def test_a_second_stage_without_a_first_says_so(
     recipe_path.write_text(recipe_path.read_text() + "\nstart: ./nowhere\n")
     assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
     assert "no model at ./nowhere" in capsys.readouterr().err
+
+
+def test_a_start_that_nobody_has_published_is_one_clear_line(
+    recipe_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    recipe_path.write_text(recipe_path.read_text() + "\nstart: nobody/nothing\n")
+    assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
+    assert "error: can't read a model at nobody/nothing" in capsys.readouterr().err
 
 
 def test_learning_a_clip_by_heart_lowers_its_loss(
@@ -236,7 +244,7 @@ def test_unseen_worlds_are_never_trained_on(tiny: Recipe, monkeypatch: pytest.Mo
             seeds.append(seed)
             super().__init__(seed)
 
-    monkeypatch.setattr(world_clips, "World", Noting)
+    monkeypatch.setattr(world_draws, "World", Noting)
     clips = WorldClips(200, 1, tiny.clips, tiny.settings)
     for index in range(200):
         clips[index]

@@ -20,6 +20,7 @@ from training.export import export
 from training.prepare import main
 
 from ..cli.test_narrate import run
+from .exports import files, inodes
 from .test_export import CUT, bags, edited
 
 __all__ = ["bags"]
@@ -27,7 +28,6 @@ __all__ = ["bags"]
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
 
 KILLED_EXPORT = """
 import os, signal
@@ -35,7 +35,7 @@ from streamingvlm_ros.cli import main
 from training import export
 encode = export._encode
 def killed(path, frames, start_ns):
-    encode(path, ended(frames) if path.name.startswith("two") else frames, start_ns)
+    encode(path, ended(frames) if "two" in path.name else frames, start_ns)
 def ended(frames):
     yield from frames
     os.kill(os.getpid(), signal.SIGKILL)
@@ -74,25 +74,12 @@ def exporting(bags: Path, output: Path) -> list[object]:
     return ["export", bags, "--output", output, *options]
 
 
-def written(output: Path) -> dict[str, bytes]:
-    return {name: (output / name).read_bytes() for name in FILES}
-
-
-def inodes(output: Path) -> dict[str, int]:
-    """Of films and parts: another one is a file that was written anew."""
-    return {
-        path.name: path.stat().st_ino
-        for path in output.glob("*/*")
-        if not path.name.startswith(".") and ".part" not in path.name
-    }
-
-
 @pytest.fixture(scope="module")
 def alone(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files that one process writes."""
     output = tmp_path_factory.mktemp("alone")
     assert run(*exporting(bags, output)).returncode == 0
-    return written(output)
+    return files(output)
 
 
 def test_an_export_of_which_a_process_was_killed_goes_on_to_what_one_process_writes(
@@ -108,7 +95,7 @@ def test_an_export_of_which_a_process_was_killed_goes_on_to_what_one_process_wri
     done = two_processes("-m", "streamingvlm_ros.cli", *exporting(bags, tmp_path))
     assert done.returncode == 0, done.stderr
     assert "train: 8 clips of 2 recordings\nvalidation: 4 clips of 1 recordings\n" in done.stdout
-    assert written(tmp_path) == alone
+    assert files(tmp_path) == alone
     after = inodes(tmp_path)
     assert {name: after[name] for name in before} == before
     assert {"two.mp4", "two.jsonl", "three.mp4"} <= after.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,42 +14,90 @@ from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
+from .conversations import Conversations
 from .record import ClipRecord, Exchange, Word
 from .samples import ClipRound, ClipSample
 
 NOTHING = ClipSample(())
 """Stands for a clip that can't be read: nothing is learnt from it."""
+_TRIED = 20
+"""Clips that are tried before anything is learnt."""
+_IN_A_ROW = 100
+"""So many clips drawn at random are not all broken while others are whole: a disk has gone."""
 
 
 class RecordedClips(Dataset[ClipSample]):
     """The clips of several readers, one after another.
 
-    One that can't be read is NOTHING, and a line of `skipped` says why: it is neither replaced
-    nor repeated, so that what was trained on can be told.
+    One that can't be read is NOTHING, and a line of the file `listed` says why: it is neither
+    replaced nor repeated, so that what was trained on can be told. DataError if clips that are
+    `drawn` at random can't be read beyond reason; in their order, those of a broken recording are
+    neighbours.
     """
 
     def __init__(
-        self, readers: Sequence[Sequence[ClipRecord]], settings: Settings, skipped: Path
+        self,
+        readers: Sequence[Sequence[ClipRecord]],
+        settings: Settings,
+        listed: Path,
+        drawn: bool = True,
     ) -> None:
         self._clips = [(reader, index) for reader in readers for index in range(len(reader))]
-        self._frames, self._skipped = settings.frames, skipped
+        self._frames, self._listed, self._drawn = settings.frames, listed, drawn
+        self._unread: dict[int, str] = {}
+        self._in_a_row = 0
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, index: int) -> ClipSample:
+        its = self._read(index)
+        self._in_a_row = self._in_a_row + 1 if its is NOTHING else 0
+        if self._drawn and self._in_a_row >= _IN_A_ROW:
+            raise DataError(
+                f"the last {self._in_a_row} clips can't be read, such as: {self._unread[index]} "
+                f"(all are in {self._listed})"
+            )
+        return its
+
+    @property
+    def skipped(self) -> int:
+        """Clips that this process couldn't read, each counted once."""
+        return len(self._unread)
+
+    def try_some(self) -> None:
+        """Read one clip. DataError if none of several from everywhere can be read."""
+        count = min(_TRIED, len(self))
+        if all(self._read(n * len(self) // count) is NOTHING for n in range(count)):
+            why = next(iter(self._unread.values()))
+            raise DataError(
+                f"none of {count} clips that were tried can be read: {why} (all are in "
+                f"{self._listed})"
+            )
+
+    def _read(self, index: int) -> ClipSample:
         reader, number = self._clips[index]
-        origin = str(index)
+        origin = f"{reader.path}, clip {number + 1}" if isinstance(reader, Conversations) else ""
         try:
             record = reader[number]
             origin = record.origin
             return clip_of(record, self._frames)
         except (StreamingVLMError, OSError) as error:
-            # One write of a line: workers and processes share the file.
-            line = json.dumps({"clip": origin, "why": str(error)}, ensure_ascii=False)
-            with self._skipped.open("a") as file:
-                file.write(f"{line}\n")
+            if index not in self._unread:
+                self._unread[index] = str(error)
+                note_skipped(self._listed, origin, str(error))
             return NOTHING
+
+
+def note_skipped(listed: Path, clip: str, why: str) -> None:
+    """Add a line to a file, unless it is there: workers, processes and epochs share the file."""
+    line = json.dumps({"clip": clip, "why": why}, ensure_ascii=False)
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    with listed.open("a+", encoding="utf-8", errors="surrogateescape") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if f"{line}\n" not in file:
+            file.write(f"{line}\n")
 
 
 def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:

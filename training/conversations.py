@@ -72,17 +72,22 @@ def line_of(record: ClipRecord, folder: Path) -> str:
 
 
 def write_conversations(path: Path, lines: Sequence[str]) -> None:
-    """Write a file of such lines, and their offsets."""
+    """Write a file of such lines, and their offsets.
+
+    Who is stopped between the two leaves a file without offsets: those of other lines may fit it.
+    """
     offsets, at = [], 0
     for line in lines:
         offsets.append(at)
         at += len(line.encode()) + 1
+    beside = path.with_name(f"{path.stem}{_SEEKS}")
+    beside.unlink(missing_ok=True)
     write_whole(path, "".join(f"{line}\n" for line in lines))
-    write_whole(path.with_name(f"{path.stem}{_SEEKS}"), json.dumps(offsets) + "\n")
+    write_whole(beside, json.dumps(offsets) + "\n")
 
 
 def _offsets(path: Path) -> list[int]:
-    beside = path.with_name(f"{path.stem.removesuffix('_with_seeks')}{_SEEKS}")
+    beside = _beside(path)
     try:
         if beside.exists():
             return _checked(json.loads(beside.read_text()), path)
@@ -94,20 +99,29 @@ def _offsets(path: Path) -> list[int]:
         raise DataError(f"the clips of {path} can't be read: {error}") from error
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem.removesuffix('_with_seeks')}{_SEEKS}")
+
+
 def _checked(offsets: Any, path: Path) -> list[int]:
-    """Each of them must be where a line begins: a file that was edited has others."""
+    """Each must be where a line begins, the last where the last does, or the file was edited."""
     size = path.stat().st_size
     if not isinstance(offsets, list) or not all(isinstance(its, int) for its in offsets):
         raise ValueError("its offsets are no list of numbers")
+    beside = _beside(path).name
+    remedy = (
+        f"if it was edited, remove the offsets ({beside}, or its last line) and they are found anew"
+    )
     with path.open("rb") as file:
         for offset in {*offsets[:1], *offsets[-1:], *offsets[len(offsets) // 2 :][:1]}:
             file.seek(max(0, offset - 1))
             before = file.read(1) if offset else b"\n"
             if not 0 <= offset < size or before != b"\n" or file.read(2) != b"[{":
-                raise ValueError(
-                    f"no clip begins at its offset {offset}; if it was edited, remove the offsets "
-                    f"({path.stem.removesuffix('_with_seeks')}{_SEEKS}) and they are found anew"
-                )
+                raise ValueError(f"no clip begins at its offset {offset}; {remedy}")
+        file.seek(offsets[-1] + 1 if offsets else 0)
+        # What follows may be a line of offsets.
+        if any(line.startswith(b"[{") for line in file):
+            raise ValueError(f"it has more clips than offsets; {remedy}")
     return offsets
 
 

@@ -13,9 +13,9 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.shards import Shard
 
-from .check import Checker, Problem
+from .check import UNREADABLE, Checker, Problem
 from .conversations import Conversations
-from .data import CONVERSATIONS, readers
+from .data import CONVERSATIONS, Broken, readers
 from .record import ClipRecord
 
 _ERRORS = Console(stderr=True, highlight=False)
@@ -64,20 +64,26 @@ def count(
     recordings = dict.fromkeys(path for path in paths if path.suffix != CONVERSATIONS)
     others = {path for n, path in enumerate(recordings) if n % shard.count != shard.number}
     own = [path for path in paths if path not in others]
-    read = dict(zip(own, readers(own, videos, settings), strict=True))
-    shares = {path: _own_indices(its, shard) for path, its in read.items()}
     counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
-    clips = ((path, index) for path, indices in shares.items() for index in indices)
+    read: dict[Path, Sequence[ClipRecord]] = {}
+    for path, reader in zip(own, readers(own, videos, settings), strict=True):
+        if isinstance(reader, Broken):
+            its = Problem(UNREADABLE, str(path), str(path), reader.why, usable=False)
+            counts[path].problems.append(its)
+        else:
+            read[path] = reader
+    shares = {path: _own_indices(clips, shard) for path, clips in read.items()}
+    to_check = ((path, index) for path, indices in shares.items() for index in indices)
     clip_count = sum(map(len, shares.values()))
     for path, index in track(
-        clips, "checking", clip_count, console=_ERRORS, transient=True, disable=shard.number > 0
+        to_check, "checking", clip_count, console=_ERRORS, transient=True, disable=shard.number > 0
     ):
         _check(path, read[path], index, checker, counts[path])
-    for path, its in read.items():
-        if isinstance(its, Conversations):
-            counts[path].names = its.videos.names
+    for path, clips in read.items():
+        if isinstance(clips, Conversations):
+            counts[path].names = clips.videos.names
         else:
-            counts[path].problems += checker.recording_problems(path, len(its))
+            counts[path].problems += checker.recording_problems(path, len(clips))
     return counts
 
 
@@ -105,10 +111,14 @@ def _check(
     try:
         clip = clips[index]
     except DataError as error:
-        origin = f"{path}, clip {index + 1}"
-        # The same of many clips is one problem.
-        what = str(error).removeprefix(origin).lstrip()
-        counts.problems.append(Problem(origin, what, usable=False))
+        origin, what = f"{path}, clip {index + 1}", str(error)
+        # Either the line is none, or the video that it names isn't there.
+        if what.startswith(origin):
+            what = what.removeprefix(origin).lstrip()
+            its = Problem("no conversation", str(path), origin, what, usable=False)
+        else:
+            its = Problem("missing", what, origin, what, usable=False)
+        counts.problems.append(its)
         return
     problems = list(checker.problems(clip))
     counts.problems += problems
@@ -124,4 +134,4 @@ def _overwritten(videos: Mapping[Path, set[str]]) -> Iterator[Problem]:
                 f"stands for {len(names)} videos, such as {some}: all but one were overwritten "
                 "when folders were flattened; fetch them anew"
             )
-            yield Problem(str(path), what, usable=False)
+            yield Problem("overwritten", str(path), str(path), what, usable=False)

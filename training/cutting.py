@@ -24,6 +24,7 @@ from streamingvlm_ros.recordings.words import (
     read_utterances,
 )
 
+from .image_times import image_times
 from .record import ClipRecord, Exchange, Word
 
 _end_s = attrgetter("end_s")
@@ -48,11 +49,12 @@ class Told:
 
     `unsaid_is_silent`: what subtitles leave out is learnt as silence, or nothing would teach when
     to be silent. An evaluation scores nothing there: who wrote them may have left something out.
+    `duration_s` is None where the recording doesn't know it.
     """
 
     path: Path
     camera: str | None
-    duration_s: float
+    duration_s: float | None
     utterances: Sequence[Utterance]
     questions: Sequence[TimedQuestion]
     unsaid_is_silent: bool
@@ -70,6 +72,9 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
     """
     with recording(path, camera, frames) as recorded:
         start_ns, duration_s = recorded.start_ns, recorded.duration_s
+    if is_bag(path):
+        # A bag's own length counts when messages came, which in a simulation is another clock.
+        duration_s = image_times(path, camera, frames).end_s
     beside, asked = words_beside(path), questions_beside(path)
     if beside:
         utterances = read_utterances(beside, start_ns if is_bag(path) else None)
@@ -79,11 +84,10 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
         raise DataError(
             f"nothing is said in {path}: put {name_of(path)}.jsonl, .vtt or .srt beside it"
         )
-    ends_s = [its.end_s for its in utterances]
     return Told(
         path,
         camera,
-        duration_s if duration_s is not None else max(ends_s, default=0.0),
+        duration_s,
         utterances,
         read_questions(asked) if asked else _answered(path, start_ns),
         beside is not None and beside.suffix in SUBTITLES,
@@ -93,10 +97,10 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
 def cut(its: Told, config: CutConfig, settings: Settings) -> Iterator[ClipRecord]:
     """Clips of all that is known of a recording, in order.
 
-    They begin and end at whole chunks, and have the words that end in them. The stream's first clip
-    has the instruction; every other one what was said before it. A question is asked at the end of
-    a clip of its own, in which everything else is as it was. ConfigError if no clip of whole chunks
-    can be as `config` says.
+    They begin and end at whole chunks, none after the recording has ended, and have the words that
+    end in them. The stream's first clip has the instruction; every other one what was said before
+    it. A question is asked at the end of a clip of its own, in which everything else is as it was.
+    ConfigError if no clip of whole chunks can be as `config` says.
     """
     frames = settings.frames
     length, step = _whole(config, frames)
@@ -110,6 +114,21 @@ def cut(its: Told, config: CutConfig, settings: Settings) -> Iterator[ClipRecord
                 exchange = Exchange(question.time_s, question.question, question.answer)
                 clip = _record(its, words, max(begin, asked - length), asked, settings)
                 yield replace(clip, asked=(exchange,))
+
+
+def unshown(its: Told, frames: FrameConfig) -> Iterator[str]:
+    """Whether there are words so late that clips would be longer if the recording were."""
+    last = _last(its, frames)
+    if last is None:
+        return
+    ends_s = [its.end_s for its in its.utterances if its.text.strip()]
+    late_s = [end_s for end_s in ends_s if frames.whole_chunks(end_s) > last]
+    if late_s:
+        away_s = max(late_s) - last * frames.chunk_seconds
+        yield (
+            f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it, and are not whole "
+            "in its clips"
+        )
 
 
 def _whole(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
@@ -145,13 +164,22 @@ def _answered(path: Path, start_ns: int) -> list[TimedQuestion]:
 
 def _known(its: Told, frames: FrameConfig) -> Iterator[tuple[int, int]]:
     """Stretches of whole chunks in which what is said is known, silences included."""
+    last = _last(its, frames)
     for begin_s, end_s in _stretches(its, frames):
-        yield -frames.whole_chunks(-max(0.0, begin_s)), frames.whole_chunks(end_s)
+        end = frames.whole_chunks(end_s)
+        # Words may be timed wrongly, by hours.
+        yield -frames.whole_chunks(-max(0.0, begin_s)), end if last is None else min(end, last)
+
+
+def _last(its: Told, frames: FrameConfig) -> int | None:
+    """Chunks until the recording ends, the last of them perhaps in part; None if not known."""
+    return None if its.duration_s is None else -frames.whole_chunks(-its.duration_s)
 
 
 def _stretches(its: Told, frames: FrameConfig) -> Iterator[tuple[float, float]]:
     if its.unsaid_is_silent:
-        yield 0.0, its.duration_s
+        ends_s = [utterance.end_s for utterance in its.utterances]
+        yield 0.0, max(ends_s, default=0.0) if its.duration_s is None else its.duration_s
         return
     if not its.utterances:
         return

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import find_recordings
+from streamingvlm_ros.shards import own_shard
 
-from .clips import RecordedClips
+from .clips import RecordedClips, note_skipped
 from .conversations import Conversations
 from .cutting import CutConfig, cut, told
 from .recipe import Recipe
@@ -25,20 +28,52 @@ CONVERSATIONS = ".jsonl"
 SKIPPED = "skipped.jsonl"
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A recording that can't be read, or has no words."""
+
+    path: Path
+    why: str
+
+
+def check_paths(recipe: Recipe) -> None:
+    """DataError if files or folders of a recipe are not there; nothing is read of them."""
+    if not recipe.data:
+        return
+    its = recipe.data
+    for path in (*its.train, *its.validation, *filter(None, [its.videos])):
+        if not Path(path).exists():
+            raise DataError(
+                f"data: {path} is not there; paths are relative to the working directory, "
+                f"{Path.cwd()}"
+            )
+
+
 def training_clips(recipe: Recipe, output: Path, processes: int = 1) -> Dataset[ClipSample]:
-    """The clips that all processes learn from together. DataError if there are none."""
+    """The clips that all processes learn from together. DataError if none can be read."""
     if recipe.data:
-        return _recorded(recipe, recipe.data.train, output)
+        its, broken = _whole(recipe, recipe.data.train, output)
+        clips = RecordedClips(its, recipe.settings, output / SKIPPED)
+        if not len(clips):
+            why = f"; left out: {broken[0].why}" if broken else ""
+            raise DataError(f"there is no clip in {', '.join(recipe.data.train)}{why}")
+        clips.try_some()
+        return clips
     alike = recipe.training.batch_clips
     count = recipe.training.steps * recipe.training.accumulate * alike * processes
     return WorldClips(count, recipe.seed, recipe.clips, recipe.settings, alike)
 
 
 def validation_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample] | None:
-    """The clips that the loss is measured with; None without."""
-    if not recipe.data or not recipe.data.validation:
+    """The clips that the loss is measured with, None without. DataError if none can be read."""
+    if not recipe.data:
         return None
-    return _recorded(recipe, recipe.data.validation, output)
+    its, _ = _whole(recipe, recipe.data.validation, output)
+    clips = RecordedClips(its, recipe.settings, output / SKIPPED, drawn=False)
+    if not len(clips):
+        return None
+    clips.try_some()
+    return clips
 
 
 def sources(paths: Iterable[str]) -> list[Path]:
@@ -50,25 +85,35 @@ def sources(paths: Iterable[str]) -> list[Path]:
     ]
 
 
-def readers(paths: Iterable[Path], videos: str, settings: Settings) -> list[Sequence[ClipRecord]]:
-    """One for each source.
-
-    DataError, WordsError, BagError or SourceError for what can't be read.
-    """
+def readers(
+    paths: Iterable[Path], videos: str, settings: Settings
+) -> list[Sequence[ClipRecord] | Broken]:
+    """One for each source. DataError for a file of conversations that can't be read."""
     root = Videos(Path(videos)) if videos else None
     return [_reader(path, root, settings) for path in paths]
 
 
-def _reader(path: Path, root: Videos | None, settings: Settings) -> Sequence[ClipRecord]:
+def _reader(path: Path, root: Videos | None, settings: Settings) -> Sequence[ClipRecord] | Broken:
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)
-    return list(cut(told(path, None, settings.frames), CutConfig(), settings))
+    try:
+        return list(cut(told(path, None, settings.frames), CutConfig(), settings))
+    except ConfigError:
+        # Nothing can be cut with such settings.
+        raise
+    except (StreamingVLMError, OSError) as error:
+        return Broken(path, str(error))
 
 
-def _recorded(recipe: Recipe, paths: Sequence[str], output: Path) -> RecordedClips:
+def _whole(
+    recipe: Recipe, paths: Sequence[str], output: Path
+) -> tuple[list[Sequence[ClipRecord]], list[Broken]]:
+    """Readers of what can be read, and what can't: that is told and listed."""
     assert recipe.data
-    its = readers(sources(paths), recipe.data.videos, recipe.settings)
-    clips = RecordedClips(its, recipe.settings, output / SKIPPED)
-    if not len(clips):
-        raise DataError(f"there is no clip in {', '.join(paths)}")
-    return clips
+    found = readers(sources(paths), recipe.data.videos, recipe.settings)
+    broken = [its for its in found if isinstance(its, Broken)]
+    for its in broken:
+        note_skipped(output / SKIPPED, str(its.path), its.why)
+        if own_shard().number == 0:
+            print(f"left out {its.path}: {its.why}", file=sys.stderr, flush=True)
+    return [its for its in found if not isinstance(its, Broken)], broken

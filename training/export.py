@@ -6,6 +6,8 @@ moved, mixed with theirs, and read by their trainer.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +24,11 @@ from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.shards import ALONE, Shard
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
+from .check import Checker
 from .conversations import line_of, write_conversations
 from .cutting import CutConfig, Told, cut, told
 from .parts import Part, Parts
+from .record import ClipRecord
 
 VIDEOS, PARTS = "videos", "parts"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
@@ -38,11 +42,17 @@ _TICKS = 90_000
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of the recordings: clips by recording, and why others were left out."""
+    """What became of the recordings: clips by recording, and why others were left out.
+
+    `problems` are to be looked at; clips with them are there. `others` are names of recordings
+    that an earlier export has left here, and that are not in the files.
+    """
 
     train: dict[Path, int]
     validation: dict[Path, int]
     skipped: dict[Path, str]
+    problems: dict[Path, list[str]]
+    others: list[str]
 
 
 def export(
@@ -56,10 +66,11 @@ def export(
 ) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
 
-    Every `validation`-th recording, from the last on, is for validation, whole: clips of one
-    recording are too alike to be on both sides; 0 leaves all to training. What was made of a
-    recording before is not made again, unless that, or its words, have changed. `advance` is
-    called after each that is done.
+    About every `validation`-th recording is for validation, whole: clips of one recording are too
+    alike to be on both sides; 0 leaves all to training. It is chosen by its name, so that it stays
+    on its side when others come; of two or more, each side has one. What was made of a recording
+    before is not made again, unless that, or its words, have changed. `advance` is called after
+    each that is done.
 
     Of several processes each does its share, and whichever finds all done writes the files: None
     for the others. DataError if nothing can be used.
@@ -88,14 +99,25 @@ def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Par
     try:
         its = told(path, None, settings.frames)
         records = list(cut(its, config, settings))
+        problems = _problems(path, records, settings.frames)
         if not records:
-            raise DataError(f"{path} has no two rounds in a row of which is known what to say")
+            why = "; ".join(problems) or "there are no two rounds in a row with what is to be said"
+            return Part((), f"{path}: {why}")
         if not video.exists():
             _film(its, video, settings.frames)
     except StreamingVLMError as error:
         return Part((), str(error))
     filmed = (replace(record, recording=video, camera=None) for record in records)
-    return Part(tuple(line_of(record, video.parent.parent) for record in filmed))
+    lines = tuple(line_of(record, video.parent.parent) for record in filmed)
+    return Part(lines, problems=problems)
+
+
+def _problems(path: Path, records: Sequence[ClipRecord], frames: FrameConfig) -> tuple[str, ...]:
+    """What is wrong with words and times, each once: films don't show it any more."""
+    checker = Checker(frames)
+    found = list(checker.recording_problems(path, len(records)))
+    found += [problem for record in records for problem in checker.problems(record)]
+    return tuple(dict.fromkeys(problem.what for problem in found))
 
 
 def _finished(
@@ -108,7 +130,7 @@ def _finished(
     """
     found, done = parts.all_of(recordings), None
     while found is not None:
-        done = _written(found, output, validation)
+        done = _written(found, output, validation, parts.others(recordings))
         again = parts.all_of(recordings)
         if again == found:
             break
@@ -116,17 +138,33 @@ def _finished(
     return done
 
 
-def _written(parts: dict[Path, Part], output: Path, validation: int) -> Exported:
+def _written(parts: dict[Path, Part], output: Path, validation: int, others: list[str]) -> Exported:
     skipped = {path: part.skipped for path, part in parts.items() if part.skipped}
     its = [path for path in parts if path not in skipped]
     if not its:
         raise DataError(f"nothing can be used: {'; '.join(skipped.values()) or 'no recordings'}")
-    apart = set(its[::-1][::validation]) if validation and len(its) > 1 else set()
+    apart = _for_validation(its, validation)
     sides = {TRAIN: [p for p in its if p not in apart], VALIDATION: [p for p in its if p in apart]}
     for name, paths in sides.items():
         write_conversations(output / name, [line for p in paths for line in parts[p].lines])
     counts = {name: {p: len(parts[p].lines) for p in paths} for name, paths in sides.items()}
-    return Exported(counts[TRAIN], counts[VALIDATION], skipped)
+    problems = {path: list(part.problems) for path, part in parts.items() if part.problems}
+    return Exported(counts[TRAIN], counts[VALIDATION], skipped, problems, others)
+
+
+def _for_validation(paths: Sequence[Path], every: int) -> set[Path]:
+    """Those whose names' hashes are multiples of `every`; if none, or all, the next best."""
+    if not every or len(paths) < 2:
+        return set()
+    hashes = {path: _hash(name_of(path)) for path in paths}
+    chosen = sum(its % every == 0 for its in hashes.values())
+    order = sorted(paths, key=lambda path: (hashes[path] % every, hashes[path]))
+    return set(order[: min(max(chosen, 1), len(paths) - 1)])
+
+
+def _hash(name: str) -> int:
+    """The same in every process, which Python's own is not."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big")
 
 
 def _film(its: Told, video: Path, frames: FrameConfig) -> None:

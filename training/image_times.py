@@ -26,12 +26,13 @@ class ImageTimes:
     """Stretches of time with images, in seconds as words are timed, ends included.
 
     A gap between two is longer than two frames; a frame lasts `frame_s`, as the model samples or,
-    if that is longer, as the camera films. `late_s` is the time of a video's first image by its
-    file, from which seconds are counted.
+    if that is longer, as the camera films: every `filmed_s`, 0 for a single image. `late_s` is the
+    time of a video's first image by its file, from which seconds are counted.
     """
 
     stretches: tuple[tuple[float, float], ...]
     frame_s: float
+    filmed_s: float
     late_s: float = 0.0
 
     @property
@@ -58,8 +59,10 @@ def image_times(path: Path, camera: str | None, frames: FrameConfig) -> ImageTim
     if not stamps_ns:
         raise SourceError(f"{path} has no images with time stamps")
     gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
-    frame_s = max(1 / frames.fps, median(gaps_s) if gaps_s else 0.0)
-    return ImageTimes(tuple(_stretches(stamps_ns, 2 * frame_s)), frame_s, first_ns / NS_PER_S)
+    filmed_s = median(gaps_s) if gaps_s else 0.0
+    frame_s = max(1 / frames.fps, filmed_s)
+    stretches = tuple(_stretches(stamps_ns, 2 * frame_s))
+    return ImageTimes(stretches, frame_s, filmed_s, first_ns / NS_PER_S)
 
 
 def _bag(path: Path, camera: str | None, frames: FrameConfig) -> tuple[int, list[int]]:

@@ -24,14 +24,14 @@ from streamingvlm_ros.shards import Shard, own_shard
 from .check import Problem
 from .clips import clip_of
 from .counting import Counts, count, total
-from .data import sources
+from .data import check_paths, sources
 from .gathering import gathered, together
-from .recipe import DataConfig, read_recipe
+from .recipe import DataConfig, Recipe, read_recipe
 from .samples import ClipSample
 
 SIDES = ("train", "validation")
 SHOWN = 20
-"""Problems that are listed; the same one of many clips is listed once, with a count."""
+"""Problems that are listed; one kind of many clips of a recording is listed once, with a count."""
 
 
 def in_words(sample: ClipSample) -> Iterator[str]:
@@ -58,7 +58,7 @@ def prepare(recipe_path: Path, shard: Shard) -> int:
     if recipe.data is None:
         raise ConfigError(f"{recipe_path} learns from the synthetic world: nothing to check")
     with together(shard):
-        found = gathered(_tried(recipe.data, recipe.settings, shard), shard)
+        found = gathered(_tried(recipe, recipe.data, shard), shard)
     if shard.number:
         return 0
     shares = []
@@ -73,12 +73,13 @@ def prepare(recipe_path: Path, shard: Shard) -> int:
 
 
 def _tried(
-    data: DataConfig, settings: Settings, shard: Shard
+    recipe: Recipe, data: DataConfig, shard: Shard
 ) -> dict[str, dict[Path, Counts]] | StreamingVLMError:
     """What this process found, or why nothing can be found: others wait to hear of it."""
     try:
+        check_paths(recipe)
         return {
-            name: count(sources(getattr(data, name)), data.videos, settings, shard)
+            name: count(sources(getattr(data, name)), data.videos, recipe.settings, shard)
             for name in SIDES
         }
     except StreamingVLMError as error:
@@ -92,9 +93,11 @@ def _report(train: Counts, validation: Counts, settings: Settings) -> int:
         figures = (its.clips, hours, its.words, its.questions, len(its.recordings))
         table.add_row(name, *map(str, figures))
     _OUTPUT.print(table)
+    if not validation.clips:
+        _OUTPUT.print("nothing to validate with")
     problems = [*train.problems, *validation.problems]
     problems += [
-        Problem("", f"{path} is in training and validation", usable=True)
+        Problem("on both sides", str(path), str(path), "is in training and validation", usable=True)
         for path in sorted(train.recordings & validation.recordings)
     ]
     _list(problems)
@@ -106,17 +109,19 @@ def _report(train: Counts, validation: Counts, settings: Settings) -> int:
 
 
 def _list(problems: Sequence[Problem]) -> None:
-    """Each problem once, the most frequent first."""
-    alike = Counter(problem.what for problem in problems)
-    where = {problem.what: problem for problem in reversed(problems)}
-    for what, times in alike.most_common(SHOWN):
-        its = where[what]
+    """The first of each kind in each recording, the most frequent first."""
+    alike = Counter((its.kind, its.recording) for its in problems)
+    first = {(its.kind, its.recording): its for its in reversed(problems)}
+    listed = alike.most_common()
+    for group, times in listed[:SHOWN]:
+        its = first[group]
         effect = "" if its.usable else "left out: "
         more = f" (and {times - 1} more)" if times > 1 else ""
-        origin = f"{its.origin}: " if its.origin else ""
-        _OUTPUT.print(f"{effect}{origin}{what}{more}", markup=False, soft_wrap=True)
-    if len(alike) > SHOWN:
-        _OUTPUT.print(f"and {len(alike) - SHOWN} other problems")
+        _OUTPUT.print(f"{effect}{its.origin}: {its.what}{more}", markup=False, soft_wrap=True)
+    others = Counter(kind for (kind, _), _ in listed[SHOWN:])
+    if others:
+        kinds = ", ".join(f"{times} {kind}" for kind, times in others.most_common())
+        _OUTPUT.print(f"and {sum(others.values())} other problems: {kinds}", soft_wrap=True)
 
 
 _OUTPUT = Console(highlight=False)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from .data import SKIPPED
+
 
 class Progress(TrainerCallback):
     """Prints step, loss and the time left, and appends them to a file of JSON lines.
 
-    Of several processes the first does, for all of them.
+    Of several processes the first does, for all of them; `skipped` are clips that it couldn't
+    read itself.
     """
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, log: Path, skipped: Callable[[], int]) -> None:
+        self._log, self._skipped = log, skipped
         self._began_s = time.monotonic()
         self._first_step = 0
 
@@ -27,7 +32,7 @@ class Progress(TrainerCallback):
         if not state.is_world_process_zero:
             return
         lines = self._log.read_text().splitlines() if self._log.exists() else []
-        done = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        done = [line for line in lines if _step(line) <= state.global_step]
         self._log.write_text("".join(f"{line}\n" for line in done))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -51,10 +56,28 @@ class Progress(TrainerCallback):
         self._write(line)
         print(
             f"step {state.global_step}/{state.max_steps}  loss {line['loss']:.4f}  "
-            f"{elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left",
+            f"{elapsed_s / 60:.1f} min, {left_s / 60:.1f} min left{self._left_out(', ')}",
             flush=True,
         )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Clips that were skipped are told once more, where the eye stays."""
+        if state.is_world_process_zero and self._skipped():
+            print(self._left_out(), flush=True)
+
+    def _left_out(self, before: str = "") -> str:
+        count = self._skipped()
+        clips = "clip" if count == 1 else "clips"
+        return f"{before}{count} {clips} skipped: see {SKIPPED}" if count else ""
 
     def _write(self, line: dict[str, float]) -> None:
         with self._log.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _step(line: str) -> float:
+    """Of a line of the log; infinite if a crash left only its beginning."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, TypeError, KeyError):
+        return math.inf

@@ -123,14 +123,15 @@ def read_recipe(path: Path, start: str | None = None) -> Recipe:
     ModelError if `start` is not there.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"can't read the recipe {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    # A ValueError is text that is not UTF-8, or a date that no calendar has.
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no recipe: see training/recipes/demo.yaml for one")
-    recipe = Recipe(**_checked(Recipe, content, str(path)))
+    recipe = Recipe(**_checked(Recipe, _mapping(content, str(path)), str(path)))
     if start is not None:
         recipe = replace(recipe, start=start)
     recipe.settings  # noqa: B018  - an unknown or impossible setting is said before training
@@ -139,12 +140,16 @@ def read_recipe(path: Path, start: str | None = None) -> Recipe:
 
 
 def _check(recipe: Recipe) -> None:
+    if not 0 <= recipe.seed < _SEEDS:
+        raise ConfigError(f"seed must be between 0 and {_SEEDS - 1}, not {recipe.seed}")
     if recipe.data and not recipe.data.train:
         raise ConfigError("data: train names no files to learn from")
     if recipe.training.epochs and not recipe.data:
         raise ConfigError("training: epochs is of recorded clips; the world has no end: use steps")
     if recipe.lora and not recipe.start:
         raise ConfigError("lora adapts a model: `start` must say which")
+    if recipe.lora and recipe.training.optimizer != "adamw":
+        raise ConfigError("lora needs optimizer: adamw; Muon is for whole matrices, not adapters")
     sharding = recipe.training.sharding
     if sharding and recipe.training.optimizer != "adamw":
         raise ConfigError(f"sharding: {sharding} needs optimizer: adamw; Muon needs whole matrices")
@@ -154,6 +159,9 @@ def _check(recipe: Recipe) -> None:
             "zero2, or no sharding"
         )
 
+
+_SEEDS = 2**32
+"""As many as numpy has."""
 
 _GROUPS = {
     "model": ScratchConfig,
@@ -165,7 +173,11 @@ _GROUPS = {
 
 
 def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The content with its groups made. ConfigError for a name or a type that doesn't belong."""
+    """The content with its groups made. ConfigError for a name or a type that doesn't belong.
+
+    What is left blank is as if it weren't there; but nobody can tell whether a blank `lora` or
+    `data` is meant.
+    """
     defaults = {item.name: getattr(kind(), item.name) for item in fields(kind)}
     unknown = set(content) - set(defaults)
     if unknown:
@@ -173,10 +185,13 @@ def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, An
     made: dict[str, Any] = {}
     for name, value in content.items():
         place = f"{where}: {name}"
+        if value is None and defaults[name] is not None:
+            continue
         if name in _GROUPS:
             made[name] = _GROUPS[name](**_checked(_GROUPS[name], _mapping(value, place), place))
         elif name == "streaming":
-            made[name] = _mapping(value, place)
+            given = _mapping(value, place)
+            made[name] = {key: its for key, its in given.items() if its is not None}
         else:
             made[name] = _value(value, type(defaults[name]), place)
     return made
@@ -184,18 +199,25 @@ def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, An
 
 def _value(value: Any, kind: type, place: str) -> Any:
     if kind is str:
-        return str(value)
+        return _text(value, place)
     if kind is bool and isinstance(value, bool):
         return value
     if kind is tuple:
         if not isinstance(value, list):
             raise ConfigError(f"{place} must be a list, not {value!r}")
-        return tuple(map(str, value))
+        return tuple(_text(item, f"{place}[{n}]") for n, item in enumerate(value))
     return _number(value, kind, place)
 
 
+def _text(value: Any, place: str) -> str:
+    """YAML takes off for false and 12 for a number, unless they are in quotes."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{place} must be text, in quotes if need be, not {value!r}")
+    return value
+
+
 def _mapping(value: Any, place: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ConfigError(f"{place} must hold names and values, not {value!r}")
     return value
 
@@ -204,8 +226,9 @@ def _number(value: Any, kind: type, place: str) -> Any:
     """An int is taken for a float; YAML reads 1e-3 as text, so numbers in text are too."""
     try:
         number = kind(value)
-    except (TypeError, ValueError) as error:
+        whole = kind is not int or number == float(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}") from error
-    if isinstance(value, bool) or kind is bool or (kind is int and number != float(value)):
+    if isinstance(value, bool) or kind is bool or not whole:
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}")
     return number

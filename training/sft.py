@@ -16,19 +16,23 @@ import warnings
 from pathlib import Path
 
 import torch
-from transformers.trainer import TRAINER_STATE_NAME
 
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.shards import own_shard
 
+from .begun import LOG, RECIPE, check_same, keep
+from .data import check_paths
 from .memory import estimate
-from .recipe import Recipe, read_recipe
+from .recipe import read_recipe
 from .sharding import whole_weights
-from .trainer import LOG, STEPS, trainer_for
-from .weights import beginning, check_start, note_start, save
+from .states import last_whole, writing
+from .stopping import StoppedError, Stopping
+from .trainer import STEPS, trainer_for
+from .weights import beginning, check_start, save
 
-RECIPE = "recipe.yaml"
 MODEL = "model"
+BEGUN = "begun"
+"""Folder below STEPS of what a run began with; it goes with its states."""
 
 
 def train(
@@ -37,50 +41,55 @@ def train(
     resume: bool = False,
     start: str | None = None,
     any_start: bool = False,
+    stop: Stopping | None = None,
 ) -> Path:
     """Run a recipe; the finished checkpoint's folder, complete for the engine.
 
     `start` goes before the recipe's. In `output`: `steps/` to resume from, the log, and the
-    checkpoint. ConfigError if the recipe is wrong, `output` is not as `resume` expects it, or
-    without `any_start` if `start` was not made by the recipe that this one comes after. Of several
-    processes each must call it; the first one tells and writes, and all return when it has.
+    checkpoint. ConfigError if the recipe is wrong or not the one that the run was begun with,
+    `output` is not as `resume` expects it, or without `any_start` if `start` was not made by the
+    recipe that this one comes after; ModelError if the disk is full. StoppedError if it was ended
+    by `stop`. Of several processes each must call it; the first one tells and writes, and all
+    return when it has.
     """
     recipe = read_recipe(recipe_path, start)
-    if not any_start:
-        check_start(recipe, RECIPE)
+    check_paths(recipe)
     steps, shard = output / STEPS, own_shard()
+    begun = steps / BEGUN
     last = _last_step(steps, resume)
-    steps.mkdir(parents=True, exist_ok=True)
+    # Runs that older versions began kept nothing.
+    compared = resume and begun.exists()
+    if compared:
+        check_same(recipe, begun)
+    elif not any_start:
+        check_start(recipe, RECIPE)
     if recipe.start and shard.number == 0:
         print(estimate(recipe, shard.count), flush=True)
+    steps.mkdir(parents=True, exist_ok=True)
+    if shard.number == 0 and not compared:
+        keep(recipe, recipe_path, begun)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
     trainer = trainer_for(recipe, model, tokenizer, output, shard)
+    if stop:
+        trainer.add_callback(stop)
     trainer.train(resume_from_checkpoint=last)
+    if stop and stop.signal:
+        raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
     weights = whole_weights(trainer)
     if shard.number == 0:
-        save(recipe, model, tokenizer, output / MODEL, weights)
-        _finish(recipe, recipe_path, output)
+        with writing(output / MODEL):
+            save(recipe, model, tokenizer, output / MODEL, weights)
+            # How the weights were made is kept beside them.
+            shutil.copytree(begun, output / MODEL, dirs_exist_ok=True)
+            shutil.copy(output / LOG, output / MODEL / LOG)
     trainer.accelerator.wait_for_everyone()
     return output / MODEL
 
 
-def _finish(recipe: Recipe, recipe_path: Path, output: Path) -> None:
-    """Keep beside the weights how they were made."""
-    folder = output / MODEL
-    shutil.copy(recipe_path, folder / RECIPE)
-    shutil.copy(output / LOG, folder / LOG)
-    if recipe.start:
-        note_start(recipe.start, folder, (RECIPE, LOG))
-
-
 def _last_step(steps: Path, resume: bool) -> str | None:
-    """What to go on from. A run never mixes with an earlier one by accident.
-
-    A state that a run was killed in the midst of writing doesn't count: Trainer's own is last.
-    """
-    whole = [its.parent for its in steps.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
-    last = max(whole, key=lambda its: int(its.name.split("-")[1]), default=None)
+    """What to go on from. A run never mixes with an earlier one by accident."""
+    last, broken = last_whole(steps)
     if resume and not last:
         raise ConfigError(f"nothing to resume in {steps.parent}: leave out --resume to start anew")
     if last and not resume:
@@ -88,11 +97,17 @@ def _last_step(steps: Path, resume: bool) -> str | None:
             f"{steps.parent} holds an earlier run: --resume goes on with it, --output writes "
             "elsewhere; or remove the folder"
         )
+    if last and own_shard().number == 0:
+        for its in broken:
+            print(f"{its.name} wasn't written to its end: going on from {last.name}", flush=True)
     return str(last) if last else None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 1 and one line on stderr when a recipe can't be run."""
+    """The command line; 1 and one line on stderr when a recipe can't be run.
+
+    Ctrl-C and SIGTERM stop it after the current step, with the code that a shell gives them.
+    """
     # peft asks transformers by a name that is going away: nothing that a user can mend.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     parser = argparse.ArgumentParser(prog="python -m training.sft", description=__doc__)
@@ -107,8 +122,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     output = options.output or Path("runs") / options.recipe.stem
+    stop = Stopping()
     try:
-        folder = train(options.recipe, output, options.resume, options.start, options.any_start)
+        with stop.heeding():
+            folder = train(
+                options.recipe, output, options.resume, options.start, options.any_start, stop
+            )
+    except StoppedError as stopped:
+        print(stopped)
+        return 128 + stop.signal
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

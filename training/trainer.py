@@ -18,6 +18,8 @@ from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.shards import Shard
 
 from .attention import choose
+from .begun import LOG
+from .clips import RecordedClips
 from .collate import Collator
 from .data import training_clips, validation_clips
 from .optimizer import MuonAndAdamW
@@ -25,10 +27,10 @@ from .progress import Progress
 from .recipe import Recipe
 from .rows import IGNORED
 from .sharding import check_sharded, sharding_arguments, spread_by_fsdp
+from .states import writing
 from .weights import Trained
 
 STEPS = "steps"
-LOG = "training.jsonl"
 
 
 class ClipTrainer(Trainer):
@@ -68,6 +70,11 @@ class ClipTrainer(Trainer):
             self._validated += torch.stack([loss.detach() * tokens, tokens])
         return (loss, outputs) if return_outputs else loss
 
+    def _save_checkpoint(self, *given: Any, **named: Any) -> None:
+        """A full disk is told in one line."""
+        with writing(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(*given, **named)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Whole weights, by their published names: Trainer knows only those in memory.
 
@@ -98,17 +105,19 @@ def trainer_for(
     choose(model)
     if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, shard):
         checkpoint_layers(model)
+    clips = training_clips(recipe, output, shard.count)
     validation = validation_clips(recipe, output)
+    recorded = [its for its in (clips, validation) if isinstance(its, RecordedClips)]
     trainer = ClipTrainer(
         model=model,
         args=_arguments(recipe, output / STEPS, validation is not None, shard),
-        train_dataset=training_clips(recipe, output, shard.count),
+        train_dataset=clips,
         eval_dataset=validation,
         data_collator=collator_for(
             model, tokenizer, recipe.settings, together, recipe.training.packing
         ),
         processing_class=tokenizer,
-        callbacks=[Progress(output / LOG)],
+        callbacks=[Progress(output / LOG, lambda: sum(its.skipped for its in recorded))],
         optimizers=(_optimizer(recipe, model), None),
     )
     check_sharded(trainer, recipe.training)

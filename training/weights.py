@@ -30,6 +30,7 @@ from .world_clips import world_texts
 
 WEIGHTS = "model.safetensors"
 ADAPTER = "adapter"
+START = "start.json"
 
 _TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
@@ -114,7 +115,7 @@ def save(
 
 
 def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
-    """Keep beside a later stage's weights which ones it began with, and how those were made.
+    """Keep for a later stage's weights which ones it begins with, and how those were made.
 
     Nothing is known of a hub id's but its name. `notes` are files of the earlier stage's.
     """
@@ -122,10 +123,16 @@ def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     about: dict[str, str] = {"start": str(start)}
     if isinstance(its, Path) and (its / WEIGHTS).exists():
         about["sha256"] = _digest(its / WEIGHTS)
-    (folder / "start.json").write_text(json.dumps(about) + "\n")
+    (folder / START).write_text(json.dumps(about) + "\n")
     for path in its.iterdir() if isinstance(its, Path) else ():
-        if path.name in notes or path.name.startswith("start"):
+        if path.name in notes or (path.name.startswith("start") and path.is_file()):
             shutil.copy(path, folder / f"start_{path.name}")
+
+
+def noted_start(folder: Path) -> str | None:
+    """What a run began with, by its note; None if it began from scratch."""
+    note = folder / START
+    return json.loads(note.read_text())["start"] if note.exists() else None
 
 
 def _digest(file: Path) -> str:

@@ -12,6 +12,9 @@ from rich.progress import Progress
 from ..shards import own_shard
 from .options import Recordings
 
+_SHOWN = 5
+"""Problems of a recording, and names of those that are left out."""
+
 
 def export(
     recordings: Recordings,
@@ -36,7 +39,10 @@ def export(
     ] = None,
     validation: Annotated[
         int,
-        typer.Option(help="Every N-th recording is for validation, whole; 0: none.", min=0),
+        typer.Option(
+            help="About every N-th recording, chosen by its name, is for validation; 0: none.",
+            min=0,
+        ),
     ] = 10,
 ) -> None:
     """Cut recordings and what is said in them into clips: tomorrow's training data.
@@ -71,5 +77,13 @@ def export(
         return
     for path, why in done.skipped.items():
         console.print(f"skipped {path}: {why}", markup=False, soft_wrap=True)
+    for path, problems in done.problems.items():
+        more = [f"and {len(problems) - _SHOWN} other problems"] if len(problems) > _SHOWN else []
+        for what in [*problems[:_SHOWN], *more]:
+            console.print(f"look at {path}: {what}", markup=False, soft_wrap=True)
+    if done.others:
+        some = ", ".join(done.others[:_SHOWN]) + ("…" if len(done.others) > _SHOWN else "")
+        left_out = f"left out: {len(done.others)} recordings exported before ({some})"
+        console.print(left_out, markup=False, soft_wrap=True)
     for name, clips in (("train", done.train), ("validation", done.validation)):
         print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")

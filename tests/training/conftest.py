@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,12 @@ def filmed(bag: Path, seconds: range) -> Path:
     return bag
 
 
-def resumed_after_a_crash(path: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def resumed_after_a_crash(
+    path: Path,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    between: Callable[[], None] = lambda: None,
+) -> Path:
     """The checkpoint of a run that crashed after two steps and was gone on with."""
 
     def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -106,6 +112,7 @@ def resumed_after_a_crash(path: Path, output: Path, monkeypatch: pytest.MonkeyPa
         patch.setattr(Progress, "on_step_begin", crash)
         with pytest.raises(InterruptedError):
             train(path, output)
+    between()
     return train(path, output, resume=True)
 
 

@@ -21,7 +21,7 @@ from training.recipe import read_recipe
 from training.sft import main, train
 from training.weights import beginning
 
-from .conftest import filmed
+from .conftest import filmed, losses
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
@@ -125,13 +125,27 @@ def test_an_epoch_sees_every_clip_once_and_measures_what_it_did_not_learn(
 
 
 def test_clips_that_cannot_be_read_are_listed_and_nothing_is_learnt_of_them(
-    first: Path, bag: Path, tmp_path: Path
+    first: Path, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = {"train": [unreadable_clips(tmp_path)]}
-    folder = adapt(tmp_path, first, bag, data=data, training={"steps": 2, "weight_decay": 0.0})
-    assert changed(first, folder) == set()
-    skipped = (tmp_path / "run" / "skipped.jsonl").read_text()
+    data = {"train": [str(bag), unreadable_clips(tmp_path)]}
+    folder = adapt(tmp_path, first, bag, data=data, training={"steps": 4})
+    assert sorted(loss == 0 for loss in losses(folder)) == [False, False, True, True]
+    (skipped,) = (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()
     assert "there is no video gone.mp4" in skipped
+    *_, progress, last = capsys.readouterr().out.splitlines()
+    assert progress.startswith("step 4/4")
+    assert progress.endswith("left, 1 clip skipped: see skipped.jsonl")
+    assert last == "1 clip skipped: see skipped.jsonl"
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_nothing_is_learnt_where_no_clip_can_be_read(
+    first: Path, bag: Path, tmp_path: Path, name: str
+) -> None:
+    data = {"train": [str(bag)], name: [unreadable_clips(tmp_path)]}
+    with pytest.raises(DataError, match=r"none of 1 clips .* there is no video gone\.mp4"):
+        adapt(tmp_path, first, bag, data=data)
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_the_validation_loss_is_that_of_all_tokens_however_clips_are_batched(
@@ -141,7 +155,7 @@ def test_the_validation_loss_is_that_of_all_tokens_however_clips_are_batched(
     short = filmed(tmp_path / "short", range(4))
     readable = [str(bag), str(short)]
     unreadable = [unreadable_clips(tmp_path)]
-    validations = [(readable, 2), (readable, 1), (readable + unreadable, 1), (unreadable, 1)]
+    validations = [(readable, 2), (readable, 1), (readable + unreadable, 1)]
     told = []
     for number, (validation, batch_clips) in enumerate(validations):
         folder = tmp_path / str(number)
@@ -151,10 +165,9 @@ def test_the_validation_loss_is_that_of_all_tokens_however_clips_are_batched(
         log = adapt(folder, first, bag, data=data, training=training) / "training.jsonl"
         lines = map(json.loads, log.read_text().splitlines())
         told.append([its["validation_loss"] for its in lines if "validation_loss" in its])
-    together, alone, with_unreadable, nothing = told
+    together, alone, with_unreadable = told
     assert together == pytest.approx(alone, rel=1e-5)
     assert with_unreadable == alone
-    assert nothing == []
 
 
 def test_a_stage_goes_on_from_the_one_before_unless_told_otherwise(
@@ -230,7 +243,8 @@ def test_a_recipe_that_cannot_be_meant_is_refused(
 
 def test_data_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
     path = recipe(tmp_path, start="demo", data={"train": [str(tmp_path / "gone.jsonl")]})
-    with pytest.raises(DataError, match=r"the clips of .*gone\.jsonl can't be read"):
+    with pytest.raises(DataError, match=r"gone\.jsonl is not there; paths are relative"):
         train(path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     with pytest.raises(ModelError, match="no model at"):
         read_recipe(path, start="./nowhere")

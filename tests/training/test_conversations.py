@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import DataError
+from training import conversations
 from training.conversations import Conversations, line_of, write_conversations
 from training.record import ClipRecord, Exchange, Word
 from training.videos import Videos
@@ -75,6 +77,52 @@ def test_offsets_of_another_file_are_an_error_that_says_what_to_do(tmp_path: Pat
     (tmp_path / "mine_seeks.jsonl").write_text("[0, 17]")
     with pytest.raises(DataError, match=r"no clip begins at its offset 17; .*remove the offsets"):
         Conversations(path)
+
+
+def test_offsets_of_some_of_the_clips_are_an_error(tmp_path: Path) -> None:
+    """As after `cat a/train.jsonl >> b/train.jsonl`."""
+    path = tmp_path / "mine.jsonl"
+    lines = [line("a.mp4")] * 4
+    for some, tail in ((2, ""), (0, ""), (2, "[0]\n"), (4, line("a.mp4"))):
+        path.write_text("\n".join(lines) + "\n" + tail)
+        (tmp_path / "mine_seeks.jsonl").write_text(json.dumps(offsets(lines)[:some]))
+        with pytest.raises(DataError, match=r"has more clips than offsets; .*remove the offsets"):
+            Conversations(path)
+
+
+def test_an_empty_last_line_of_offsets_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(f"{line('a.mp4')}\n[]\n")
+    with pytest.raises(DataError, match=r"more clips than offsets; .*or its last line"):
+        Conversations(path)
+
+
+def test_the_authors_offsets_may_stand_in_both_places(tmp_path: Path) -> None:
+    lines = [line("a.mp4")] * 2
+    (tmp_path / "a_with_seeks.jsonl").write_text("\n".join([*lines, json.dumps(offsets(lines))]))
+    (tmp_path / "a_seeks.jsonl").write_text(json.dumps(offsets(lines)))
+    assert len(Conversations(tmp_path / "a_with_seeks.jsonl")) == 2
+
+
+def test_no_clips_have_no_offsets(tmp_path: Path) -> None:
+    write_conversations(tmp_path / "none.jsonl", [])
+    assert len(Conversations(tmp_path / "none.jsonl")) == 0
+
+
+def test_who_is_stopped_while_writing_leaves_no_offsets_of_other_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_conversations(path, [line("a.mp4")] * 2)
+
+    def stopped(file: Path, text: str) -> None:
+        assert file == path, "stopped"
+        write_whole(file, text)
+
+    monkeypatch.setattr(conversations, "write_whole", stopped)
+    with pytest.raises(AssertionError, match="stopped"):
+        write_conversations(path, [line("a.mp4")] * 3)
+    assert len(Conversations(path)) == 3
 
 
 def test_what_is_written_is_read_again_wherever_it_was_moved(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from training.cutting import CutConfig, Told, cut
+from training.cutting import CutConfig, Told, cut, unshown
 from training.record import ClipRecord, Exchange, Word
 
 SETTINGS = Settings()
@@ -17,7 +18,7 @@ CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
 
 
 def told(*utterances: Utterance, questions: tuple[TimedQuestion, ...] = ()) -> Told:
-    return Told(Path("/world"), "/image", 100.0, utterances, questions, unsaid_is_silent=False)
+    return Told(Path("/world"), "/image", 300.0, utterances, questions, unsaid_is_silent=False)
 
 
 def each_second(*seconds: int) -> list[Utterance]:
@@ -80,6 +81,30 @@ def test_words_are_in_the_clips_in_which_they_end_though_their_utterance_does_no
     its = Told(Path("/v"), None, 10.0, [cue], (), unsaid_is_silent=True)
     said = [(clip.previous, " ".join(word.text for word in clip.words)) for clip in clips(its)]
     assert said == [("", "a b c"), ("a", "b c d e"), ("a b c", "d e f g"), ("a b c d e", "f g h")]
+
+
+def test_clips_end_with_the_images_whatever_the_words_say() -> None:
+    its = replace(told(Utterance(0.0, 36_000.0, "a car")), duration_s=29.2)
+    found = clips(its)
+    assert (len(found), found[-1].end_s) == (14, 30.0)
+    assert times(replace(its, duration_s=0.04)) == []
+    assert times(replace(told(*each_second(*range(60, 70))), duration_s=8.0)) == []
+    assert times(replace(told(*each_second(*range(4))), duration_s=None)) == [(0, 4)]
+
+
+def test_subtitles_of_a_recording_of_unknown_length_are_known_to_their_last_word() -> None:
+    its = [Utterance(4.0, 5.0, "last"), Utterance(1.0, 2.0, "once")]
+    assert times(Told(Path("/v"), None, None, its, (), unsaid_is_silent=True)) == [(0, 4), (2, 5)]
+
+
+def test_utterances_that_end_after_the_recording_are_told() -> None:
+    its = replace(told(*each_second(*range(12))), duration_s=8.9)
+    assert list(unshown(its, SETTINGS.frames)) == [
+        "2 of its utterances end up to 3.00 s after it, and are not whole in its clips"
+    ]
+    assert not list(unshown(replace(its, duration_s=None), SETTINGS.frames))
+    silent = replace(told(*each_second(8), Utterance(9, 30, " ")), duration_s=9.0)
+    assert not list(unshown(silent, SETTINGS.frames))
 
 
 def test_a_blank_text_is_a_silence() -> None:

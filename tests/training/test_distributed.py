@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from streamingvlm_ros.config import settings_for
 from streamingvlm_ros.engine.model import load
 from training.recipe import read_recipe
-from training.sft import TRAINER_STATE_NAME, train
+from training.sft import train
+from training.states import TRAINER_STATE_NAME
 from training.world_clips import WorldClips
 
 from .conftest import CLIPS, SIZE, STREAMING, TRAINING, filmed, losses, two_processes

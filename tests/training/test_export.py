@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from training.prepare import main
 
 from ..cli.test_narrate import run
 from ..recordings.scene import RATE_HZ, SIDE_PX, WORLD, film
+from .test_image_times import frames, narrated, said, video
 
 SECONDS = 10
 CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
@@ -111,6 +113,81 @@ def test_what_cannot_be_used_is_left_out_with_the_reason(bags: Path, tmp_path: P
     assert "put silent.jsonl, .vtt or .srt beside it" in why
     with pytest.raises(DataError, match="nothing can be used"):
         export([tmp_path / "silent"], tmp_path / "out", Settings(), CUT, 0)
+
+
+def late(folder: Path) -> Path:
+    """A video that begins at 10 s of its file, by whose clock its words are timed."""
+    return said(video(folder / "late.mp4", frames((10, 30))), range(10, 30))
+
+
+def mistyped(folder: Path) -> Path:
+    recording = video(folder / "typo.mp4", frames((0, 8)))
+    words = {"start_s": 0, "end_s": 36_000, "text": "a car"}
+    recording.with_suffix(".jsonl").write_text(json.dumps(words))
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (late, "is at 10.00 s of the file, and seconds count from it"),
+        (lambda folder: narrated(folder / "told", 5.0, 0.0), "8 of its narrations are about times"),
+        (mistyped, "1 of its utterances end up to 35992.00 s after it"),
+    ],
+    ids=["late", "told", "mistyped"],
+)
+def test_words_where_no_images_are_are_told_by_each_export(
+    tmp_path: Path, make: Callable[[Path], Path], what: str
+) -> None:
+    path = make(tmp_path)
+    for _ in range(2):
+        done = run("export", path, "--output", tmp_path / "out", "--model", "demo")
+        assert (done.returncode, done.stdout.count("train: 0")) == (0, 0), done.stderr
+        assert f"look at {path}: " in done.stderr
+        assert what in done.stderr
+
+
+def test_words_that_fit_are_no_problem(bags: Path, tmp_path: Path) -> None:
+    done = export([bags / "one", bags / "two"], tmp_path, Settings(), CUT, 0)
+    assert done
+    assert not done.problems
+
+
+def test_a_recording_without_a_clip_is_told_with_the_times_of_its_words(tmp_path: Path) -> None:
+    path = said(video(tmp_path / "a.mp4", frames((0, 4))), range(60, 70))
+    other = said(video(tmp_path / "b.mp4", frames((0, 4))), range(4))
+    done = export([path, other], tmp_path / "out", Settings(), CUT, 0)
+    assert done
+    assert list(done.skipped) == [path]
+    assert f"{path}: gives no clip: it has words from 60.00 to 70.00 s" in done.skipped[path]
+
+
+def test_which_recordings_are_for_validation_stays_when_others_come(tmp_path: Path) -> None:
+    first = [Path(f"bag{n}") for n in range(40)]
+    more = [Path("a"), *first, Path("z")]
+    sides = exporting._for_validation(first, 5), exporting._for_validation(more, 5)
+    assert sides[0] == sides[1] & set(first)
+    assert 4 <= len(sides[0]) <= 12
+    moved = exporting._for_validation([Path("/elsewhere") / path for path in first], 5)
+    assert {path.name for path in moved} == {path.name for path in sides[0]}
+
+
+@pytest.mark.parametrize("every", [1, 2, 5, 1000])
+@pytest.mark.parametrize("count", range(2, 6))
+def test_both_sides_get_a_recording_if_there_are_two(count: int, every: int) -> None:
+    paths = [Path(f"bag{n}") for n in range(count)]
+    assert 1 <= len(exporting._for_validation(paths, every)) < count
+    assert exporting._for_validation(paths, 0) == exporting._for_validation(paths[:1], every)
+    assert not exporting._for_validation(paths, 0)
+
+
+def test_recordings_that_an_earlier_export_had_are_told_if_they_are_not_in_this_one(
+    bags: Path, tmp_path: Path
+) -> None:
+    options = ("--output", tmp_path, "--model", "demo")
+    assert "left out" not in run("export", bags / "one", bags / "two", *options).stderr
+    said = run("export", bags / "three", *options).stderr
+    assert "left out: 2 recordings exported before (one, two)" in said
 
 
 def test_recordings_of_one_name_are_not_laid_over_each_other(bags: Path, tmp_path: Path) -> None:

@@ -112,13 +112,13 @@ def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFi
         (
             [(0, 8)],
             range(11),
-            "words without images: 2; word10 at 10 s is 2.10 s from the nearest one",
+            "3 of its utterances end up to 3.00 s after",
         ),
         ([(0, 8)], range(-3, 8), "2 of its utterances end up to 2.00 s before its images"),
         (
             [(0, 4)],
             range(60, 70),
-            "words without images: 10; word69 at 69 s is 65.10 s from the nearest one",
+            "gives no clip: it has words from 60.00 to 70.00 s, images from 0.00 to 3.90 s",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_words_where_a_bag_has_lost_its_images_are_told(
     [
         (2.5, 0.0, "8 of its narrations are about times up to 2.00 s away from their images'"),
         (-3600.0, -3600.0, "gives no clip: it has words from -3600.00 to -3592.00 s, images from"),
-        (3.0, 3.0, "words without images: 2; word7 at 10 s is 2.25 s from the nearest one"),
+        (3.0, 3.0, "3 of its utterances end up to 3.00 s after"),
     ],
 )
 def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,18 @@ def change_recording(bag: Path) -> None:
     film(bag, range(90, 99))
 
 
+def change_nothing_but_frames(bag: Path) -> None:
+    """As raw images are: other ones have as many bytes."""
+    (file,) = bag.glob("*.mcap")
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000))
+
+
+def truncate_part(bag: Path) -> None:
+    part = bag.parent.parent / "out" / "parts" / f"{bag.name}.jsonl"
+    part.write_bytes(part.read_bytes()[:-40])
+
+
 def remove_video(bag: Path) -> None:
     (bag.parent.parent / "out" / "videos" / f"{bag.name}.mp4").unlink()
 
@@ -84,9 +97,11 @@ def remove_video(bag: Path) -> None:
         (lambda bag: None, set()),
         (change_words, {"two.jsonl"}),
         (change_recording, {"two.jsonl", "two.mp4"}),
+        (change_nothing_but_frames, {"two.jsonl", "two.mp4"}),
+        (truncate_part, {"two.jsonl"}),
         (remove_video, {"two.jsonl", "two.mp4"}),
     ],
-    ids=["nothing", "words", "recording", "video"],
+    ids=["nothing", "words", "recording", "frames", "end of part", "video"],
 )
 def test_what_is_there_is_made_again_only_if_it_does_not_hold(
     own: list[Path], tmp_path: Path, change: Callable[[Path], None], anew: set[str]
@@ -99,6 +114,19 @@ def test_what_is_there_is_made_again_only_if_it_does_not_hold(
     assert exported(own, tmp_path / "out")
     after = inodes(tmp_path / "out")
     assert {name for name in after if after[name] != before[name]} == anew
+
+
+def test_a_part_is_read_as_it_was_kept_whatever_its_words(bags: Path, tmp_path: Path) -> None:
+    parts = Parts(tmp_path, Settings(), CUT)
+    for lines in ((), ('["half of \ud83d"]', '["\u2028"]')):
+        parts.keep(bags / "one", Part(lines, "why", ("what", "else")))
+        kept = parts.kept(bags / "one")
+        assert kept
+        assert (len(kept.lines), kept.skipped, kept.problems) == (
+            len(lines),
+            "why",
+            ("what", "else"),
+        )
 
 
 def test_a_film_of_another_recording_is_not_kept_while_that_has_no_words(

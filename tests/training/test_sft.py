@@ -5,8 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -22,16 +31,17 @@ from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import sharding, world_draws
+from training import sft, sharding, world_draws
 from training.attention import EQUAL_CHUNKS, register
 from training.data import training_clips
+from training.progress import Progress
 from training.recipe import Recipe, TrainConfig, read_recipe
 from training.scratch import new_model
 from training.sft import main, train
-from training.trainer import collator_for
+from training.trainer import ClipTrainer, collator_for
 from training.world_clips import WorldClips
 
-from .conftest import losses, resumed_after_a_crash
+from .conftest import ROOT, losses, resumed_after_a_crash
 
 
 def test_a_run_makes_a_checkpoint_that_streams(recipe_path: Path, tmp_path: Path) -> None:
@@ -48,16 +58,195 @@ def test_a_run_makes_a_checkpoint_that_streams(recipe_path: Path, tmp_path: Path
 
 
 def test_a_run_is_resumed_from_its_last_step(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the log says of steps that are done again goes, and a line without its end."""
+    recipe_path.write_text(recipe_path.read_text().replace("steps: 2", "steps: 4"))
+    log = tmp_path / "run" / "training.jsonl"
+
+    def leave_more_lines() -> None:
+        log.open("a").write('{"step": 3, "loss": 1.0}\n[]\n{"step": 1, "lo')
+
+    resumed_after_a_crash(recipe_path, tmp_path / "run", monkeypatch, leave_more_lines)
+    lines = (tmp_path / "run" / "model" / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_signal_leaves_a_state_to_go_on_from(
+    recipe_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = recipe_path.read_text().replace("save_every: 1", "save_every: 100")
+    recipe_path.write_text(content.replace("steps: 2", "steps: 3"))
+    run = tmp_path / "run"
+    command = [str(recipe_path), "--output", str(run)]
+
+    def signalled(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_step_begin", signalled)
+        assert main(command) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capsys.readouterr().out.endswith("stopped at step 2: --resume goes on\n")
+    assert not (run / "model").exists()
+    assert main([*command, "--resume"]) == 0
+    assert losses(run / "model") == losses(train(recipe_path, tmp_path / "straight"))
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_twice_learns_what_an_undisturbed_one_does(
+    recipe_path: Path, tmp_path: Path
+) -> None:
+    content = recipe_path.read_text().replace("save_every: 1", "save_every: 1000")
+    recipe_path.write_text(content.replace("steps: 2", "steps: 60"))
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "training.sft", str(recipe_path), "--output", str(run)]
+    stopped = []
+    for number, resumed in ((signal.SIGINT, []), (signal.SIGTERM, ["--resume"])):
+        with subprocess.Popen(
+            [*command, *resumed],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout
+            while not process.stdout.readline().startswith("step "):
+                pass
+            process.send_signal(number)
+            told = process.stdout.read()
+        assert process.returncode == 128 + number, told
+        assert "Traceback" not in told
+        step = re.search(r"^stopped at step (\d+): --resume goes on$", told, re.MULTILINE)
+        assert step, told
+        stopped.append(int(step[1]))
+    assert stopped[0] < stopped[1] < 60
+    assert not (run / "model").exists()
+    folder = train(recipe_path, run, resume=True)
+    assert losses(folder) == losses(train(recipe_path, tmp_path / "straight"))
+
+
+def test_a_second_signal_ends_at_once_and_so_does_one_while_nothing_is_learnt() -> None:
+    program = """
+import signal, sys
+from training.stopping import Stopping
+stop = Stopping()
+with stop.heeding():
+    if "learning" in sys.argv:
+        stop.on_train_begin(None, None, None)
+        signal.raise_signal(signal.SIGTERM)
+        print("goes on", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("still there", flush=True)
+"""
+    for words, out in ((["learning"], "goes on\n"), ([], "")):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True
+        )
+        assert ended.returncode == -signal.SIGINT
+        assert ended.stdout == out
+
+
+def test_a_run_is_not_gone_on_with_by_another_recipe(
     recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 0
-    (tmp_path / "run" / "training.jsonl").open("a").write('{"step": 3, "loss": 1.0}\n')
-    longer = recipe_path.read_text().replace("steps: 2", "steps: 4")
-    recipe_path.write_text(longer)
-    assert main([str(recipe_path), "--output", str(tmp_path / "run"), "--resume"]) == 0
-    log = (tmp_path / "run" / "model" / "training.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
-    assert "left" in capsys.readouterr().out
+    command = [str(recipe_path), "--output", str(tmp_path / "run")]
+    begun = recipe_path.read_text()
+    assert main(command) == 0
+    kept = tmp_path / "run" / "steps" / "begun" / "recipe.yaml"
+    assert kept.read_text() == begun
+    changed = begun.replace("steps: 2", "steps: 4\n  learning_rate: 0.5")
+    recipe_path.write_text(changed.replace("vision_rounds: 4", "vision_rounds: 3"))
+    assert main([*command, "--resume"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "error: this run was begun with another recipe: streaming.vision_rounds 4, now 3; "
+        "training.learning_rate 0.001, now 0.5; training.steps 2, now 4; --output begins another "
+        "one\n"
+    )
+    assert main([*command, "--resume", "--start", "demo"]) == 1
+    assert "start '', now 'demo'" in capsys.readouterr().err
+    recipe_path.write_text(begun.replace("log_every: 1", "log_every: 2"))
+    assert main([*command, "--resume"]) == 0
+    assert (tmp_path / "run" / "model" / "recipe.yaml").read_text() == begun
+
+
+def test_how_a_run_began_is_kept_before_it_learns(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own finished model may be what it begins with, and a recipe is edited meanwhile."""
+    run = tmp_path / "run"
+    first = recipe_path.read_text()
+    digest = hashlib.sha256((train(recipe_path, run) / "model.safetensors").read_bytes())
+    shutil.rmtree(run / "steps")
+    second = f"{first}\nname: second\n"
+    recipe_path.write_text(second)
+
+    def edit(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
+        recipe_path.write_text("name: edited")
+
+    monkeypatch.setattr(Progress, "on_step_begin", edit)
+    folder = train(recipe_path, run, start=str(run / "model"))
+    noted = json.loads((folder / "start.json").read_text())
+    assert noted == {"start": str(run / "model"), "sha256": digest.hexdigest()}
+    assert (folder / "recipe.yaml").read_text() == second
+    assert (folder / "start_recipe.yaml").read_text() == first
+
+
+def test_nothing_is_made_for_a_recipe_that_cannot_be_run(recipe_path: Path, tmp_path: Path) -> None:
+    content = recipe_path.read_text()
+    for more in ("start: ./nowhere", "data: {train: [gone.jsonl]}", "after: first\nstart: demo"):
+        recipe_path.write_text(f"{content}\n{more}\n")
+        assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("state", [False, True])
+def test_a_full_disk_is_one_clear_line(
+    recipe_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    state: bool,
+) -> None:
+    """A file mustn't grow beyond a few kB here: what is written fails as on a full disk."""
+    run = tmp_path / "run"
+    command = [str(recipe_path), "--output", str(run)]
+
+    def full(*given: Any, **named: Any) -> Any:
+        with small_files():
+            return write(*given, **named)
+
+    with monkeypatch.context() as patch:
+        if state:
+            write = ClipTrainer._save_optimizer_and_scheduler
+            patch.setattr(ClipTrainer, "_save_optimizer_and_scheduler", full)
+        else:
+            write = sft.save
+            patch.setattr(sft, "save", full)
+        assert main(command) == 1
+    told = capsys.readouterr().err
+    where = run / "steps" / "checkpoint-1" if state else run / "model"
+    assert f"error: can't write {where}: " in told
+    assert told.endswith("; with more room, --resume goes on from the last whole state\n")
+    assert "Traceback" not in told
+    if not state:
+        assert main([*command, "--resume"]) == 0
+        load_file(run / "model" / "model.safetensors")
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.slow
@@ -87,14 +276,20 @@ def test_every_token_of_a_step_weighs_alike_in_whichever_batch_it_is(
     assert losses(beside) == pytest.approx(losses(after), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "name", ["trainer_state.json", "model.safetensors", "optimizer.pt", "rng_state.pth"]
+)
 def test_a_state_that_was_not_written_to_its_end_is_not_gone_on_from(
-    recipe_path: Path, tmp_path: Path
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     run = tmp_path / "run"
     expected = load_file(train(recipe_path, run) / "model.safetensors")
-    (run / "steps" / "checkpoint-2" / "trainer_state.json").unlink()
+    file = run / "steps" / "checkpoint-2" / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     weights = load_file(train(recipe_path, run, resume=True) / "model.safetensors")
     assert all(torch.equal(its, weights[name]) for name, its in expected.items())
+    told = "checkpoint-2 wasn't written to its end: going on from checkpoint-1\n"
+    assert told in capsys.readouterr().out
 
 
 def test_a_process_that_is_alone_has_nothing_to_spread(recipe_path: Path, tmp_path: Path) -> None:
@@ -174,6 +369,7 @@ def test_a_start_that_nobody_has_published_is_one_clear_line(
     recipe_path.write_text(recipe_path.read_text() + "\nstart: nobody/nothing\n")
     assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
     assert "error: can't read a model at nobody/nothing" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_learning_a_clip_by_heart_lowers_its_loss(

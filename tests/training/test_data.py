@@ -1,0 +1,190 @@
+"""Data that is missing, empty or broken, before and while something is learnt from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.errors import ConfigError, DataError
+from training.clips import NOTHING, RecordedClips
+from training.data import check_paths, training_clips, validation_clips
+from training.prepare import main
+from training.recipe import DataConfig, Recipe
+from training.record import ClipRecord
+
+from .conftest import filmed
+from .test_image_times import frames, prepared, said, video
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bag, a video without words, and one that is broken."""
+    folder = tmp_path_factory.mktemp("bags")
+    filmed(folder / "good", range(6))
+    video(folder / "wordless.mp4", frames((0, 4)))
+    said(folder / "broken.mp4", range(4)).write_bytes(b"no video")
+    return folder
+
+
+def learning(**data: Any) -> Recipe:
+    return Recipe(data=DataConfig(**{name: tuple(map(str, its)) for name, its in data.items()}))
+
+
+def lines(output: Path) -> list[dict[str, str]]:
+    return [json.loads(its) for its in (output / "skipped.jsonl").read_text().splitlines()]
+
+
+def gone(folder: Path, *seconds: int) -> list[ClipRecord]:
+    path = folder / "gone.mp4"
+    return [ClipRecord(path, n, n + 3.0, origin=f"{path}, {n} s") for n in seconds]
+
+
+def test_an_empty_validation_file_means_no_validation(
+    bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "validation.jsonl"
+    empty.write_text("")
+    recipe = learning(train=[bags / "good"], validation=[empty])
+    assert validation_clips(recipe, tmp_path) is None
+    none_left = learning(train=[empty], validation=[bags / "broken.mp4"])
+    assert validation_clips(none_left, tmp_path) is None
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"start: demo\ndata: {{train: [{bags / 'good'}], validation: [{empty}]}}")
+    assert main([str(path)]) == 0
+    assert "nothing to validate with\n" in capsys.readouterr().out
+
+
+def test_a_broken_recording_is_left_out_and_the_others_are_learnt_from(
+    bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = learning(train=[bags], validation=[bags])
+    clips = training_clips(recipe, tmp_path)
+    assert len(clips) == len(training_clips(learning(train=[bags / "good"]), tmp_path))  # type: ignore[arg-type]
+    assert validation_clips(recipe, tmp_path)
+    assert [its["clip"] for its in lines(tmp_path)] == [
+        str(bags / "broken.mp4"),
+        str(bags / "wordless.mp4"),
+    ]
+    told = capsys.readouterr().err
+    assert f"left out {bags / 'broken.mp4'}: " in told
+    assert f"left out {bags / 'wordless.mp4'}: nothing is said in" in told
+
+
+def test_where_every_recording_is_broken_there_is_nothing_to_learn_from(
+    bags: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"there is no clip in .*; left out: nothing is said in"):
+        training_clips(learning(train=[bags / "wordless.mp4"]), tmp_path)
+
+
+def test_settings_that_nothing_can_be_cut_with_are_no_fault_of_a_recording(
+    bags: Path, tmp_path: Path
+) -> None:
+    recipe = Recipe(data=DataConfig((str(bags),)), streaming={"chunk_seconds": 20.0})
+    with pytest.raises(ConfigError, match="less than two rounds"):
+        training_clips(recipe, tmp_path)
+
+
+def test_prepare_lists_every_broken_recording_and_goes_on(
+    bags: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = prepared(bags, capsys)
+    assert code == 1
+    assert f"left out: {bags / 'broken.mp4'}: " in out
+    assert f"left out: {bags / 'wordless.mp4'}: nothing is said in" in out
+    assert "The first clip" in out
+
+
+def test_clips_that_can_all_not_be_read_are_an_error_before_anything_is_learnt(
+    tmp_path: Path, settings: Settings
+) -> None:
+    clips = RecordedClips([gone(tmp_path, *range(30))], settings, tmp_path / "skipped.jsonl")
+    with pytest.raises(DataError, match=r"none of 20 clips .*gone\.mp4.*skipped\.jsonl"):
+        clips.try_some()
+    assert clips.skipped == len(lines(tmp_path)) == 20
+
+
+def test_one_clip_that_can_be_read_will_do(bags: Path, tmp_path: Path, settings: Settings) -> None:
+    readers = [gone(tmp_path, 1, 2), [ClipRecord(bags / "good", 0.0, 3.0)]]
+    clips = RecordedClips(readers, settings, tmp_path / "skipped.jsonl")
+    clips.try_some()
+    assert clips.skipped == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_disk_that_goes_while_training_ends_it(
+    tmp_path: Path, settings: Settings, workers: int
+) -> None:
+    records = gone(tmp_path, *range(120))
+    clips = RecordedClips([records], settings, tmp_path / "skipped.jsonl")
+    with pytest.raises(DataError, match=r"the last 100 clips can't be read, such as: .*gone\.mp4"):
+        list(DataLoader(clips, None, num_workers=workers))
+    validation = RecordedClips([records], settings, tmp_path / "skipped.jsonl", drawn=False)
+    assert all(its is NOTHING for its in map(validation.__getitem__, range(120)))
+
+
+def test_a_clip_is_listed_once_in_a_run(tmp_path: Path, settings: Settings) -> None:
+    for _ in range(2):
+        clips = RecordedClips([gone(tmp_path, 1, 2)], settings, tmp_path / "skipped.jsonl")
+        for index in (0, 1, 0, 1):
+            assert clips[index] is NOTHING
+        list(DataLoader(clips, None, num_workers=2))
+    assert clips.skipped == len(lines(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "videos"])
+def test_paths_that_are_not_there_are_told_at_once(bags: Path, tmp_path: Path, name: str) -> None:
+    check_paths(Recipe())
+    data: dict[str, Any] = {"train": (str(bags),)}
+    check_paths(Recipe(data=DataConfig(**data)))
+    data[name] = "no/folder" if name == "videos" else (str(bags), "no/folder")
+    with pytest.raises(DataError, match="data: no/folder is not there; paths are relative to the"):
+        check_paths(Recipe(data=DataConfig(**data)))
+
+
+def test_images_that_are_too_few_for_the_frame_rate_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(video(tmp_path / "a.mp4", [n / 2 for n in range(16)]), range(8))
+    recipe = tmp_path / "recipe.yaml"
+    given = f"start: demo\ndata: {{train: [{tmp_path / 'a.mp4'}]}}\nstreaming: {{fps: %d}}"
+    told = "filmed at 2 frames per second, but streaming says fps: 8"
+    for fps, code in ((8, 1), (4, 0), (2, 0)):
+        recipe.write_text(given % fps)
+        assert main([str(recipe)]) == code
+        assert (told in capsys.readouterr().out) == bool(code)
+
+
+def test_problems_that_are_alike_are_told_once_for_each_recording_the_most_frequent_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their numbers differ."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name, seconds in (("few", 30), ("many", 90)):
+        images = frames((0, 4), (seconds, seconds + 4))
+        said(video(folder / f"{name}.mp4", images), range(seconds + 4))
+    code, out = prepared(folder, capsys)
+    assert code == 1
+    told = [line for line in out.splitlines() if "words without images" in line]
+    assert len(told) == 2
+    assert "many.mp4" in told[0]
+    assert "more)" in told[0]
+    assert "few.mp4" in told[1]
+
+
+def test_what_is_not_listed_is_counted_by_its_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(23):
+        (folder / f"{number}.mp4").write_bytes(b"")
+    code, out = prepared(folder, capsys)
+    assert code == 1
+    assert "and 3 other problems: 3 unreadable\n" in out

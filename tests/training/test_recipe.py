@@ -1,0 +1,65 @@
+"""What a recipe may hold, and what is said of one that can't be meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import ConfigError
+from training.recipe import DataConfig, Recipe, TrainConfig, read_recipe
+
+
+def written(folder: Path, content: str, encoding: str = "utf-8") -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(content, encoding=encoding)
+    return path
+
+
+def test_what_is_left_blank_is_the_default(tmp_path: Path) -> None:
+    blank = """
+        name:
+        after:
+        start:
+        seed:
+        training: {sharding: , steps: ~}
+        clips:
+        streaming: {fps: , instruction: ~}
+    """
+    assert read_recipe(written(tmp_path, blank)) == Recipe()
+    its = read_recipe(written(tmp_path, "data: {train: [a.jsonl], validation: , videos: }"))
+    assert its.data == DataConfig(train=("a.jsonl",))
+    assert its.training == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("data: {train: [~]}", r"data: train\[0\] must be text, .* not None"),
+        ("data: {train: [a.jsonl, off]}", r"data: train\[1\] must be text, .* not False"),
+        ("data: {train: [a.jsonl], videos: [b]}", r"data: videos must be text"),
+        ("name: 12", "name must be text, in quotes if need be, not 12"),
+        ("start: demo\nlora:", "lora must hold names and values, not None"),
+        ("training: {steps: .inf}", r"training: steps must be a number \(int\), not inf"),
+        ("training: {learning_rate: .nan}", "learning_rate must be between"),
+        ("training: {1: 2}", r"training must hold names and values, not \{1: 2\}"),
+        ("streaming: {1: 2}", r"streaming must hold names and values, not \{1: 2\}"),
+        ("1: 2", r"recipe\.yaml must hold names and values, not \{1: 2\}"),
+        ("name: 2026-13-45", r"is not YAML: month must be in 1\.\.12"),
+        ("seed: -5", "seed must be between 0 and 4294967295, not -5"),
+        ("seed: 4294967296", "seed must be between"),
+        ("start: demo\nlora: {}\ntraining: {optimizer: muon}", "lora needs optimizer: adamw"),
+        ("name: [", "is not YAML: while parsing"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused_in_one_line(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    with pytest.raises(ConfigError, match=why) as refused:
+        read_recipe(written(tmp_path, content))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_recipe_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe\.yaml is not YAML: 'utf-8' codec can't decode"):
+        read_recipe(written(tmp_path, "name: größer", "latin-1"))

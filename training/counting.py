@@ -13,10 +13,10 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.shards import Shard
 
-from .check import UNREADABLE, Checker, Problem
-from .conversations import Conversations
 from .data import CONVERSATIONS, Broken, readers
-from .record import ClipRecord
+from .footage.check import UNREADABLE, Checker, Problem
+from .footage.conversations import Conversations
+from .footage.record import ClipRecord
 
 _ERRORS = Console(stderr=True, highlight=False)
 

@@ -14,13 +14,13 @@ from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import find_recordings
 from streamingvlm_ros.shards import own_shard
 
-from .clips import RecordedClips, note_skipped
-from .conversations import Conversations
-from .cutting import CutConfig, cut, told
+from .footage.clips import RecordedClips, note_skipped
+from .footage.conversations import Conversations
+from .footage.cutting import CutConfig, cut, told
+from .footage.record import ClipRecord
+from .footage.videos import Videos
 from .recipe import Recipe
-from .record import ClipRecord
 from .samples import ClipSample
-from .videos import Videos
 from .world_clips import WorldClips
 
 CONVERSATIONS = ".jsonl"

@@ -21,10 +21,10 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.shards import Shard, own_shard
 
-from .check import Problem
-from .clips import clip_of
 from .counting import Counts, count, total
 from .data import check_paths, sources
+from .footage.check import Problem
+from .footage.clips import clip_of
 from .gathering import gathered, together
 from .recipe import DataConfig, Recipe, read_recipe
 from .samples import ClipSample

@@ -19,9 +19,9 @@ from streamingvlm_ros.shards import Shard
 
 from .attention import choose
 from .begun import LOG
-from .clips import RecordedClips
 from .collate import Collator
 from .data import training_clips, validation_clips
+from .footage.clips import RecordedClips
 from .optimizer import MuonAndAdamW
 from .progress import Progress
 from .recipe import Recipe

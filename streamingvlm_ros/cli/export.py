@@ -53,9 +53,9 @@ def export(
 
     Can be stopped and begun again, and shared between processes and hosts with `torchrun`.
     """
-    from training.cutting import CutConfig
-    from training.export import export as write
-    from training.export import share
+    from training.footage.cutting import CutConfig
+    from training.footage.export import export as write
+    from training.footage.export import share
 
     from ..config import settings_for
     from ..engine.model import resolve

@@ -39,8 +39,8 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
     `start_ns` and `end_ns` of a line, as a kept clip has them, go before its seconds.
 
     What subtitles leave out is in none of them: not known to be silent, so that an evaluation
-    scores nothing there. Training learns it as silence (`training.cutting`), or nothing would teach
-    when to be silent.
+    scores nothing there. Training learns it as silence, or nothing would teach when to be
+    silent (`training.footage.cutting`).
     """
     if path.suffix in SUBTITLES:
         found = _subtitles(path)

@@ -17,10 +17,10 @@ from streamingvlm_ros.engine.positions import positions
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import Chunk
-from training.clips import NOTHING, RecordedClips, clip_of
-from training.cutting import CutConfig, cut, told
+from training.footage.clips import NOTHING, RecordedClips, clip_of
+from training.footage.cutting import CutConfig, cut, told
+from training.footage.record import ClipRecord, Exchange, Word
 from training.recipe import Recipe
-from training.record import ClipRecord, Exchange, Word
 from training.rows import IGNORED
 from training.scratch import new_model
 from training.trainer import collator_for

@@ -24,8 +24,8 @@ from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.engine.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
-from training.clips import NOTHING
 from training.collate import Collator
+from training.footage.clips import NOTHING
 from training.recipe import Recipe
 from training.rows import IGNORED
 from training.samples import ClipRound, ClipSample

@@ -10,10 +10,10 @@ import pytest
 
 from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import DataError
-from training import conversations
-from training.conversations import Conversations, line_of, write_conversations
-from training.record import ClipRecord, Exchange, Word
-from training.videos import Videos
+from training.footage import conversations
+from training.footage.conversations import Conversations, line_of, write_conversations
+from training.footage.record import ClipRecord, Exchange, Word
+from training.footage.videos import Videos
 
 WORDS = ((10.0, 10.4, "It's"), (10.4, 11.25, "raining."))
 

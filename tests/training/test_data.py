@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError
-from training.clips import NOTHING, RecordedClips
 from training.data import check_paths, training_clips, validation_clips
+from training.footage.clips import NOTHING, RecordedClips
+from training.footage.record import ClipRecord
 from training.prepare import main
 from training.recipe import DataConfig, Recipe
-from training.record import ClipRecord
 
 from .conftest import filmed
 from .test_image_times import frames, prepared, said, video

@@ -16,12 +16,12 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.types import Frame, Image
-from training import export as exporting
-from training.clips import clip_of
-from training.conversations import Conversations, write_conversations
-from training.cutting import CutConfig
-from training.export import export
-from training.image_times import image_times
+from training.footage import export as exporting
+from training.footage.clips import clip_of
+from training.footage.conversations import Conversations, write_conversations
+from training.footage.cutting import CutConfig
+from training.footage.export import export
+from training.footage.image_times import image_times
 from training.prepare import main
 
 from ..cli.test_narrate import run

@@ -20,9 +20,9 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import SourceError
 from streamingvlm_ros.types import NS_PER_S as S
-from training.conversations import line_of, write_conversations
-from training.cutting import CutConfig, cut, told
-from training.image_times import image_times
+from training.footage.conversations import line_of, write_conversations
+from training.footage.cutting import CutConfig, cut, told
+from training.footage.image_times import image_times
 from training.prepare import main
 
 from ..recordings.scene import BEGIN_S, film

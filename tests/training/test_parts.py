@@ -13,11 +13,11 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.shards import ALONE, Shard
-from training import export as exporting
-from training.conversations import Conversations
 from training.counting import Counts, count, total
-from training.export import Exported, export
-from training.parts import Part, Parts
+from training.footage import export as exporting
+from training.footage.conversations import Conversations
+from training.footage.export import Exported, export
+from training.footage.parts import Part, Parts
 
 from ..cli.test_narrate import run
 from ..recordings.scene import film

@@ -23,7 +23,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.shards import ALONE
 from training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
-from training.clips import NOTHING
+from training.footage.clips import NOTHING
 from training.recipe import Recipe, TrainConfig
 from training.rows import IGNORED
 from training.samples import ClipRound, ClipSample

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from streamingvlm_ros.config import Settings
-from training.export import export
+from training.footage.export import export
 from training.prepare import main
 
 from ..cli.test_narrate import run
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 KILLED_EXPORT = """
 import os, signal
 from streamingvlm_ros.cli import main
-from training import export
+from training.footage import export
 encode = export._encode
 def killed(path, frames, start_ns):
     encode(path, ended(frames) if "two" in path.name else frames, start_ns)

@@ -14,9 +14,9 @@ from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
+from ..samples import ClipRound, ClipSample
 from .conversations import Conversations
 from .record import ClipRecord, Exchange, Word
-from .samples import ClipRound, ClipSample
 
 NOTHING = ClipSample(())
 """Stands for a clip that can't be read: nothing is learnt from it."""

@@ -1,0 +1,1 @@
+"""What robots recorded, as clips to learn from."""

@@ -21,6 +21,7 @@ from .. import types
 from ..frames.pictures import to_array
 from ..types import NS_PER_S
 from .conversions import to_ns
+from .process import LONGEST_WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +100,20 @@ def listening(namespace: str) -> Iterator[Listener]:
     listener = Listener(node)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), name="listener", daemon=True)
+    ended = threading.Event()
+    thread = threading.Thread(target=_spin, args=(executor, ended), name="listener", daemon=True)
     thread.start()
     try:
         yield listener
     finally:
+        ended.set()
         executor.shutdown()
         thread.join()
         node.destroy_node()
         context.try_shutdown()
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
     with suppress(ExternalShutdownException):
-        executor.spin()
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=LONGEST_WAIT_S)

@@ -21,6 +21,10 @@ from .delivery import losing_what_is_refused
 
 N = TypeVar("N", bound=Node)
 
+LONGEST_WAIT_S = 1.0
+"""rclpy's shutdown destroys the very condition by which it wakes the executor: one that is just
+about to wait misses it, and would wait for ever."""
+
 THREADS = 8
 """For images, a reset that waits for the model, a transition, an action's goals, and to spare."""
 
@@ -103,10 +107,9 @@ def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> Non
     try:
         while not signals:
             try:
-                with (
-                    losing_what_is_refused()
-                ):  # what rclpy publishes itself, such as a goal's status
-                    executor.spin()
+                # What rclpy publishes itself, such as a goal's status.
+                with losing_what_is_refused():
+                    executor.spin_once(timeout_sec=LONGEST_WAIT_S)
             except InvalidHandle:
                 pass
             except RuntimeError as error:

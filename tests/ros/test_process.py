@@ -81,3 +81,17 @@ def test_an_action_server_that_is_destroyed_meanwhile_does_not_end_the_executor(
     executor.shutdown()
     spinner.join()
     assert went_on
+
+
+def test_an_executor_that_misses_its_shutdown_ends_all_the_same(node: Node) -> None:
+    executor = MultiThreadedExecutor(num_threads=2, context=node.context)
+    executor.add_node(node)
+    signals: list[int] = []
+    args = (executor, signals, threading.Event())
+    spinner = threading.Thread(target=_spin, args=args, daemon=True)
+    spinner.start()
+    executor._guard.trigger = lambda: None
+    signals.append(2)
+    executor.shutdown()
+    spinner.join(20)
+    assert not spinner.is_alive()

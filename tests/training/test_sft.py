@@ -131,6 +131,7 @@ def test_a_process_that_was_stopped_twice_learns_what_an_undisturbed_one_does(
     assert losses(folder) == losses(train(recipe_path, tmp_path / "straight"))
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once_and_so_does_one_while_nothing_is_learnt() -> None:
     program = """
 import signal, sys
@@ -276,6 +277,7 @@ def test_every_token_of_a_step_weighs_alike_in_whichever_batch_it_is(
     assert losses(beside) == pytest.approx(losses(after), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["trainer_state.json", "model.safetensors", "optimizer.pt", "rng_state.pth"]
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.positions import positions
 from streamingvlm_ros.engine.sampler import Sampler
 from streamingvlm_ros.engine.vision import patch_grid, to_patches
+from streamingvlm_ros.types import Chunk
 
 from .conftest import chunk_of
 
@@ -31,6 +32,23 @@ class Listening(Sampler):
         return super().choose(logits, config)
 
 
+def full_forward(
+    loaded: LoadedModel, stream: Stream, engine: StreamingEngine, chunks: Sequence[Chunk]
+) -> Tensor:
+    """(tokens, vocabulary) logits of all that is in the cache, by transformers' own model."""
+    patches, grids = zip(
+        *(to_patches([f.image for f in c.frames], engine.vision_spec) for c in chunks),
+        strict=True,
+    )
+    with torch.inference_mode():
+        return loaded.model(
+            input_ids=torch.tensor([stream.ledger.ids]),
+            position_ids=positions(stream.ledger, engine.tokens_per_second)[:, None],
+            pixel_values_videos=torch.cat(patches),
+            video_grid_thw=torch.tensor([patch_grid(g, engine.vision_spec) for g in grids]),
+        ).logits[0]
+
+
 @pytest.mark.parametrize(
     ("fps", "frames"), [(2.0, 2), (1.0, 1), (5.0, 5), (8.0, 8), (30.0, 30), (8.0, 3)]
 )
@@ -44,17 +62,7 @@ def test_streaming_equals_a_full_forward_before_the_first_eviction(
     for chunk in chunks:
         stream.step(chunk)
 
-    patches, grids = zip(
-        *(to_patches([f.image for f in c.frames], engine.vision_spec) for c in chunks),
-        strict=True,
-    )
-    with torch.inference_mode():
-        full = loaded.model(
-            input_ids=torch.tensor([stream.ledger.ids]),
-            position_ids=positions(stream.ledger, engine.tokens_per_second)[:, None],
-            pixel_values_videos=torch.cat(patches),
-            video_grid_thw=torch.tensor([patch_grid(g, engine.vision_spec) for g in grids]),
-        ).logits[0]
+    full = full_forward(loaded, stream, engine, chunks)
     assert len(listening.heard) >= len(chunks)
     for place, logits in listening.heard.items():
         assert (full[place] - logits).abs().max() < 1e-4

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from benchmarks.other_streams import GlancingStream, GrowingStream, RecomputingStream
 from streamingvlm_ros.engine.engine import Stream, StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind
 from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.positions import positions
-from streamingvlm_ros.engine.vision import patch_grid, to_patches
 
 from .conftest import chunk_of
-from .test_full_forward import Listening
+from .test_full_forward import Listening, full_forward
 
 WINDOW = {"fps": 2.0, "vision_rounds": 3, "text_rounds": 3, "text_sink": 4, "text_window": 8}
 ROUNDS = 12
@@ -33,15 +30,7 @@ def test_a_recomputed_window_equals_a_full_forward_long_after_evictions(
     stream.sampler = listening = Listening(stream, engine.decoder.vocabulary)
     stream.step(chunk_of(ROUNDS, 2, 2.0))
     chunks = [chunk_of(i, 2, 2.0) for i in range(ROUNDS - 2, ROUNDS + 1)]
-    looks = [to_patches([f.image for f in c.frames], engine.vision_spec) for c in chunks]
-    patches, grids = zip(*looks, strict=True)
-    with torch.inference_mode():
-        full = loaded.model(
-            input_ids=torch.tensor([stream.ledger.ids]),
-            position_ids=positions(stream.ledger, engine.tokens_per_second)[:, None],
-            pixel_values_videos=torch.cat(patches),
-            video_grid_thw=torch.tensor([patch_grid(g, engine.vision_spec) for g in grids]),
-        ).logits[0]
+    full = full_forward(loaded, stream, engine, chunks)
     assert listening.heard
     for place, logits in listening.heard.items():
         assert (full[place] - logits).abs().max() < 1e-4

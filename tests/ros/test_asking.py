@@ -59,7 +59,7 @@ def test_twenty_at_once_are_answered_side_by_side(narrator: Asked, kind: str) ->
         assert all(r["seen_until"] == narrator.now_s * S + S // 2 for r in results)
         if kind == "action":
             assert all(r["status"] == GoalStatus.STATUS_SUCCEEDED for r in results)
-            assert all(r["answer"].startswith(asker.said(r["n"])) for r in results)
+            assert all(asker.said(r["n"]) in r["answer"] for r in results)
             # Their pieces come in turn, not one answer after the other.
             pieces = [e["n"] for e in asker.events.all() if e["event"] == "piece"]
             assert len(list(groupby(pieces))) > MOST
@@ -77,9 +77,10 @@ def test_an_action_that_is_cancelled_half_way_ends_at_once_with_what_there_is(
         assert result["success"]
         assert "cancelled" in result["message"]
         assert 0 < result["tokens"] < TOKENS
-        # Pieces and result travel apart: those that the result overtook are missing.
+        # Pieces and result travel apart: those before the narrator had found its listener are
+        # missing, and those that the result overtook.
         assert asker.said(0)
-        assert result["answer"].startswith(asker.said(0))
+        assert asker.said(0) in result["answer"]
         assert result["seen_until"] == narrator.now_s * S + S // 2
         # The one beside it goes on.
         other = asker.first("result", 1)

@@ -40,9 +40,10 @@ class Dialogue:
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """What a person reads: no special tokens, no ` ...`, no space around."""
+        """What a person reads: no special tokens, no ` ...`, no space around, no NUL."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text.removesuffix(TO_BE_CONTINUED).strip()
+        # A NUL ends a string in ROS messages: whatever follows it would be lost.
+        return text.replace("\0", "").removesuffix(TO_BE_CONTINUED).strip()
 
     def opening(self, previous: Sequence[int] = ()) -> list[Segment]:
         """The system turn and the ids of the previous text, before the first round."""

@@ -66,6 +66,10 @@ def test_the_closing_dots_are_stripped_only_where_they_stand(dialogue: Dialogue)
         assert dialogue.decode(ids) == "the ball stops"
 
 
+def test_what_a_ros_message_would_end_at_is_not_said(dialogue: Dialogue) -> None:
+    assert dialogue.decode(dialogue.encode("a cup\0 stands ...\0")) == "a cup stands"
+
+
 def test_a_silent_round_is_only_dots(dialogue: Dialogue) -> None:
     said, dots, closing = dialogue.assistant_turn(0, "  ")
     assert said.ids == ()

@@ -20,7 +20,7 @@ def pieces_of(ids: list[int]) -> list[str]:
     return [*(speech.add(id) for id in ids), speech.end()]
 
 
-@given(st.text(alphabet="a .\n…é雪🤖", max_size=20))
+@given(st.text(alphabet="a .\n\0…é雪🤖", max_size=20))
 def test_pieces_together_are_the_text(text: str) -> None:
     ids = list(DIALOGUE.encode(text))
     assert "".join(pieces_of(ids)) == DIALOGUE.decode(ids)

@@ -1,8 +1,9 @@
 """Asks a narrator in a process of its own: `python -m tests.ros.asker service|action JSON`.
 
-JSON is a list of requests' fields, all of which are asked at once. What happens comes out as lines
-of JSON: {"n": number of the request, "event": "accepted" | "piece" | "result", …}. A line
-`cancel N` on the standard input cancels goal N.
+JSON is a list of requests' fields. What happens comes out as lines of JSON: {"n": number of the
+request, "event": "ready" | "met" | "accepted" | "piece" | "result", …}. Lines on the standard input
+are commands: `ask` all requests at once, when it is ready; `meet` the narrator, so that no piece of
+an action is lost; `cancel N`, which is a goal's number.
 """
 
 from __future__ import annotations
@@ -39,22 +40,18 @@ def told(result: Any) -> dict[str, Any]:
 class Asker:
     """Counts what is not over yet; `done` is set when that is nothing."""
 
-    def __init__(self, node: Node, requests: list[dict[str, Any]]) -> None:
-        self._node, self._requests = node, requests
+    def __init__(self, node: Node, kind: str, requests: list[dict[str, Any]]) -> None:
+        self._requests = requests
         self._left = len(requests)
         self._goals: dict[int, Any] = {}
         self.done = threading.Event()
-
-    def call(self) -> None:
-        client = self._node.create_client(Ask, f"{NODE}/ask", qos_profile=qos.REQUESTS)
-        assert client.wait_for_service(60.0)
-        for n, request in enumerate(self._requests):
-            future = client.call_async(Ask.Request(**request))
-            future.add_done_callback(lambda done, n=n: self._over(n, done.result()))
-
-    def send(self) -> None:
-        client = ActionClient(
-            self._node,
+        if kind == "service":
+            self._client: Any = node.create_client(Ask, f"{NODE}/ask", qos_profile=qos.REQUESTS)
+            assert self._client.wait_for_service(60.0)
+            self.ask = self._call
+            return
+        self._client = ActionClient(
+            node,
             AskAction,
             f"{NODE}/ask",
             feedback_sub_qos_profile=qos.FEEDBACK,
@@ -62,13 +59,36 @@ class Asker:
             result_service_qos_profile=qos.REQUESTS,
             cancel_service_qos_profile=qos.REQUESTS,
         )
-        assert client.wait_for_server(60.0)
-        for n, request in enumerate(self._requests):
-            future = client.send_goal_async(AskAction.Goal(**request), partial(self._piece, n))
-            future.add_done_callback(partial(self._accepted, n))
+        assert self._client.wait_for_server(60.0)
+        self.ask = self._send
+
+    def meet(self) -> None:
+        """Ask until a piece is heard: the narrator may not have found its listener before."""
+        heard = threading.Event()
+        goal = AskAction.Goal(question="Do I hear you?", max_tokens=1)
+        while not heard.is_set():
+            accepted, over = threading.Event(), threading.Event()
+            sent = self._client.send_goal_async(goal, lambda _: heard.set())
+            sent.add_done_callback(lambda _, accepted=accepted: accepted.set())
+            accepted.wait()
+            result = sent.result().get_result_async()
+            result.add_done_callback(lambda _, over=over: over.set())
+            over.wait()
+        tell(-1, "met")
 
     def cancel(self, n: int) -> None:
         self._goals[n].cancel_goal_async()
+
+    def _call(self) -> None:
+        for n, request in enumerate(self._requests):
+            future = self._client.call_async(Ask.Request(**request))
+            future.add_done_callback(lambda done, n=n: self._over(n, done.result()))
+
+    def _send(self) -> None:
+        for n, request in enumerate(self._requests):
+            goal = AskAction.Goal(**request)
+            future = self._client.send_goal_async(goal, partial(self._piece, n))
+            future.add_done_callback(partial(self._accepted, n))
 
     def _piece(self, n: int, message: Any) -> None:
         tell(n, "piece", text=message.feedback.text)
@@ -93,13 +113,13 @@ def main() -> None:
     rclpy.init()
     node = Node("asker")
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    asker = Asker(node, requests)
     # Before anything spins: rclpy shows an action's client to the executor before it is whole.
-    (asker.call if kind == "service" else asker.send)()
+    asker = Asker(node, kind, requests)
+    executor.add_node(node)
     spinner = threading.Thread(target=executor.spin)
     spinner.start()
-    threading.Thread(target=listen, args=(asker,), daemon=True).start()
+    threading.Thread(target=obey, args=(asker,), daemon=True).start()
+    tell(-1, "ready")
     asker.done.wait()
     executor.shutdown()
     spinner.join()
@@ -107,9 +127,15 @@ def main() -> None:
     rclpy.shutdown()
 
 
-def listen(asker: Asker) -> None:
+def obey(asker: Asker) -> None:
     for line in sys.stdin:
-        asker.cancel(int(line.split()[1]))
+        match line.split():
+            case ["ask"]:
+                asker.ask()
+            case ["meet"]:
+                asker.meet()
+            case ["cancel", n]:
+                asker.cancel(int(n))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 class Asker:
-    """A process that asks several questions at once, and everything that it hears."""
+    """A process that can ask several questions at once, and everything that it hears."""
 
     def __init__(self, peer: Peer, kind: str, requests: list[dict[str, Any]]) -> None:
         self.child = subprocess.Popen(
@@ -32,6 +32,7 @@ class Asker:
         self.events = Topic(f"the output of an asker by {kind}")
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+        self.first("ready", -1)
 
     def _read(self) -> None:
         assert self.child.stdout
@@ -42,11 +43,25 @@ class Asker:
         """The first event of that kind for request `n`."""
         return self.events.wait(lambda e: e["event"] == event and e["n"] == n)
 
+    def ask(self) -> None:
+        self._command("ask")
+
+    def meet(self) -> None:
+        """Until no piece of what is asked later can be lost because narrator and asker are new.
+
+        Asks one question or more of its own.
+        """
+        self._command("meet")
+        self.first("met", -1)
+
     def cancel(self, n: int) -> None:
         """Take request `n` back; the first pieces may be heard before it is known as accepted."""
         self.first("accepted", n)
+        self._command(f"cancel {n}")
+
+    def _command(self, line: str) -> None:
         assert self.child.stdin
-        self.child.stdin.write(f"cancel {n}\n")
+        self.child.stdin.write(f"{line}\n")
         self.child.stdin.flush()
 
     def results(self) -> list[Event]:
@@ -76,6 +91,14 @@ class Asked(Camera):
 
     @contextmanager
     def asker(self, kind: str, *requests: dict[str, Any]) -> Iterator[Asker]:
+        """One that asks at once."""
+        with self.ready(kind, *requests) as asker:
+            asker.ask()
+            yield asker
+
+    @contextmanager
+    def ready(self, kind: str, *requests: dict[str, Any]) -> Iterator[Asker]:
+        """One that asks when it is told to."""
         asker = Asker(self.peer, kind, list(requests))
         try:
             yield asker

@@ -27,7 +27,7 @@ setup(
     packages=find_packages(include=["streamingvlm_ros*", "training*"]),
     package_data={
         "streamingvlm_ros": [
-            "demo/checkpoint/*",
+            "demo/checkpoint/**",
             "evaluation/report/page/*",
             "evaluation/judge_prompt.txt",
         ],

@@ -16,6 +16,7 @@ from streamingvlm_ros.shards import Shard
 from .data import CONVERSATIONS, Broken, readers
 from .footage.check import UNREADABLE, Checker, Problem
 from .footage.conversations import Conversations
+from .footage.cutting import CutRecording
 from .footage.record import ClipRecord
 
 _ERRORS = Console(stderr=True, highlight=False)
@@ -70,8 +71,10 @@ def count(
         if isinstance(reader, Broken):
             its = Problem(UNREADABLE, str(path), str(path), reader.why, usable=False)
             counts[path].problems.append(its)
-        else:
-            read[path] = reader
+            continue
+        read[path] = reader
+        if isinstance(reader, CutRecording):
+            counts[path].problems += checker.recording_problems(reader.told, len(reader))
     shares = {path: _own_indices(clips, shard) for path, clips in read.items()}
     to_check = ((path, index) for path, indices in shares.items() for index in indices)
     clip_count = sum(map(len, shares.values()))
@@ -82,8 +85,6 @@ def count(
     for path, clips in read.items():
         if isinstance(clips, Conversations):
             counts[path].names = clips.videos.names
-        else:
-            counts[path].problems += checker.recording_problems(path, len(clips))
     return counts
 
 

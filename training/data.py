@@ -16,7 +16,7 @@ from streamingvlm_ros.shards import own_shard
 
 from .footage.clips import RecordedClips, note_skipped
 from .footage.conversations import Conversations
-from .footage.cutting import CutConfig, cut, told
+from .footage.cutting import CutConfig, CutRecording, cut, told
 from .footage.record import ClipRecord
 from .footage.videos import Videos
 from .recipe import Recipe
@@ -97,7 +97,8 @@ def _reader(path: Path, root: Videos | None, settings: Settings) -> Sequence[Cli
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)
     try:
-        return list(cut(told(path, None, settings.frames), CutConfig(), settings))
+        its = told(path, None, settings.frames)
+        return CutRecording(its, cut(its, CutConfig(), settings))
     except ConfigError:
         # Nothing can be cut with such settings.
         raise

@@ -23,7 +23,7 @@ from streamingvlm_ros.shards import own_shard
 from .begun import LOG, RECIPE, check_same, keep
 from .data import check_paths
 from .memory import estimate
-from .recipe import read_recipe
+from .recipe import Recipe, read_recipe
 from .sharding import whole_weights
 from .states import last_whole, writing
 from .stopping import StoppedError, Stopping
@@ -54,9 +54,30 @@ def train(
     """
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
-    steps, shard = output / STEPS, own_shard()
-    begun = steps / BEGUN
-    last = _last_step(steps, resume)
+    last = _last_step(output / STEPS, resume)
+    _begin(recipe, recipe_path, output / STEPS / BEGUN, resume, any_start)
+    torch.manual_seed(recipe.seed)
+    model, tokenizer = beginning(recipe)
+    trainer = trainer_for(recipe, model, tokenizer, output, own_shard())
+    if stop:
+        trainer.add_callback(stop)
+    trainer.train(resume_from_checkpoint=last)
+    if stop and stop.signal:
+        raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
+    weights = whole_weights(trainer)
+    if own_shard().number == 0:
+        with writing(output / MODEL):
+            save(recipe, model, tokenizer, output / MODEL, weights)
+            # How the weights were made is kept beside them.
+            shutil.copytree(output / STEPS / BEGUN, output / MODEL, dirs_exist_ok=True)
+            shutil.copy(output / LOG, output / MODEL / LOG)
+    trainer.accelerator.wait_for_everyone()
+    return output / MODEL
+
+
+def _begin(recipe: Recipe, path: Path, begun: Path, resume: bool, any_start: bool) -> None:
+    """Keep what a run begins with, or see that it is what this one began with."""
+    shard = own_shard()
     # Runs that older versions began kept nothing.
     compared = resume and begun.exists()
     if compared:
@@ -65,26 +86,9 @@ def train(
         check_start(recipe, RECIPE)
     if recipe.start and shard.number == 0:
         print(estimate(recipe, shard.count), flush=True)
-    steps.mkdir(parents=True, exist_ok=True)
+    begun.parent.mkdir(parents=True, exist_ok=True)
     if shard.number == 0 and not compared:
-        keep(recipe, recipe_path, begun)
-    torch.manual_seed(recipe.seed)
-    model, tokenizer = beginning(recipe)
-    trainer = trainer_for(recipe, model, tokenizer, output, shard)
-    if stop:
-        trainer.add_callback(stop)
-    trainer.train(resume_from_checkpoint=last)
-    if stop and stop.signal:
-        raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
-    weights = whole_weights(trainer)
-    if shard.number == 0:
-        with writing(output / MODEL):
-            save(recipe, model, tokenizer, output / MODEL, weights)
-            # How the weights were made is kept beside them.
-            shutil.copytree(begun, output / MODEL, dirs_exist_ok=True)
-            shutil.copy(output / LOG, output / MODEL / LOG)
-    trainer.accelerator.wait_for_everyone()
-    return output / MODEL
+        keep(recipe, path, begun)
 
 
 def _last_step(steps: Path, resume: bool) -> str | None:

@@ -30,7 +30,7 @@ from .world_clips import world_texts
 
 WEIGHTS = "model.safetensors"
 ADAPTER = "adapter"
-START = "start.json"
+START, EARLIER = "start.json", "start"
 
 _TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
@@ -117,16 +117,25 @@ def save(
 def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     """Keep for a later stage's weights which ones it begins with, and how those were made.
 
-    Nothing is known of a hub id's but its name. `notes` are files of the earlier stage's.
+    Nothing is known of a hub id's but its name. `notes` are files of the earlier stage's; those
+    go into a folder `start`, in which there is one more if that stage had a start, too.
     """
     its = resolve(start)
     about: dict[str, str] = {"start": str(start)}
-    if isinstance(its, Path) and (its / WEIGHTS).exists():
-        about["sha256"] = _digest(its / WEIGHTS)
+    if isinstance(its, Path):
+        if (its / WEIGHTS).exists():
+            about["sha256"] = _digest(its / WEIGHTS)
+        _copy_notes(its, folder / EARLIER, (*notes, START))
     (folder / START).write_text(json.dumps(about) + "\n")
-    for path in its.iterdir() if isinstance(its, Path) else ():
-        if path.name in notes or (path.name.startswith("start") and path.is_file()):
-            shutil.copy(path, folder / f"start_{path.name}")
+
+
+def _copy_notes(of: Path, to: Path, notes: tuple[str, ...]) -> None:
+    for name in notes:
+        if (of / name).exists():
+            to.mkdir(exist_ok=True)
+            shutil.copy(of / name, to)
+    if (of / EARLIER).is_dir():
+        shutil.copytree(of / EARLIER, to / EARLIER)
 
 
 def noted_start(folder: Path) -> str | None:

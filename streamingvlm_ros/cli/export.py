@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.progress import Progress
 
 from ..shards import own_shard
 from .options import Recordings
+
+if TYPE_CHECKING:
+    from training.footage.export import Exported
 
 _SHOWN = 5
 """Problems of a recording, and names of those that are left out."""
@@ -75,6 +78,13 @@ def export(
     if done is None:
         console.print("The process that ends last writes train.jsonl and validation.jsonl.")
         return
+    _tell(done, console)
+    for name, clips in (("train", done.train), ("validation", done.validation)):
+        print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")
+
+
+def _tell(done: Exported, console: Console) -> None:
+    """What was left out, and what should be looked at."""
     for path, why in done.skipped.items():
         console.print(f"skipped {path}: {why}", markup=False, soft_wrap=True)
     for path, problems in done.problems.items():
@@ -85,5 +95,3 @@ def export(
         some = ", ".join(done.others[:_SHOWN]) + ("…" if len(done.others) > _SHOWN else "")
         left_out = f"left out: {len(done.others)} recordings exported before ({some})"
         console.print(left_out, markup=False, soft_wrap=True)
-    for name, clips in (("train", done.train), ("validation", done.validation)):
-        print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")

@@ -195,7 +195,7 @@ def test_how_a_run_began_is_kept_before_it_learns(
     noted = json.loads((folder / "start.json").read_text())
     assert noted == {"start": str(run / "model"), "sha256": digest.hexdigest()}
     assert (folder / "recipe.yaml").read_text() == second
-    assert (folder / "start_recipe.yaml").read_text() == first
+    assert (folder / "start" / "recipe.yaml").read_text() == first
 
 
 def test_nothing_is_made_for_a_recipe_that_cannot_be_run(recipe_path: Path, tmp_path: Path) -> None:
@@ -344,13 +344,14 @@ def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
         "start": str(first),
         "sha256": digest,
     }
-    assert (second / "start_recipe.yaml").read_text() == recipe_path.read_text()
+    assert (second / "start" / "recipe.yaml").read_text() == recipe_path.read_text()
     third_path = tmp_path / "third.yaml"
     third_path.write_text(second_path.read_text().replace(str(first), str(second)))
     third = train(third_path, tmp_path / "third")
-    assert (third / "start_recipe.yaml").read_text() == second_path.read_text()
-    assert (third / "start_start_recipe.yaml").read_text() == recipe_path.read_text()
-    assert (third / "start_start.json").read_text() == (second / "start.json").read_text()
+    earlier = third / "start"
+    assert (earlier / "recipe.yaml").read_text() == second_path.read_text()
+    assert (earlier / "start.json").read_text() == (second / "start.json").read_text()
+    assert (earlier / "start" / "recipe.yaml").read_text() == recipe_path.read_text()
 
 
 def test_a_second_stage_without_a_first_says_so(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.recordings.timed import Utterance
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
-from .cutting import told, unshown
+from .cutting import Told, unshown
 from .image_times import ImageTimes, image_times
 from .record import ClipRecord, Word
 
@@ -50,12 +49,12 @@ class Checker:
 
     def __init__(self, frames: FrameConfig) -> None:
         self._frames = frames
-        self._images = lru_cache(maxsize=None)(self._look)
+        self._images: dict[tuple[Path, str | None], tuple[ImageTimes | None, str]] = {}
 
     def problems(self, clip: ClipRecord) -> Iterator[Problem]:
         """What is wrong with it; nothing if nothing is."""
         path = str(clip.recording)
-        images, why = self._images(clip.recording, clip.camera)
+        images, why = self._seen(clip.recording, clip.camera)
         if images is None:
             yield Problem(UNREADABLE, path, clip.origin, why, usable=False)
             return
@@ -70,13 +69,15 @@ class Checker:
             what = f"is {clip.duration_s:g} s long: no two rounds"
             yield Problem("too short", path, clip.origin, what, usable=False)
 
-    def recording_problems(self, path: Path, clips: int) -> Iterator[Problem]:
+    def recording_problems(self, its: Told, clips: int) -> Iterator[Problem]:
         """What of the words of a recording that gave so many clips none of these can show."""
-        images, why = self._images(path, None)
+        path = its.path
+        if its.images:
+            self._images[path, its.camera] = its.images, ""
+        images, why = self._seen(path, its.camera)
         if images is None:
             yield Problem(UNREADABLE, str(path), str(path), why, usable=False)
             return
-        its = told(path, None, self._frames)
         spoken = [utterance for utterance in its.utterances if utterance.text.strip()]
         if spoken and not clips:
             begin_s, end_s = min(u.start_s for u in spoken), max(u.end_s for u in spoken)
@@ -122,8 +123,13 @@ class Checker:
                 f"not learnt: {' '.join(late[:5])}",
             )
 
-    def _look(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+    def _seen(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
         """When it shows something, or why nothing of a recording can be used."""
+        if (path, camera) not in self._images:
+            self._images[path, camera] = self._look(path, camera)
+        return self._images[path, camera]
+
+    def _look(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
         try:
             if path.is_file() and not path.stat().st_size:
                 return None, f"{path} is empty (0 bytes)"

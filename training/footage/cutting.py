@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
@@ -24,7 +24,7 @@ from streamingvlm_ros.recordings.words import (
     read_utterances,
 )
 
-from .image_times import image_times
+from .image_times import ImageTimes, image_times
 from .record import ClipRecord, Exchange, Word
 
 _end_s = attrgetter("end_s")
@@ -49,7 +49,8 @@ class Told:
 
     `unsaid_is_silent`: what subtitles leave out is learnt as silence, or nothing would teach when
     to be silent. An evaluation scores nothing there: who wrote them may have left something out.
-    `duration_s` is None where the recording doesn't know it.
+    `duration_s` is None where the recording doesn't know it; `images` where nobody looked when
+    there are some.
     """
 
     path: Path
@@ -58,11 +59,20 @@ class Told:
     utterances: Sequence[Utterance]
     questions: Sequence[TimedQuestion]
     unsaid_is_silent: bool
+    images: ImageTimes | None = None
 
     @property
     def words(self) -> list[Word]:
         """What is said, word by word, utterance after utterance."""
         return [word for utterance in self.utterances for word in _words(utterance)]
+
+
+class CutRecording(list[ClipRecord]):
+    """The clips of a recording, and what they were cut from."""
+
+    def __init__(self, told: Told, clips: Iterable[ClipRecord]) -> None:
+        super().__init__(clips)
+        self.told = told
 
 
 def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
@@ -72,9 +82,8 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
     """
     with recording(path, camera, frames) as recorded:
         start_ns, duration_s = recorded.start_ns, recorded.duration_s
-    if is_bag(path):
-        # A bag's own length counts when messages came, which in a simulation is another clock.
-        duration_s = image_times(path, camera, frames).end_s
+    # A bag's own length counts when messages came, which in a simulation is another clock.
+    images = image_times(path, camera, frames) if is_bag(path) else None
     beside, asked = words_beside(path), questions_beside(path)
     if beside:
         utterances = read_utterances(beside, start_ns if is_bag(path) else None)
@@ -87,10 +96,11 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
     return Told(
         path,
         camera,
-        duration_s,
+        images.end_s if images else duration_s,
         utterances,
         read_questions(asked) if asked else _answered(path, start_ns),
         beside is not None and beside.suffix in SUBTITLES,
+        images,
     )
 
 

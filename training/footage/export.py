@@ -99,7 +99,7 @@ def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Par
     try:
         its = told(path, None, settings.frames)
         records = list(cut(its, config, settings))
-        problems = _problems(path, records, settings.frames)
+        problems = _problems(its, records, settings.frames)
         if not records:
             why = "; ".join(problems) or "there are no two rounds in a row with what is to be said"
             return Part((), f"{path}: {why}")
@@ -112,10 +112,10 @@ def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Par
     return Part(lines, problems=problems)
 
 
-def _problems(path: Path, records: Sequence[ClipRecord], frames: FrameConfig) -> tuple[str, ...]:
+def _problems(its: Told, records: Sequence[ClipRecord], frames: FrameConfig) -> tuple[str, ...]:
     """What is wrong with words and times, each once: films don't show it any more."""
     checker = Checker(frames)
-    found = list(checker.recording_problems(path, len(records)))
+    found = list(checker.recording_problems(its, len(records)))
     found += [problem for record in records for problem in checker.problems(record)]
     return tuple(dict.fromkeys(problem.what for problem in found))
 

@@ -110,12 +110,7 @@ class Line:
             self._text += piece
 
     def complete(self, answer: str) -> None:
-        """Show what is missing: the last pieces may come later than the whole answer.
-
-        Where an earlier one was lost on the way, the whole answer follows in a new line.
-        """
-        if not answer.startswith(self._text):
-            self._end_line()
+        """Show what is missing: the last pieces may come later than the whole answer."""
         self.add(answer[len(self._text) :])
 
     def _end_line(self) -> None:

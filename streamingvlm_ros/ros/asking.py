@@ -99,9 +99,13 @@ class Asking:
         return CancelResponse.ACCEPT
 
     def _on_goal(self, goal: Goal) -> AskAction.Result:
+        offset = 0
+
         def hear(piece: str) -> None:
+            nonlocal offset
             with losing_what_is_refused():
-                goal.publish_feedback(AskAction.Feedback(text=piece))
+                goal.publish_feedback(AskAction.Feedback(text=piece, offset=offset))
+            offset += len(piece)
 
         inquiry = self._goals[bytes(goal.goal_id.uuid)]
         try:

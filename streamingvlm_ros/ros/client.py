@@ -53,8 +53,9 @@ class Client:
     def ask(self, goal: dict[str, Any], heard: Callable[[str], None]) -> Reply:
         """Ask, and hand each piece of the answer to `heard` as it comes.
 
-        `goal` holds fields of action/Ask.action. Whatever ends the wait before there is an
-        answer, an error of `heard` included, cancels the question.
+        None after one that was lost on the way: the reply holds the whole answer. `goal` holds
+        fields of action/Ask.action. Whatever ends the wait before there is an answer, an error of
+        `heard` included, cancels the question.
         """
         # Were the queue of pieces bounded, a slow reader would miss some.
         client: Any = ActionClient(
@@ -82,13 +83,18 @@ class Client:
         return [entry_of(entry) for entry in response.entries], response.more
 
     def _asked(self, client: Any, goal: Ask.Goal, heard: Callable[[str], None]) -> Reply:
-        pieces: deque[str] = deque()
+        pieces: deque[Ask.Feedback] = deque()
+        told = 0
 
         def hand_over() -> None:
+            nonlocal told
             while pieces:
-                heard(pieces.popleft())
+                piece = pieces.popleft()
+                if piece.offset == told:
+                    heard(piece.text)
+                    told += len(piece.text)
 
-        sent = client.send_goal_async(goal, lambda message: pieces.append(message.feedback.text))
+        sent = client.send_goal_async(goal, lambda message: pieces.append(message.feedback))
         try:
             taken = self._receive(sent, client.server_is_ready)
             if not taken.accepted:

@@ -1,9 +1,8 @@
 """Asks a narrator in a process of its own: `python -m tests.ros.asker service|action JSON`.
 
 JSON is a list of requests' fields. What happens comes out as lines of JSON: {"n": number of the
-request, "event": "ready" | "met" | "accepted" | "piece" | "result", …}. Lines on the standard input
-are commands: `ask` all requests at once, when it is ready; `meet` the narrator, so that no piece of
-an action is lost; `cancel N`, which is a goal's number.
+request, "event": "ready" | "accepted" | "piece" | "result", …}. Lines on the standard input are
+commands: `ask` all requests at once, when it is ready; `cancel N`, which is a goal's number.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import json
 import sys
 import threading
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from streamingvlm_ros.action import Ask as AskAction
 from streamingvlm_ros.srv import Ask
@@ -25,6 +25,8 @@ from streamingvlm_ros.ros import qos
 from streamingvlm_ros.ros.conversions import to_ns
 
 NODE = "/narrator"
+TICK_S = 0.02
+"""Longest time until a command is obeyed."""
 
 
 def tell(n: int, event: str, **facts: Any) -> None:
@@ -38,17 +40,16 @@ def told(result: Any) -> dict[str, Any]:
 
 
 class Asker:
-    """Counts what is not over yet; `done` is set when that is nothing."""
+    """Asks, and tells what comes of it; all in the thread of whoever calls, as rclpy wants it."""
 
-    def __init__(self, node: Node, kind: str, requests: list[dict[str, Any]]) -> None:
-        self._requests = requests
-        self._left = len(requests)
+    def __init__(self, node: Node, executor: Executor, kind: str, requests: list[Any]) -> None:
+        self._executor, self._requests = executor, requests
+        self.left = len(requests)
         self._goals: dict[int, Any] = {}
-        self.done = threading.Event()
+        self._ask = self._call if kind == "service" else self._send
         if kind == "service":
             self._client: Any = node.create_client(Ask, f"{NODE}/ask", qos_profile=qos.REQUESTS)
             assert self._client.wait_for_service(60.0)
-            self.ask = self._call
             return
         self._client = ActionClient(
             node,
@@ -60,24 +61,26 @@ class Asker:
             cancel_service_qos_profile=qos.REQUESTS,
         )
         assert self._client.wait_for_server(60.0)
-        self.ask = self._send
+        self._meet()
 
-    def meet(self) -> None:
-        """Ask until a piece is heard: the narrator may not have found its listener before."""
-        heard = threading.Event()
-        goal = AskAction.Goal(question="Do I hear you?", max_tokens=1)
-        while not heard.is_set():
-            accepted, over = threading.Event(), threading.Event()
-            sent = self._client.send_goal_async(goal, lambda _: heard.set())
-            sent.add_done_callback(lambda _, accepted=accepted: accepted.set())
-            accepted.wait()
-            result = sent.result().get_result_async()
-            result.add_done_callback(lambda _, over=over: over.set())
-            over.wait()
-        tell(-1, "met")
+    def obey(self, command: str) -> None:
+        match command.split():
+            case ["ask"]:
+                self._ask()
+            case ["cancel", n]:
+                self._goals[int(n)].cancel_goal_async()
 
-    def cancel(self, n: int) -> None:
-        self._goals[n].cancel_goal_async()
+    def _meet(self) -> None:
+        """Ask until a piece is heard: who has just met may miss what the other says at first."""
+        goal, heard = AskAction.Goal(question="Do I hear you?", max_tokens=12), list[Any]()
+        success = True
+        while success and not heard:
+            accepted = self._wait_for(self._client.send_goal_async(goal, heard.append))
+            success = self._wait_for(accepted.get_result_async()).result.success
+
+    def _wait_for(self, future: Any) -> Any:
+        self._executor.spin_until_future_complete(future, 60.0)
+        return future.result()
 
     def _call(self) -> None:
         for n, request in enumerate(self._requests):
@@ -103,9 +106,7 @@ class Asker:
 
     def _over(self, n: int, result: Any, **facts: Any) -> None:
         tell(n, "result", **told(result), **facts)
-        self._left -= 1
-        if not self._left:
-            self.done.set()
+        self.left -= 1
 
 
 def main() -> None:
@@ -113,29 +114,18 @@ def main() -> None:
     rclpy.init()
     node = Node("asker")
     executor = SingleThreadedExecutor()
-    # Before anything spins: rclpy shows an action's client to the executor before it is whole.
-    asker = Asker(node, kind, requests)
     executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin)
-    spinner.start()
-    threading.Thread(target=obey, args=(asker,), daemon=True).start()
+    asker = Asker(node, executor, kind, requests)
+    commands: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=lambda: [commands.put(line) for line in sys.stdin], daemon=True).start()
     tell(-1, "ready")
-    asker.done.wait()
+    while asker.left:
+        executor.spin_once(timeout_sec=TICK_S)
+        while not commands.empty():
+            asker.obey(commands.get())
     executor.shutdown()
-    spinner.join()
     node.destroy_node()
     rclpy.shutdown()
-
-
-def obey(asker: Asker) -> None:
-    for line in sys.stdin:
-        match line.split():
-            case ["ask"]:
-                asker.ask()
-            case ["meet"]:
-                asker.meet()
-            case ["cancel", n]:
-                asker.cancel(int(n))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ class Asker:
         self.events = Topic(f"the output of an asker by {kind}")
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.first("ready", -1)
 
     def _read(self) -> None:
         assert self.child.stdout
@@ -45,14 +44,6 @@ class Asker:
 
     def ask(self) -> None:
         self._command("ask")
-
-    def meet(self) -> None:
-        """Until no piece of what is asked later can be lost because narrator and asker are new.
-
-        Asks one question or more of its own.
-        """
-        self._command("meet")
-        self.first("met", -1)
 
     def cancel(self, n: int) -> None:
         """Take request `n` back; the first pieces may be heard before it is known as accepted."""
@@ -98,9 +89,10 @@ class Asked(Camera):
 
     @contextmanager
     def ready(self, kind: str, *requests: dict[str, Any]) -> Iterator[Asker]:
-        """One that asks when it is told to."""
+        """One that asks when it is told to; by action it has asked before, to meet the narrator."""
         asker = Asker(self.peer, kind, list(requests))
         try:
+            asker.first("ready", -1)
             yield asker
         finally:
             asker.kill()

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from streamingvlm_ros.errors import ConfigError
 
 from .recipe import Recipe, read_recipe
@@ -48,6 +50,14 @@ def check_same(recipe: Recipe, folder: Path) -> None:
             f"this run was begun with another recipe: {'; '.join(different)}; --output begins "
             "another one"
         )
+
+
+def given_start(folder: Path) -> str | None:
+    """What a run was told to begin with instead of its recipe's start; None if it wasn't."""
+    noted = noted_start(folder)
+    if noted is None or noted == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
+        return None
+    return noted
 
 
 def _entries(content: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:

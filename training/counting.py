@@ -59,15 +59,18 @@ class Counts:
 
 
 def count(
-    paths: Sequence[Path], videos: str, settings: Settings, shard: Shard
+    paths: Sequence[Path], videos: str, settings: Settings, shard: Shard, topic: str = ""
 ) -> dict[Path, Counts]:
-    """Read and check a process's share of every source: of files their clips, and recordings."""
+    """Read and check a process's share of every source: of files their clips, and recordings.
+
+    `videos` and `topic` are those of DataConfig.
+    """
     recordings = dict.fromkeys(path for path in paths if path.suffix != CONVERSATIONS)
     others = {path for n, path in enumerate(recordings) if n % shard.count != shard.number}
     own = [path for path in paths if path not in others]
     counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
     read: dict[Path, Sequence[ClipRecord]] = {}
-    for path, reader in zip(own, readers(own, videos, settings), strict=True):
+    for path, reader in zip(own, readers(own, videos, settings, topic), strict=True):
         if isinstance(reader, Broken):
             its = Problem(UNREADABLE, str(path), str(path), reader.why, usable=False)
             counts[path].problems.append(its)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import find_recordings
+from streamingvlm_ros.recordings.recording import is_bag
 from streamingvlm_ros.shards import own_shard
 
 from .footage.clips import RecordedClips, note_skipped
@@ -41,8 +42,8 @@ def check_paths(recipe: Recipe) -> None:
     if not recipe.data:
         return
     its = recipe.data
-    for path in (*its.train, *its.validation, *filter(None, [its.videos])):
-        if not Path(path).exists():
+    for path in map(_path, (*its.train, *its.validation, *filter(None, [its.videos]))):
+        if not path.exists():
             raise DataError(
                 f"data: {path} is not there; paths are relative to the working directory, "
                 f"{Path.cwd()}"
@@ -80,24 +81,30 @@ def sources(paths: Iterable[str]) -> list[Path]:
     """Files of conversations and recordings, each by itself."""
     return [
         found
-        for path in map(Path, paths)
+        for path in map(_path, paths)
         for found in ([path] if path.suffix == CONVERSATIONS else find_recordings(path))
     ]
 
 
 def readers(
-    paths: Iterable[Path], videos: str, settings: Settings
+    paths: Iterable[Path], videos: str, settings: Settings, topic: str = ""
 ) -> list[Sequence[ClipRecord] | Broken]:
-    """One for each source. DataError for a file of conversations that can't be read."""
-    root = Videos(Path(videos)) if videos else None
-    return [_reader(path, root, settings) for path in paths]
+    """One for each source. DataError for a file of conversations that can't be read.
+
+    `videos` and `topic` are those of DataConfig.
+    """
+    root = Videos(_path(videos)) if videos else None
+    return [_reader(path, root, settings, topic) for path in paths]
 
 
-def _reader(path: Path, root: Videos | None, settings: Settings) -> Sequence[ClipRecord] | Broken:
+def _reader(
+    path: Path, root: Videos | None, settings: Settings, topic: str
+) -> Sequence[ClipRecord] | Broken:
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)
+    camera = topic if topic and is_bag(path) else None
     try:
-        its = told(path, None, settings.frames)
+        its = told(path, camera, settings.frames)
         return CutRecording(its, cut(its, CutConfig(), settings))
     except ConfigError:
         # Nothing can be cut with such settings.
@@ -111,10 +118,19 @@ def _whole(
 ) -> tuple[list[Sequence[ClipRecord]], list[Broken]]:
     """Readers of what can be read, and what can't: that is told and listed."""
     assert recipe.data
-    found = readers(sources(paths), recipe.data.videos, recipe.settings)
-    broken = [its for its in found if isinstance(its, Broken)]
-    for its in broken:
-        note_skipped(output / SKIPPED, str(its.path), its.why)
+    its = recipe.data
+    found = readers(sources(paths), its.videos, recipe.settings, its.topic)
+    broken = [one for one in found if isinstance(one, Broken)]
+    for one in broken:
+        note_skipped(output / SKIPPED, str(one.path), one.why)
         if own_shard().number == 0:
-            print(f"left out {its.path}: {its.why}", file=sys.stderr, flush=True)
-    return [its for its in found if not isinstance(its, Broken)], broken
+            print(f"left out {one.path}: {one.why}", file=sys.stderr, flush=True)
+    return [one for one in found if not isinstance(one, Broken)], broken
+
+
+def _path(given: str) -> Path:
+    """As a shell takes it; whose home nobody knows is not there."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        return Path(given)

@@ -79,7 +79,9 @@ def _tried(
     try:
         check_paths(recipe)
         return {
-            name: count(sources(getattr(data, name)), data.videos, recipe.settings, shard)
+            name: count(
+                sources(getattr(data, name)), data.videos, recipe.settings, shard, data.topic
+            )
             for name in SIDES
         }
     except StreamingVLMError as error:

@@ -11,7 +11,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from streamingvlm_ros.drafts import write_whole
+
 from .data import SKIPPED
+from .states import writing
 
 
 class Progress(TrainerCallback):
@@ -27,13 +30,19 @@ class Progress(TrainerCallback):
         self._first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Time counts from here. What the log says of steps that are done again goes."""
+        """Time counts from here. What the log says of steps that are done again goes.
+
+        ModelError, here and later, if the log can't be written.
+        """
+        # Of a state that is gone on from, Trainer takes the intervals, too.
+        state.compute_steps(args, state.max_steps)
         self._began_s, self._first_step = time.monotonic(), state.global_step
         if not state.is_world_process_zero:
             return
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         done = [line for line in lines if _step(line) <= state.global_step]
-        self._log.write_text("".join(f"{line}\n" for line in done))
+        with writing(self._log):
+            write_whole(self._log, "".join(f"{line}\n" for line in done))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """One line per report that holds a loss, of training or of validation."""
@@ -71,7 +80,7 @@ class Progress(TrainerCallback):
         return f"{before}{count} {clips} skipped: see {SKIPPED}" if count else ""
 
     def _write(self, line: dict[str, float]) -> None:
-        with self._log.open("a") as file:
+        with writing(self._log), self._log.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 

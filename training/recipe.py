@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,12 @@ class TrainConfig:
         "has all.",
         choices=("", "zero2", "zero3", "fsdp"),
     )
-    save_every: int = setting(250, "Steps between two states to resume from.", low=1, high=10**6)
+    save_every: int = setting(
+        250,
+        "Steps between two states to resume from, and between two validation losses.",
+        low=1,
+        high=10**6,
+    )
     log_every: int = setting(10, "Steps between two lines of progress.", low=1, high=10**6)
 
     def __post_init__(self) -> None:
@@ -66,6 +72,8 @@ class DataConfig:
     validation: tuple[str, ...] = ()
     videos: str = ""
     """Folder below which the files' videos are; '' is where each file lies."""
+    topic: str = ""
+    """Image topic of bags with several cameras; '' is the only one."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +178,7 @@ _GROUPS = {
     "lora": LoraConfig,
     "training": TrainConfig,
 }
+_STREAMING = Settings().flat()
 
 
 def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -191,7 +200,7 @@ def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, An
             made[name] = _GROUPS[name](**_checked(_GROUPS[name], _mapping(value, place), place))
         elif name == "streaming":
             given = _mapping(value, place)
-            made[name] = {key: its for key, its in given.items() if its is not None}
+            made[name] = {key: _streamed(key, its) for key, its in given.items() if its is not None}
         else:
             made[name] = _value(value, type(defaults[name]), place)
     return made
@@ -200,7 +209,9 @@ def _checked(kind: type, content: Mapping[str, Any], where: str) -> dict[str, An
 def _value(value: Any, kind: type, place: str) -> Any:
     if kind is str:
         return _text(value, place)
-    if kind is bool and isinstance(value, bool):
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{place} must be true or false, not {value!r}")
         return value
     if kind is tuple:
         if not isinstance(value, list):
@@ -213,6 +224,14 @@ def _text(value: Any, place: str) -> str:
     """YAML takes off for false and 12 for a number, unless they are in quotes."""
     if not isinstance(value, str):
         raise ConfigError(f"{place} must be text, in quotes if need be, not {value!r}")
+    return value
+
+
+def _streamed(name: str, value: Any) -> Any:
+    """A setting that the model runs with; it says itself what is wrong with others than 1e-1."""
+    if isinstance(value, str) and isinstance(_STREAMING.get(name), float):
+        with suppress(ValueError):
+            return float(value)
     return value
 
 
@@ -229,6 +248,6 @@ def _number(value: Any, kind: type, place: str) -> Any:
         whole = kind is not int or number == float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}") from error
-    if isinstance(value, bool) or kind is bool or not whole:
+    if isinstance(value, bool) or not whole:
         raise ConfigError(f"{place} must be a number ({kind.__name__}), not {value!r}")
     return number

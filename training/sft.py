@@ -20,7 +20,7 @@ import torch
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.shards import own_shard
 
-from .begun import LOG, RECIPE, check_same, keep
+from .begun import LOG, RECIPE, check_same, given_start, keep
 from .data import check_paths
 from .memory import estimate
 from .recipe import Recipe, read_recipe
@@ -45,17 +45,21 @@ def train(
 ) -> Path:
     """Run a recipe; the finished checkpoint's folder, complete for the engine.
 
-    `start` goes before the recipe's. In `output`: `steps/` to resume from, the log, and the
-    checkpoint. ConfigError if the recipe is wrong or not the one that the run was begun with,
-    `output` is not as `resume` expects it, or without `any_start` if `start` was not made by the
-    recipe that this one comes after; ModelError if the disk is full. StoppedError if it was ended
-    by `stop`. Of several processes each must call it; the first one tells and writes, and all
-    return when it has.
+    `start` goes before the recipe's; a run that is resumed keeps the one that it was begun with. In
+    `output`: `steps/` to resume from, the log, and the checkpoint. ConfigError if the recipe is
+    wrong or not the one that the run was begun with, `output` is not as `resume` expects it, or
+    without `any_start` if `start` was not made by the recipe that this one comes after; ModelError
+    if there is no room for a state, the log or the checkpoint, OSError if anything else can't be
+    written. StoppedError if it was ended by `stop`. Of several processes each must call it; the
+    first one tells and writes, and all return when it has.
     """
+    begun = output / STEPS / BEGUN
+    if resume and start is None:
+        start = given_start(begun)
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
     last = _last_step(output / STEPS, resume)
-    _begin(recipe, recipe_path, output / STEPS / BEGUN, resume, any_start)
+    _begin(recipe, recipe_path, begun, resume, any_start)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
     trainer = trainer_for(recipe, model, tokenizer, output, own_shard())
@@ -69,7 +73,7 @@ def train(
         with writing(output / MODEL):
             save(recipe, model, tokenizer, output / MODEL, weights)
             # How the weights were made is kept beside them.
-            shutil.copytree(output / STEPS / BEGUN, output / MODEL, dirs_exist_ok=True)
+            shutil.copytree(begun, output / MODEL, dirs_exist_ok=True)
             shutil.copy(output / LOG, output / MODEL / LOG)
     trainer.accelerator.wait_for_everyone()
     return output / MODEL
@@ -137,6 +141,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + stop.signal
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A full disk names no file.
+        file, why = error.filename2 or error.filename or output, error.strerror or error
+        print(f"error: {file}: {' '.join(str(why).split())}", file=sys.stderr)
         return 1
     if own_shard().number == 0:
         print(f"checkpoint in {folder}")

@@ -40,7 +40,10 @@ def sharding_arguments(training: TrainConfig, shard: Shard) -> dict[str, Any]:
         }
         return {"fsdp": True, "fsdp_config": config}
     if not is_deepspeed_available():
-        raise ConfigError(f"sharding: {training.sharding} needs pip install '.[deepspeed]'")
+        raise ConfigError(
+            f"sharding: {training.sharding} needs deepspeed: pip install "
+            "'streamingvlm_ros[deepspeed]'"
+        )
     config_path = _CONFIGS / f"{training.sharding}.json"
     return {"deepspeed": str(config_path)}
 

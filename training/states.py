@@ -15,6 +15,8 @@ from streamingvlm_ros.errors import ModelError
 
 _PREFIX = "checkpoint-"
 _OF_TORCH = (".pt", ".pth")
+_TORCH_WRITES = "inline_container"
+"""Source of torch that writes files: its error is a RuntimeError, as is too little memory."""
 
 
 def last_whole(steps: Path) -> tuple[Path | None, list[Path]]:
@@ -34,6 +36,8 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and _TORCH_WRITES not in str(error):
+            raise
         raise ModelError(
             f"can't write {folder}: {error}; with more room, --resume goes on from the last whole "
             "state"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +29,7 @@ from .scratch import new_model
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = "*.safetensors"
 ADAPTER = "adapter"
 START, EARLIER = "start.json", "start"
 
@@ -117,14 +118,15 @@ def save(
 def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     """Keep for a later stage's weights which ones it begins with, and how those were made.
 
-    Nothing is known of a hub id's but its name. `notes` are files of the earlier stage's; those
-    go into a folder `start`, in which there is one more if that stage had a start, too.
+    Nothing is known of a hub id's but its name; a folder's have a hash. `notes` are files of the
+    earlier stage's; those go into a folder `start`, in which there is one more if that stage had a
+    start, too.
     """
     its = resolve(start)
     about: dict[str, str] = {"start": str(start)}
     if isinstance(its, Path):
-        if (its / WEIGHTS).exists():
-            about["sha256"] = _digest(its / WEIGHTS)
+        if weights := sorted(its.glob(WEIGHTS)):
+            about["sha256"] = _digest(weights)
         _copy_notes(its, folder / EARLIER, (*notes, START))
     (folder / START).write_text(json.dumps(about) + "\n")
 
@@ -144,12 +146,13 @@ def noted_start(folder: Path) -> str | None:
     return json.loads(note.read_text())["start"] if note.exists() else None
 
 
-def _digest(file: Path) -> str:
-    """Its SHA-256; weights may be larger than memory."""
+def _digest(files: Iterable[Path]) -> str:
+    """SHA-256 of one after another; weights may be larger than memory."""
     its = hashlib.sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(_BLOCK):
-            its.update(block)
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                its.update(block)
     return its.hexdigest()
 
 

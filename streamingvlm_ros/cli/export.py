@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,10 @@ def export(
     model: Annotated[
         str, typer.Option(help="The model to adapt: its frames per second and windows are taken.")
     ] = "auto",
+    topic: Annotated[
+        str | None,
+        typer.Option(help="The camera, if a bag has several.", show_default=False),
+    ] = None,
     clip: Annotated[
         float | None,
         typer.Option(help="Seconds of a clip; without it the paper's 24.", show_default=False),
@@ -62,19 +67,23 @@ def export(
 
     from ..config import settings_for
     from ..engine.model import resolve
-    from ..recordings.folder import find_recordings
+    from ..recordings.folder import find_recordings, unlisted
 
     shard = own_shard()
     paths = [found for path in recordings for found in find_recordings(path)]
     given = {"clip_s": clip, "overlap_s": overlap}
     config = CutConfig(**{name: value for name, value in given.items() if value is not None})
-    settings = settings_for(resolve(model))
+    checkpoint = resolve(model)
+    settings = settings_for(checkpoint)
     console = Console(stderr=True, highlight=False)
+    if shard.number == 0:
+        _say(console, f"frames per second and windows are those of {checkpoint} (--model {model})")
+        for folder in (found for path in recordings for found in unlisted(path)):
+            _say(console, f"passed over {folder}: it can't be listed")
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, shard)))
-        done = write(
-            paths, output, settings, config, validation, lambda: progress.advance(task), shard
-        )
+        advance = partial(progress.advance, task)
+        done = write(paths, output, settings, config, validation, advance, shard, topic)
     if done is None:
         console.print("The process that ends last writes train.jsonl and validation.jsonl.")
         return
@@ -86,12 +95,15 @@ def export(
 def _tell(done: Exported, console: Console) -> None:
     """What was left out, and what should be looked at."""
     for path, why in done.skipped.items():
-        console.print(f"skipped {path}: {why}", markup=False, soft_wrap=True)
+        _say(console, f"skipped {path}: {why}")
     for path, problems in done.problems.items():
         more = [f"and {len(problems) - _SHOWN} other problems"] if len(problems) > _SHOWN else []
         for what in [*problems[:_SHOWN], *more]:
-            console.print(f"look at {path}: {what}", markup=False, soft_wrap=True)
+            _say(console, f"look at {path}: {what}")
     if done.others:
         some = ", ".join(done.others[:_SHOWN]) + ("…" if len(done.others) > _SHOWN else "")
-        left_out = f"left out: {len(done.others)} recordings exported before ({some})"
-        console.print(left_out, markup=False, soft_wrap=True)
+        _say(console, f"left out: {len(done.others)} recordings exported before ({some})")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import dropwhile, takewhile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, dropwhile, takewhile
+from typing import NamedTuple, TypeVar
 
 from ..bags.messages import Decoder
 from ..bags.reader import BagReader
@@ -16,14 +17,29 @@ from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
 from .rejected import Rejected
 
+T = TypeVar("T")
+
 _MARGIN_NS = 10 * NS_PER_S
+"""The recorder's clock runs with the camera's if it is less than so far from where it began."""
+
+
+class _Stamped(NamedTuple):
+    """A picture that can be used, with the camera's stamp and the recorder's."""
+
+    stamp_ns: int
+    recorded_ns: int
+    picture: Picture
+
+    @property
+    def behind_ns(self) -> int:
+        return self.recorded_ns - self.stamp_ns
 
 
 class BagSource:
     """The chunks of one camera, cut by its stamps as the live node cuts them.
 
-    Where the stamps jump back, as after a restart of the robot, the stream begins anew. Images
-    that can't be used are left out and counted in `rejected`.
+    Where the stamps jump back, as after a restart of the robot, the stream begins anew; a span
+    ends there. Images that can't be used are left out and counted in `rejected`.
     """
 
     def __init__(
@@ -38,22 +54,22 @@ class BagSource:
         SourceError, which says of a damaged bag that it is, if there is no image to be seen.
 
         With `span_s` only [begin, end) is given, seconds from `start_ns`, in chunks from its
-        begin on.
+        begin on, and nothing after the stamps jumped back: its seconds come again there.
         """
         self._bag, self._config, self._span_s = bag, config, span_s
         self.topic = _camera(bag, topic)
         self.rejected = Rejected()
-        stamp_ns, recorded_ns = self._first()
+        first = self._first()
         chunk_ns = round(config.chunk_seconds * NS_PER_S)
-        self.start_ns = stamp_ns // chunk_ns * chunk_ns
+        self.start_ns = first.stamp_ns // chunk_ns * chunk_ns
         """When the chunk began that the first image is part of."""
-        self._behind_ns = recorded_ns - stamp_ns
+        self._behind_ns = first.behind_ns
 
     def __iter__(self) -> Iterator[Event]:
         sampler: Sampler[Picture] = Sampler(self._config)
         begin_ns, pictures = self._span()
         self.rejected.clear()
-        for stamp_ns, picture in pictures:
+        for stamp_ns, _, picture in pictures:
             if sampler.jumped_back(stamp_ns - begin_ns):
                 sampler = Sampler(self._config)
                 yield [Reset()]
@@ -63,13 +79,17 @@ class BagSource:
             yield from self._decoded(done, begin_ns)
         yield from self._decoded(sampler.close(), begin_ns)
 
-    def _first(self) -> tuple[int, int]:
-        """The first image's stamp, and the recorder's. At least one image must be readable."""
-        first: tuple[int, int] | None = None
-        for stamp_ns, picture, recorded_ns in self._pictures():
-            first = first or (stamp_ns, recorded_ns)
+    def stamps(self) -> Iterator[tuple[int, int]]:
+        """The camera's and the recorder's, in ns, of all images in the bag; none is decoded."""
+        return ((its.stamp_ns, its.recorded_ns) for its in self._pictures())
+
+    def _first(self) -> _Stamped:
+        """The first image. At least one must be readable."""
+        first: _Stamped | None = None
+        for its in self._pictures():
+            first = first or its
             try:
-                to_array(picture)
+                to_array(its.picture)
             except BadImageError as error:
                 self._reject(error)
             else:
@@ -79,19 +99,31 @@ class BagSource:
             self._bag, f"{self.topic.name} in {self._bag.path} has no image that can be used{why}"
         )
 
-    def _span(self) -> tuple[int, Iterator[tuple[int, Picture]]]:
-        """What chunks are counted from, and the pictures with their stamps."""
+    def _span(self) -> tuple[int, Iterator[_Stamped]]:
+        """What chunks are counted from, and the pictures."""
         if self._span_s is None:
-            return 0, ((stamp_ns, picture) for stamp_ns, picture, _ in self._pictures())
+            return 0, self._pictures()
         begin_ns, end_ns = (self.start_ns + round(its * NS_PER_S) for its in self._span_s)
-        # The recorder's clock finds them; how far it is behind the camera's varies a little.
-        since_ns = begin_ns + self._behind_ns - _MARGIN_NS
-        found = ((stamp_ns, picture) for stamp_ns, picture, _ in self._pictures(since_ns))
-        after = dropwhile(lambda its: its[0] < begin_ns, found)
-        return begin_ns, takewhile(lambda its: its[0] < end_ns, after)
+        found = until_back(self._found(begin_ns), lambda its: its.stamp_ns, self._config)
+        after = dropwhile(lambda its: its.stamp_ns < begin_ns, found)
+        return begin_ns, takewhile(lambda its: its.stamp_ns < end_ns, after)
 
-    def _pictures(self, since_ns: int = 0) -> Iterator[tuple[int, Picture, int]]:
-        """(the camera's stamp, picture, the recorder's stamp) of those that can be used."""
+    def _found(self, begin_ns: int) -> Iterator[_Stamped]:
+        """The pictures from shortly before `begin_ns` on, or all of them.
+
+        A bag is searched by the recorder's clock. Where that runs otherwise than the camera's, as
+        in a simulation or a bag that was converted, they are found by reading all.
+        """
+        found = self._pictures(begin_ns + self._behind_ns - _MARGIN_NS)
+        first = next(found, None)
+        if first and abs(first.behind_ns - self._behind_ns) < _MARGIN_NS:
+            yield from chain([first], found)
+        else:
+            self.rejected.clear()
+            yield from self._pictures()
+
+    def _pictures(self, since_ns: int = 0) -> Iterator[_Stamped]:
+        """Those that can be used, recorded at `since_ns` or later."""
         decoder = Decoder()
         for recorded in self._bag.messages([self.topic.name], since_ns):
             try:
@@ -102,7 +134,7 @@ class BagSource:
             except BagError:
                 self.rejected.add("message", "a message is damaged")
             else:
-                yield stamp_ns_of(picture), picture, recorded.stamp_ns
+                yield _Stamped(stamp_ns_of(picture), recorded.stamp_ns, picture)
 
     def _decoded(self, chunks: list[RawChunk[Picture]], begin_ns: int) -> Iterator[Chunk]:
         for raw in chunks:
@@ -112,6 +144,18 @@ class BagSource:
 
     def _reject(self, error: BadImageError) -> None:
         self.rejected.add(error.reason, str(error))
+
+
+def until_back(
+    stamped: Iterable[T], stamp_ns: Callable[[T], int], config: FrameConfig
+) -> Iterator[T]:
+    """What comes before time goes back, as a stream would begin anew there."""
+    sampler: Sampler[None] = Sampler(config)
+    for its in stamped:
+        if sampler.jumped_back(stamp_ns(its)):
+            return
+        sampler.offer(stamp_ns(its), None)
+        yield its
 
 
 def _camera(bag: BagReader, name: str | None) -> Topic:

@@ -24,7 +24,7 @@ SUBTITLES = (".vtt", ".srt")
 ENCODING = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
-_END_S = 2**63 / NS_PER_S
+END_S = 2**63 / NS_PER_S
 """The first second that is too late for a stamp."""
 
 _SHOWN = 60
@@ -35,8 +35,10 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
     """Utterances of a .jsonl, .vtt or .srt file, by time. WordsError if it can't be read.
 
     JSON lines have `start_s`, `end_s` and `text`, as `streamingvlm replay` writes them; a
-    `corrected` text goes before `text`. If `start_ns`, the camera's time of second 0, is given,
-    `start_ns` and `end_ns` of a line, as a kept clip has them, go before its seconds.
+    `corrected` text goes before `text`, unless it is empty, as in all lines of a kept clip that
+    nobody has corrected: a space says that there should be silence. If `start_ns`, the camera's
+    time of second 0, is given, `start_ns` and `end_ns` of a line, as a kept clip has them, go
+    before its seconds.
 
     What subtitles leave out is in none of them: not known to be silent, so that an evaluation
     scores nothing there. Training learns it as silence, or nothing would teach when to be
@@ -64,10 +66,17 @@ def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
     ]
 
 
-def read_answers(bag: BagReader, start_ns: int) -> list[TimedQuestion]:
-    """What a narrator was asked and answered in a bag; seconds count from `start_ns`."""
+def read_answers(bag: BagReader, start_ns: int, until_ns: int | None = None) -> list[TimedQuestion]:
+    """What a narrator was asked and answered in a bag; seconds count from `start_ns`.
+
+    With `until_ns` only what was recorded before, by the recorder's clock.
+    """
     topics, decoder = [its.name for its in bag.topics if its.type == ANSWER], Decoder()
-    answers = [decoder.decode(recorded) for recorded in bag.messages(topics)] if topics else []
+    answers = [
+        decoder.decode(recorded)
+        for recorded in (bag.messages(topics) if topics else ())
+        if until_ns is None or recorded.stamp_ns < until_ns
+    ]
     return [
         TimedQuestion(_since(its.seen_until, start_ns), its.question, its.answer)
         for its in answers
@@ -151,7 +160,7 @@ def _number(record: Any, name: str, kind: Callable[[Any], float] = float) -> flo
     """A time: seconds, or with `int` nanoseconds."""
     try:
         time = kind(record[name])
-        if abs(time) < _END_S * (NS_PER_S if kind is int else 1):
+        if abs(time) < END_S * (NS_PER_S if kind is int else 1):
             return time
     except (TypeError, ValueError, OverflowError):
         pass

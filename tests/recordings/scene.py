@@ -45,15 +45,19 @@ def film(
     kind: str = RAW,
     topics: Iterable[str] = ("/image",),
     config: BagConfig | None = None,
+    rate: int = 1,
 ) -> Path:
-    """A bag of these seconds of the world, by one camera or several that see the same."""
+    """A bag of these seconds of the world, by one camera or several that see the same.
+
+    `rate` of them were recorded in one second of the recorder's clock.
+    """
     cameras = [topic_of(name, kind) for name in topics]
     with BagWriter(folder, config or BagConfig()) as bag:
         for count, second in enumerate(seconds):
             for n in range(RATE_HZ):
                 stamp_ns = (BEGIN_S + second) * S + n * S // RATE_HZ
                 # The recorder's clock is its own, and not set back.
-                recorded_ns = (BEGIN_S + 7 + count) * S + n * S // RATE_HZ
+                recorded_ns = (BEGIN_S + 7) * S + (count * RATE_HZ + n) * S // RATE_HZ // rate
                 image = WORLD.frame(second + n / RATE_HZ, SIDE_PX, SIDE_PX)
                 for camera in cameras:
                     bag.write(camera, recorded_ns, message(image, stamp_ns, kind))

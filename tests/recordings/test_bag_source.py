@@ -21,6 +21,13 @@ from streamingvlm_ros.types import Chunk
 from .scene import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
 
 
+def starts(bag: Path, *span_s: float) -> list[int]:
+    """Seconds in which the chunks of a span begin."""
+    begin_s, end_s = span_s
+    with recording(bag, None, FrameConfig(), (begin_s, end_s)) as recorded:
+        return [e.start_ns // S - BEGIN_S for e in recorded.events if isinstance(e, Chunk)]
+
+
 def chunks(bag: Path, topic: str | None = None) -> list[Chunk]:
     with BagReader(bag) as reader:
         return [e for e in BagSource(reader, topic, FrameConfig()) if isinstance(e, Chunk)]
@@ -50,6 +57,34 @@ def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(tmp_path: Path)
         for frame in chunk.frames:
             second = frame.stamp_ns / S - BEGIN_S
             assert np.array_equal(frame.image, WORLD.frame(second, SIDE_PX, SIDE_PX))
+
+
+def test_a_span_ends_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    bag = film(tmp_path / "bag", [*range(12), *range(40)])
+    assert starts(bag, 8, 12) == [8, 9, 10, 11]
+    assert starts(bag, 10, 14) == [10, 11]
+    assert starts(bag, 30, 34) == []
+
+
+@pytest.mark.parametrize("begin_s", [0, 3, 14, 76])
+def test_a_span_is_found_though_the_recorders_clock_ran_slower_than_the_cameras(
+    tmp_path: Path, begin_s: int
+) -> None:
+    bag = film(tmp_path / "bag", range(80), rate=10)
+    assert starts(bag, begin_s, begin_s + 4) == [*range(begin_s, begin_s + 4)]
+
+
+def test_what_cannot_be_used_is_counted_once_where_a_bag_is_read_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
+    with BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for n in range(30):
+            stamp_ns, encoding = (BEGIN_S + n) * S, "infrared" if n == 20 else "rgb8"
+            bag.write(camera, stamp_ns // 2, message(image, stamp_ns, encoding=encoding))
+    with recording(tmp_path / "bag", None, FrameConfig(), (20.0, 24.0)) as recorded:
+        assert len([event for event in recorded.events if isinstance(event, Chunk)]) == 3
+        assert "1 image left out: the encoding 'infrared'" in recorded.losses()["/image"]
 
 
 def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:

@@ -80,6 +80,12 @@ def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path
     assert read_utterances(path) == [Utterance(0, 2, ""), Utterance(2, 3, "a dog")]
 
 
+def test_a_correction_to_a_space_is_a_silence(tmp_path: Path) -> None:
+    path = lines(tmp_path, {"start_s": 0, "end_s": 1, "text": "a cat", "corrected": " "})
+    (its,) = read_utterances(path)
+    assert not its.text.split()
+
+
 def test_json_lines_may_have_a_mark_and_windows_line_ends(tmp_path: Path) -> None:
     text = '\ufeff{"start_s": 0, "end_s": 1, "text": "a\u2028b"}\r\n\r\n'
     assert read_utterances(file(tmp_path, "a.jsonl", text)) == [Utterance(0, 1, "a\u2028b")]

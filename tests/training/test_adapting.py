@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
-from streamingvlm_ros.config import settings_for
+from streamingvlm_ros.config import PUBLISHED_MODEL, Settings, settings_for
 from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError, DataError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+from training import prepare
+from training.footage.conversations import line_of, write_conversations
+from training.footage.cutting import CutConfig, cut, told
 from training.memory import estimate
 from training.recipe import read_recipe
 from training.sft import main, train
@@ -239,6 +243,35 @@ def test_a_recipe_that_cannot_be_meant_is_refused(
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError, match=why):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["robot_lora", "robot_lora_48gb", "robot_lora_24gb"])
+def test_a_robots_footage_is_checked_for_the_published_model_without_it_or_a_network(
+    bag: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    """Whether there is a GPU makes no other model of it."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    path = RECIPES / f"{name}.yaml"
+    its = read_recipe(path)
+    assert its.start == PUBLISHED_MODEL
+    assert its.settings == Settings().updated(its.streaming)
+    (tmp_path / "data").mkdir()
+    for side in ("train", "validation"):
+        clips = cut(told(bag, None, its.settings.frames), CutConfig(), its.settings)
+        write_conversations(
+            tmp_path / "data" / f"{side}.jsonl", [line_of(clip, tmp_path) for clip in clips]
+        )
+    prepare.main([str(path)])
+    out = capsys.readouterr().out
+    assert "instruction: Describe what the robot sees." in out
+    assert "left out" not in out
+    assert main([str(path), "--output", str(tmp_path / "run")]) == 1
+    assert f"error: can't read a model at {PUBLISHED_MODEL}: " in capsys.readouterr().err
 
 
 def test_data_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -187,3 +187,15 @@ def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, text: str) -> N
     path.write_text(f"{text}\n{line('a.mp4')}\n")
     with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation"):
         Conversations(path)[0]
+
+
+@pytest.mark.parametrize("time", ["NaN", "-Infinity", "1e300", "1" + 400 * "0"])
+@pytest.mark.parametrize("place", ["10.0", "34.0", "11.25", "20.0", "21.0"])
+def test_a_time_that_is_none_is_named(tmp_path: Path, place: str, time: str) -> None:
+    """Where a clip or a word begins or ends, and where a question is asked."""
+    videos(tmp_path, "a.mp4")
+    asked = {"qa_stream": [[20.0, "Who?", "Nobody."]], "asked": [[21.0, "Who?", "Nobody."]]}
+    path = tmp_path / "mine.jsonl"
+    path.write_text(line("a.mp4", **asked).replace(place, time))
+    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation.*is no time"):
+        Conversations(path)[0]

@@ -10,7 +10,7 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from training.footage.cutting import CutConfig, Told, cut, unshown
+from training.footage.cutting import CutConfig, Told, cut, unasked, unshown
 from training.footage.record import ClipRecord, Exchange, Word
 
 SETTINGS = Settings()
@@ -166,6 +166,22 @@ def test_a_question_is_asked_after_whole_chunks_whatever_the_length_of_clips() -
     config = CutConfig(clip_s=3.5, overlap_s=1.5)
     (clip,) = [clip for clip in cut(its, config, SETTINGS) if clip.asked]
     assert (clip.start_s, clip.end_s) == (3, 6)
+
+
+def test_questions_that_are_in_no_clip_are_told_with_the_reasons() -> None:
+    def asked(time_s: float, *options: str) -> TimedQuestion:
+        return TimedQuestion(time_s, "What?", "A", options)
+
+    its = told(*each_second(*range(8), *range(20, 24)), questions=(asked(2.0), asked(8.9)))
+    assert not list(unasked(its, SETTINGS.frames))
+    early, between, late = asked(1.9), asked(21.5), asked(30.0)
+    chosen = asked(5.0, "this", "that")
+    its = replace(its, questions=(early, chosen, asked(5.0), between, late, replace(late)))
+    assert len([clip for clip in clips(its) if clip.asked]) == 1
+    assert list(unasked(its, SETTINGS.frames)) == [
+        "5 of its questions are not learnt: 2 without two rounds of known words right "
+        "before, 1 with options, 2 after the last words or images"
+    ]
 
 
 def test_clips_must_move_on() -> None:

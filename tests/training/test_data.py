@@ -13,10 +13,12 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError
 from training.data import check_paths, training_clips, validation_clips
 from training.footage.clips import NOTHING, RecordedClips
-from training.footage.record import ClipRecord
+from training.footage.conversations import line_of, write_conversations
+from training.footage.record import ClipRecord, Word
 from training.prepare import main
-from training.recipe import DataConfig, Recipe
+from training.recipe import DataConfig, Recipe, read_recipe
 
+from ..recordings.scene import film
 from .conftest import filmed
 from .test_image_times import frames, prepared, said, video
 
@@ -145,6 +147,47 @@ def test_paths_that_are_not_there_are_told_at_once(bags: Path, tmp_path: Path, n
     data[name] = "no/folder" if name == "videos" else (str(bags), "no/folder")
     with pytest.raises(DataError, match="data: no/folder is not there; paths are relative to the"):
         check_paths(Recipe(data=DataConfig(**data)))
+
+
+def test_paths_may_begin_at_home(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(bags.parent))
+    its = learning(train=[f"~/{bags.name}/good"])
+    check_paths(its)
+    assert len(training_clips(its, tmp_path)) == len(  # type: ignore[arg-type]
+        training_clips(learning(train=[bags / "good"]), tmp_path)  # type: ignore[arg-type]
+    )
+    (bags.parent / "videos").mkdir()
+    video(bags.parent / "videos" / "a.mp4", frames((0, 4)))
+    file = tmp_path / "a.jsonl"
+    line = line_of(ClipRecord(Path("a.mp4"), 0.0, 3.0, (Word(0.0, 1.0, "word"),)), tmp_path)
+    write_conversations(file, [line])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"start: demo\ndata: {{train: [{file}], videos: '~/videos'}}")
+    assert main([str(recipe)]) == 0, capsys.readouterr().out
+    with pytest.raises(DataError, match="data: ~nobody-of-that-name/bags is not there"):
+        check_paths(learning(train=["~nobody-of-that-name/bags"]))
+
+
+def test_of_a_bag_with_several_cameras_the_one_that_is_named_is_learnt_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A video beside it has no topics."""
+    folder = tmp_path / "recordings"
+    film(folder / "two", range(6), topics=("/left", "/right"))
+    said(folder / "two", range(6))
+    said(video(folder / "video.mp4", frames((0, 6))), range(6))
+    recipe = tmp_path / "recipe.yaml"
+    given = f"start: demo\ndata: {{train: [{folder}], topic: %s}}"
+    recipe.write_text(given % "")
+    assert main([str(recipe)]) == 1
+    assert "has several cameras; name one of: /left, /right" in capsys.readouterr().out
+    recipe.write_text(given % "/right")
+    assert main([str(recipe)]) == 0, capsys.readouterr().out
+    clips = training_clips(read_recipe(recipe), tmp_path)
+    assert len(clips) == 2  # type: ignore[arg-type]
+    assert not (tmp_path / "skipped.jsonl").exists()
 
 
 def test_images_that_are_too_few_for_the_frame_rate_are_told(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
+from streamingvlm_ros.bags.messages import topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, Image
 from training.footage import export as exporting
 from training.footage.clips import clip_of
@@ -25,7 +29,7 @@ from training.footage.image_times import image_times
 from training.prepare import main
 
 from ..cli.test_narrate import run
-from ..recordings.scene import RATE_HZ, SIDE_PX, WORLD, film
+from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
 from .test_image_times import frames, narrated, said, video
 
 SECONDS = 10
@@ -193,6 +197,153 @@ def test_recordings_that_an_earlier_export_had_are_told_if_they_are_not_in_this_
 def test_recordings_of_one_name_are_not_laid_over_each_other(bags: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="several recordings are called one: rename them"):
         export([bags / "one", tmp_path / "one"], tmp_path / "out", Settings(), CUT, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["videos/one.mp4", "parts/one.jsonl", "train.jsonl", "train_seeks.jsonl", "validation.jsonl"],
+)
+def test_what_no_export_has_made_is_never_written_over(
+    bags: Path, tmp_path: Path, name: str
+) -> None:
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("[]")
+    done = run("export", bags, "--output", tmp_path, "--model", "demo")
+    assert done.returncode == 1
+    assert f"error: {own} is in the way, and no export has made it: move it, or" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
+    assert own.read_text() == "[]"
+
+
+def test_a_video_in_the_place_of_a_film_that_was_never_made_is_not_lost(
+    bags: Path, tmp_path: Path
+) -> None:
+    silent = film(tmp_path / "silent", range(3))
+    export([bags / "one", silent], tmp_path, Settings(), CUT, 0)
+    own = tmp_path / "videos" / "silent.mp4"
+    own.write_text("filmed by hand")
+    with pytest.raises(DataError, match=r"silent\.mp4 is in the way"):
+        export([bags / "one", silent], tmp_path, Settings(), CUT, 0)
+    assert own.read_text() == "filmed by hand"
+
+
+def test_a_film_is_not_exported_into_its_own_place(bags: Path, tmp_path: Path) -> None:
+    export([bags / "one"], tmp_path, Settings(), CUT, 0)
+    film_of_one = tmp_path / "videos" / "one.mp4"
+    before = film_of_one.read_bytes()
+    said(film_of_one, range(SECONDS))
+    (tmp_path / "link").symlink_to(tmp_path / "videos")
+    for path in (film_of_one, tmp_path / "link" / "one.mp4"):
+        with pytest.raises(DataError, match=r"one\.mp4 would be written over, .*: name another"):
+            export([path], tmp_path, Settings(), CUT, 0)
+    assert film_of_one.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "train_seeks"])
+def test_words_of_a_bag_that_is_called_as_what_is_written_are_never_written_over(
+    bags: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(bags / "one", tmp_path / name)
+    words = shutil.copy(bags / "one.jsonl", tmp_path / f"{name}.jsonl")
+    before = words.read_text()
+    done = run("export", tmp_path, "--output", tmp_path, "--model", "demo")
+    assert done.returncode == 1
+    assert f"error: {words} would be written over, and is a recording or where its" in done.stderr
+    assert words.read_text() == before
+    words.unlink()  # what would be written would be its words the next time
+    with pytest.raises(DataError, match="would be written over"):
+        export([tmp_path / name], tmp_path, Settings(), CUT, 0)
+
+
+def test_whose_settings_were_taken_is_told(bags: Path, tmp_path: Path) -> None:
+    done = run("export", bags / "one", "--output", tmp_path, "--model", "demo")
+    (line,) = (line for line in done.stderr.splitlines() if "windows are those of" in line)
+    assert "demo/checkpoint (--model demo)" in line
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    said(video(tmp_path / "a.mp4", frames((0, 4))), range(4))
+    closed = tmp_path / "lost+found"
+    closed.mkdir(mode=0)
+    if os.access(closed, os.R_OK):
+        pytest.skip("every folder is open to root")
+    done = run("export", tmp_path, "--output", tmp_path / "out", "--model", "demo")
+    assert done.returncode == 0, done.stderr
+    assert f"passed over {closed}: it can't be listed\n" in done.stderr
+
+
+def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path: Path) -> None:
+    bag = said(film(tmp_path / "two", range(4), topics=("/left", "/right")), range(4))
+    plain = said(video(tmp_path / "plain.mp4", frames((0, 4))), range(4))
+    options = (bag, plain, "--output", tmp_path / "out", "--model", "demo")
+    assert "has several cameras; name one of" in run("export", *options).stderr
+    done = run("export", *options, "--topic", "/right")
+    assert "skipped" not in done.stderr
+    assert done.stdout == "train: 1 clips of 1 recordings\nvalidation: 1 clips of 1 recordings\n"
+    assert "/up is no camera in" in run("export", *options, "--topic", "/up").stderr
+
+
+def stamped(folder: Path, stamps_ns: Iterable[int], image: Image) -> Path:
+    with BagWriter(folder, BagConfig()) as bag:
+        for number, stamp_ns in enumerate(stamps_ns):
+            data = message(image, BEGIN_S * S + stamp_ns)
+            bag.write(topic_of("/image", RAW), BEGIN_S * S + number, data)
+    return folder
+
+
+def test_a_first_image_within_a_tick_of_its_chunks_beginning_is_filmed_once(tmp_path: Path) -> None:
+    image = np.zeros((56, 56, 3), np.uint8)
+    bag = stamped(tmp_path / "bag", (n * S // 2 + 5_000 for n in range(8)), image)
+    done = export([said(bag, range(4))], tmp_path / "out", Settings(), CUT, 0)
+    assert done
+    assert done.train == {bag: 1}
+    filmed = image_times(tmp_path / "out" / "videos" / "bag.mp4", None, Settings().frames)
+    assert filmed.stretches == ((0.0, 3.5),)
+
+
+def test_a_recording_whose_clock_was_set_back_is_filmed_until_then(
+    bags: Path, tmp_path: Path
+) -> None:
+    looped = said(film(tmp_path / "looped", [*range(6), *range(8)]), range(6))
+    done = export([looped, bags / "one"], tmp_path / "out", Settings(), CUT, 0)
+    assert done
+    assert not done.skipped
+    filmed = image_times(tmp_path / "out" / "videos" / "looped.mp4", None, Settings().frames)
+    assert filmed.stretches == ((0.0, 5.5),)
+
+
+def test_a_recording_that_cannot_be_filmed_is_skipped_with_the_reason(
+    bags: Path, tmp_path: Path
+) -> None:
+    scans = np.zeros((2, 20_000, 3), np.uint8)  # wider than H.264 can be
+    wide = said(stamped(tmp_path / "wide", (n * S // 2 for n in range(8)), scans), range(4))
+    done = export([wide, bags / "one"], tmp_path / "out", Settings(), CUT, 0)
+    assert done
+    assert done.skipped == {wide: f"{wide} can't be filmed: Generic error in an external library"}
+    assert [path.name for path in (tmp_path / "out" / "videos").iterdir()] == ["one.mp4"]
+
+
+def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bags, tmp_path / "bags")
+    broken = tmp_path / "bags" / "one.questions.jsonl"
+    broken.symlink_to("/proc/self/mem")  # a file of which the first byte can't be read
+    done = export([broken.parent / name for name in ("one", "two")], tmp_path, Settings(), CUT, 0)
+    assert done
+    assert done.skipped == {
+        broken.parent / "one": f"{broken} can't be read: [Errno 5] Input/output error"
+    }
+
+    def unplugged(*_: object) -> None:
+        raise OSError(5, "Input/output error", "a.mcap")
+
+    broken.unlink()
+    monkeypatch.setattr(exporting, "_encode", unplugged)
+    done = export([broken.parent / name for name in ("one", "two")], tmp_path, Settings(), CUT, 0)
+    assert done
+    assert list(done.skipped.values()) == ["[Errno 5] Input/output error: 'a.mcap'"]
 
 
 @pytest.fixture

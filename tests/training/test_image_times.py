@@ -25,10 +25,11 @@ from training.footage.cutting import CutConfig, cut, told
 from training.footage.image_times import image_times
 from training.prepare import main
 
-from ..recordings.scene import BEGIN_S, film
+from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, WORLD, film, message
 
 FRAMES = Settings().frames
 NARRATION = topic_of("/truth", "streamingvlm_ros/msg/Narration")
+ANSWER = topic_of("/narrator/answer", "streamingvlm_ros/msg/Answer")
 
 
 def video(path: Path, times_s: Iterable[float]) -> Path:
@@ -71,6 +72,43 @@ def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> Non
     assert its.away_s(2.4, 3.0) == pytest.approx(0.5)
     slow = image_times(video(tmp_path / "b.mp4", [0, 2, 4, 9]), None, FRAMES)
     assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
+
+
+def test_images_after_the_clock_was_set_back_do_not_count(tmp_path: Path) -> None:
+    its = image_times(film(tmp_path / "bag", [*range(6), *range(9)]), None, FRAMES)
+    assert its.stretches == ((0.0, 5.75),)
+    assert its.back_ns == (BEGIN_S + 7 + 6) * S
+    assert image_times(film(tmp_path / "once", range(6)), None, FRAMES).back_ns is None
+
+
+def stamped(bag: Path, seconds: Iterable[int]) -> Path:
+    """A bag of images with these stamps, a second apart by the recorder's clock."""
+    camera, image = topic_of("/image", RAW), WORLD.frame(0.0, 56, 56)
+    with BagWriter(bag, BagConfig()) as its:
+        for n, second in enumerate(seconds):
+            its.write(camera, n * S, message(image, second * S))
+    return bag
+
+
+def test_an_image_without_a_stamp_has_no_time(tmp_path: Path) -> None:
+    bag = stamped(tmp_path / "bag", [0, BEGIN_S, 0, BEGIN_S + 1])
+    assert image_times(bag, None, FRAMES).stretches == ((0.0, 1.0),)
+
+
+def test_a_clock_that_was_set_while_recording_is_an_error_that_says_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day, days = 86_400, 20_000 * 86_400
+    bag = stamped(tmp_path / "bag", [10, 11, 12, days + 13, days + 14])
+    (tmp_path / "bag.srt").write_text("1\n00:00:00,000 --> 00:00:06,000\na car\n")
+    code, out = prepared(bag, capsys)
+    assert code == 1
+    assert (
+        f"left out: {bag}: the clock of {bag} was set while it was recorded: at 2.00 s it jumps on "
+        "by 20000.0 days; split it there\n"
+    ) in out
+    parked = stamped(tmp_path / "parked", [10, 11, 11 + day])
+    assert image_times(parked, None, FRAMES).end_s == 1 + day
 
 
 def test_a_file_without_a_video_has_no_images(tmp_path: Path) -> None:
@@ -172,6 +210,66 @@ def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(
     code, out = prepared(narrated(tmp_path / "told", shift_s, header_s), capsys)
     assert code == 1
     assert why in out, out
+
+
+def test_only_what_was_before_the_clock_was_set_back_is_learnt_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = looped(tmp_path / "told")
+    its = told(path, None, FRAMES)
+    assert [word.text for word in its.words] == [f"word{n}" for n in range(8)]
+    assert [question.time_s for question in its.questions] == [4.0]
+    (clip, asked) = cut(its, CutConfig(), Settings())
+    assert (clip.end_s, asked.end_s) == (8.0, 4.0)
+    code, out = prepared(path, capsys)
+    assert code == 1
+    assert out.count("time goes back") == 1
+    assert f"{path}: time goes back at 7.75 s: what comes after it is not learnt, and" in out
+
+
+def looped(folder: Path) -> Path:
+    """A bag of 8 seconds played twice, with their words and a question after 4 s of each."""
+    film(folder.with_name("filmed"), [*range(8), *range(8)])
+    with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
+        said = iter([*narrations(0, 0), *narrations(0, 0)])
+        for number, its in enumerate(filmed.messages()):
+            bag.write(its.topic, its.stamp_ns, its.data)
+            if number % RATE_HZ == RATE_HZ - 1:
+                bag.write(NARRATION, its.stamp_ns, next(said))
+            if number % (8 * RATE_HZ) == 4 * RATE_HZ:
+                bag.write(ANSWER, its.stamp_ns, answer(4))
+    return folder
+
+
+def answer(second: int) -> bytes:
+    types: Any = known_types().types
+    stamp = types["builtin_interfaces/msg/Time"](BEGIN_S + second, 0)
+    message = types[ANSWER.type](
+        header=types["std_msgs/msg/Header"](stamp, ""),
+        question="What?",
+        camera="",
+        mode="stream",
+        answer="That.",
+        message="",
+        seen_from=stamp,
+        seen_until=stamp,
+        moments=[],
+        time_to_first_token=0.0,
+        tokens=1,
+        remembered=False,
+    )
+    return encode(message)
+
+
+def test_questions_that_are_not_learnt_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = said(video(tmp_path / "a.mp4", frames((0, 8))), range(8))
+    asked = ({"time_s": n, "question": "What?", "answer": "That."} for n in (1, 5))
+    (tmp_path / "a.questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    code, out = prepared(path, capsys)
+    assert code == 1
+    assert f"{path}: 1 of its questions are not learnt: 1 without two rounds of known words" in out
 
 
 def narrated(folder: Path, shift_s: float, header_s: float) -> Path:

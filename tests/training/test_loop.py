@@ -84,6 +84,9 @@ def corrected(bag: Path) -> None:
         start_ns = recorded.start_ns
     with BagReader(bag) as reader:
         truth = {its.start_s: its.text for its in read_topic(reader, TRUTH, start_ns)}
+    # The recorder may have found the camera before it found who knows: not learnt from.
+    lines = [line for line in lines if line["start_s"] in truth]
+    assert len(lines) > SECONDS / 2
     assert [line["text"] for line in lines] != [truth[line["start_s"]] for line in lines]
     for line in lines:
         line["text"] = truth[line["start_s"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from training.footage.parts import Part, Parts
 
 from ..cli.test_narrate import run
 from ..recordings.scene import film
-from .exports import files, inodes
+from .exports import files, inodes, only_begun
 from .test_export import CUT, bags
 
 __all__ = ["bags"]
@@ -83,7 +84,10 @@ def change_nothing_but_frames(bag: Path) -> None:
 
 
 def truncate_part(bag: Path) -> None:
-    part = bag.parent.parent / "out" / "parts" / f"{bag.name}.jsonl"
+    truncate(bag.parent.parent / "out" / "parts" / f"{bag.name}.jsonl")
+
+
+def truncate(part: Path) -> None:
     part.write_bytes(part.read_bytes()[:-40])
 
 
@@ -117,9 +121,9 @@ def test_what_is_there_is_made_again_only_if_it_does_not_hold(
 
 
 def test_a_part_is_read_as_it_was_kept_whatever_its_words(bags: Path, tmp_path: Path) -> None:
-    parts = Parts(tmp_path, Settings(), CUT)
+    parts = Parts(tmp_path, {bags / "one": None}, Settings(), CUT)
     for lines in ((), ('["half of \ud83d"]', '["\u2028"]')):
-        parts.keep(bags / "one", Part(lines, "why", ("what", "else")))
+        parts.keep(bags / "one", Part(lines, "why", ("what", "else")), filmed=False)
         kept = parts.kept(bags / "one")
         assert kept
         assert (len(kept.lines), kept.skipped, kept.problems) == (
@@ -179,6 +183,85 @@ def test_a_film_that_fails_leaves_nothing(
     assert not list((tmp_path / "videos").iterdir())
 
 
+def test_a_film_of_a_run_that_was_stopped_before_its_part_was_kept_is_taken(
+    bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Parts, "keep", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            exported([bags / "one"], tmp_path)
+    assert only_begun(tmp_path / "parts" / "one.jsonl")
+    before = inodes(tmp_path)
+    assert list(before) == ["one.mp4"]
+    assert exported([bags / "one"], tmp_path)
+    assert inodes(tmp_path)["one.mp4"] == before["one.mp4"]
+
+
+def corrected(bag: Path) -> None:
+    """Every word of it in capital letters."""
+    words = bag.with_suffix(".jsonl")
+    lines = [json.loads(line) for line in words.read_text().splitlines()]
+    words.write_text("\n".join(json.dumps({**its, "text": its["text"].upper()}) for its in lines))
+
+
+def said_in(output: Path) -> str:
+    return "".join(
+        word.text for clip in Conversations(output / "train.jsonl") for word in clip.words
+    )
+
+
+def test_what_is_corrected_while_an_export_films_is_in_the_next(
+    own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = exporting._encode
+
+    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
+        encode(path, frames, start_ns)
+        corrected(own[0])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "_encode", meanwhile)
+        assert exported(own[:1], tmp_path / "out")
+    assert not said_in(tmp_path / "out").isupper()
+    assert exported(own[:1], tmp_path / "out")
+    assert said_in(tmp_path / "out").isupper()
+
+
+def test_a_bag_that_grows_while_it_is_exported_is_filmed_anew_by_the_next(
+    own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = exporting._encode
+
+    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
+        encode(path, frames, start_ns)
+        change_recording(own[0])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "_encode", meanwhile)
+        assert exported(own[:1], tmp_path / "out")
+    film_of_one = tmp_path / "out" / "videos" / "one.mp4"
+    before = film_of_one.read_bytes()
+    assert exported(own[:1], tmp_path / "out")
+    assert film_of_one.read_bytes() != before
+
+
+def test_another_camera_of_a_bag_is_filmed_anew(tmp_path: Path) -> None:
+    bag = film(tmp_path / "two", range(4), topics=("/left", "/right"))
+    lines = ({"start_s": n, "end_s": n + 1, "text": f"word{n}"} for n in range(4))
+    bag.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = []
+    for topic in ("/left", "/left", "/right"):
+        assert export([bag], tmp_path / "out", Settings(), CUT, 0, topic=topic)
+        found.append(inodes(tmp_path / "out"))
+        film_of_two = tmp_path / "out" / "videos" / "two.mp4"  # one in use isn't given anew
+        (tmp_path / f"{len(found)}").hardlink_to(film_of_two)
+    assert found[0] == found[1]
+    assert found[1]["two.mp4"] != found[2]["two.mp4"]
+
+
 def test_what_was_skipped_is_tried_again(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +270,7 @@ def test_what_was_skipped_is_tried_again(
 
     paths = [bags / name for name in NAMES]
     exported(paths, tmp_path)
-    (tmp_path / "parts" / "one.jsonl").unlink()
+    truncate(tmp_path / "parts" / "one.jsonl")
     with monkeypatch.context() as patched:
         patched.setattr(exporting, "told", unreadable)
         first = exported(paths, tmp_path)
@@ -202,11 +285,12 @@ def test_a_part_that_another_process_makes_anew_meanwhile_is_in_the_files(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the files would lack it, if that process saw them complete and ended before."""
-    written, parts = exporting._written, Parts(tmp_path / "parts", Settings(), CUT)
+    written = exporting._written
+    parts = Parts(tmp_path / "parts", {bags / "one": None}, Settings(), CUT)
 
     def meanwhile(found: dict[Path, Part], *others: Any) -> Exported:
         if len(found[bags / "one"].lines) > 1:
-            parts.keep(bags / "one", Part(found[bags / "one"].lines[:1]))
+            parts.keep(bags / "one", Part(found[bags / "one"].lines[:1]), filmed=True)
         return written(found, *others)
 
     monkeypatch.setattr(exporting, "_written", meanwhile)

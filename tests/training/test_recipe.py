@@ -50,6 +50,11 @@ def test_what_is_left_blank_is_the_default(tmp_path: Path) -> None:
         ("seed: 4294967296", "seed must be between"),
         ("start: demo\nlora: {}\ntraining: {optimizer: muon}", "lora needs optimizer: adamw"),
         ("name: [", "is not YAML: while parsing"),
+        ("training: {bfloat16: 1}", "training: bfloat16 must be true or false, not 1"),
+        ("training: {bfloat16: 'yes'}", "bfloat16 must be true or false, not 'yes'"),
+        ("streaming: {temperature: hot}", "temperature must be a float, not 'hot'"),
+        ("streaming: {temperature: nan}", "temperature must be between"),
+        ("streaming: {vision_rounds: 1e1}", "vision_rounds must be a int, not '1e1'"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused_in_one_line(
@@ -63,3 +68,15 @@ def test_a_recipe_that_cannot_be_meant_is_refused_in_one_line(
 def test_a_recipe_in_another_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.yaml is not YAML: 'utf-8' codec can't decode"):
         read_recipe(written(tmp_path, "name: größer", "latin-1"))
+
+
+def test_fractions_may_have_an_exponent_in_every_group(tmp_path: Path) -> None:
+    """YAML 1.1 takes 1e-1 for text."""
+    its = read_recipe(
+        written(
+            tmp_path,
+            "streaming: {temperature: 1e-1, instruction: 1e-1}\ntraining: {weight_decay: 1e-1}",
+        )
+    )
+    assert its.settings.sampling.temperature == its.training.weight_decay == 0.1
+    assert its.settings.prompt.instruction == "1e-1"

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,15 +21,20 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from huggingface_hub import constants
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import BatchSampler
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    TrainerState,
+    TrainingArguments,
+)
 
 from streamingvlm_ros.config import Settings, settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.dialogue import Dialogue
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.errors import ConfigError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from training import sft, sharding, world_draws
 from training.attention import EQUAL_CHUNKS, register
@@ -38,7 +43,9 @@ from training.progress import Progress
 from training.recipe import Recipe, TrainConfig, read_recipe
 from training.scratch import new_model
 from training.sft import main, train
+from training.states import writing
 from training.trainer import ClipTrainer, collator_for
+from training.weights import note_start
 from training.world_clips import WorldClips
 
 from .conftest import ROOT, losses, resumed_after_a_crash
@@ -176,6 +183,47 @@ def test_a_run_is_not_gone_on_with_by_another_recipe(
     assert (tmp_path / "run" / "model" / "recipe.yaml").read_text() == begun
 
 
+def test_a_run_is_gone_on_with_in_new_intervals(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe_path.write_text(recipe_path.read_text().replace("steps: 2", "steps: 6"))
+    run = tmp_path / "run"
+
+    def change() -> None:
+        content = recipe_path.read_text().replace("save_every: 1", "save_every: 3")
+        recipe_path.write_text(content.replace("log_every: 1", "log_every: 2"))
+
+    resumed_after_a_crash(recipe_path, run, monkeypatch, change)
+    log = (run / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 4, 6]
+    assert {its.name for its in (run / "steps").glob("checkpoint-*")} == {
+        "checkpoint-3",
+        "checkpoint-6",
+    }
+
+
+def test_a_run_goes_on_from_the_start_that_it_was_begun_with(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given on the command line then, it needs no word now; the recipe's must not have changed."""
+    one, other = (train(recipe_path, tmp_path / name) for name in ("one", "other"))
+    scratch = recipe_path.read_text()
+    run, own = tmp_path / "run", tmp_path / "own"
+    given = ["--output", str(run)]
+    recipe_path.write_text(f"{scratch}\nstart: {tmp_path / 'gone'}\n")
+    assert main([str(recipe_path), *given, "--start", str(one)]) == 0
+    shutil.rmtree(run / "model")
+    assert main([str(recipe_path), *given, "--resume"]) == 0
+    assert json.loads((run / "model" / "start.json").read_text())["start"] == str(one)
+    assert main([str(recipe_path), *given, "--resume", "--start", str(other)]) == 1
+    assert f"start '{one}', now '{other}'" in capsys.readouterr().err
+    recipe_path.write_text(f"{scratch}\nstart: {one}\n")
+    train(recipe_path, own)
+    recipe_path.write_text(f"{scratch}\nstart: {other}\n")
+    with pytest.raises(ConfigError, match=f"start '{one}', now '{other}'"):
+        train(recipe_path, own, resume=True)
+
+
 def test_how_a_run_began_is_kept_before_it_learns(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,10 +288,53 @@ def test_a_full_disk_is_one_clear_line(
         load_file(run / "model" / "model.safetensors")
 
 
+@pytest.mark.parametrize("name", ["on_train_begin", "on_log"])
+def test_a_log_that_finds_no_room_is_one_clear_line_and_loses_none(
+    tmp_path: Path, name: str
+) -> None:
+    log = tmp_path / "training.jsonl"
+    log.write_text('{"step": 1}\n')
+    progress, state = Progress(log, lambda: 0), TrainerState(global_step=1, max_steps=2)
+    tell, args = getattr(progress, name), TrainingArguments(tmp_path, use_cpu=True)
+    with pytest.raises(ModelError, match=f"can't write {log}: "), small_files(0):
+        tell(args, state, None, logs={"eval_loss": 1.0})
+    assert log.read_text() == '{"step": 1}\n'
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk names no file."""
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main([str(recipe_path), "--output", str(file)]) == 1
+    assert capsys.readouterr().err == f"error: {file / 'steps'}: Not a directory\n"
+    with small_files(0):
+        assert main([str(recipe_path), "--output", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert re.fullmatch(rf"error: {tmp_path}/\S+: File too large\n", told), told
+
+
+def test_what_goes_wrong_while_weights_are_made_is_not_said_to_be_a_full_disk(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RuntimeError, match="can't allocate memory"), writing(tmp_path):
+        torch.empty(1 << 50)
+
+
+@pytest.mark.parametrize("write", [save_file, torch.save])
+def test_what_each_library_says_of_a_full_disk_is_known(
+    tmp_path: Path, write: Callable[[Any, Path], None]
+) -> None:
+    weights = {"weight": torch.zeros(100_000)}
+    with pytest.raises(ModelError, match="with more room"), small_files(), writing(tmp_path):
+        write(weights, tmp_path / "weights")
+
+
 @contextmanager
-def small_files() -> Iterator[None]:
+def small_files(size: int = 20_000) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
         yield
     finally:
@@ -307,7 +398,7 @@ def test_deepspeed_is_asked_for_where_it_is_needed(
     recipe_path.write_text(recipe_path.read_text().replace("muon", "adamw\n  sharding: zero2"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(sharding, "is_deepspeed_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"zero2 needs pip install '\.\[deepspeed\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'streamingvlm_ros\[deepspeed\]'"):
         train(recipe_path, tmp_path / "run")
 
 
@@ -352,6 +443,20 @@ def test_a_later_stage_goes_on_from_the_one_before_and_notes_how_all_were_made(
     assert (earlier / "recipe.yaml").read_text() == second_path.read_text()
     assert (earlier / "start.json").read_text() == (second / "start.json").read_text()
     assert (earlier / "start" / "recipe.yaml").read_text() == recipe_path.read_text()
+
+
+def test_the_hash_of_a_start_covers_every_one_of_its_files(tmp_path: Path) -> None:
+    start, note = tmp_path / "start", tmp_path / "note"
+    for folder in (start, note):
+        folder.mkdir()
+    parts = {"model-00002-of-00002": b"second", "model-00001-of-00002": b"first "}
+    for name, content in parts.items():
+        (start / f"{name}.safetensors").write_bytes(content)
+    note_start(str(start), note, ())
+    noted = json.loads((note / "start.json").read_text())
+    assert noted["sha256"] == hashlib.sha256(b"first second").hexdigest()
+    note_start("some/model", note, ())
+    assert json.loads((note / "start.json").read_text()) == {"start": "some/model"}
 
 
 def test_a_second_stage_without_a_first_says_so(

@@ -18,16 +18,14 @@ from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.recordings.timed import Utterance
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
-from .cutting import Told, unshown
-from .image_times import ImageTimes, image_times
+from .cutting import Told, unasked, unshown
+from .image_times import ROUNDING_S, ImageTimes, image_times
 from .record import ClipRecord, Word
 
 Finding = tuple[str, str]
 """A kind of problem, and what it is here."""
 UNREADABLE = "unreadable"
 _CLOCKS = "labels and images may have different clocks"
-_ROUNDING_S = 1e-6
-"""Times of files are decimal fractions, those of images whole nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Checker:
         for kind, what in (*self._rate(images), *self._words(clip), *_times(clip, images)):
             yield Problem(kind, path, clip.origin, what, usable=True)
         # A round is there if its chunk has a frame at all, as in the live node.
-        if clip.end_s - self._frames.chunk_seconds > images.end_s + _ROUNDING_S:
+        if clip.end_s - self._frames.chunk_seconds > images.end_s + ROUNDING_S:
             rounds = self._frames.whole_chunks(images.end_s - clip.start_s) + 1
             what = f"ends at {clip.end_s:g} s, its images at {images.end_s:.2f} s: it would be cut"
             yield Problem("cut", path, clip.origin, what, usable=rounds >= 2)
@@ -91,12 +89,14 @@ class Checker:
         by_hand = beside is not None and beside.parent != path
         misplaced = _early(spoken, images) if by_hand else _narrated(path, images)
         late = (("words after the end", what) for what in unshown(its, self._frames))
-        for kind, what in (*_disordered(its.words), *misplaced, *late):
+        left_out = (("questions left out", what) for what in unasked(its, self._frames))
+        found = (*_set_back(images), *_disordered(its.words), *misplaced, *late, *left_out)
+        for kind, what in found:
             yield Problem(kind, str(path), str(path), what, usable=True)
 
     def _rate(self, images: ImageTimes) -> Iterator[Finding]:
         """Fewer than half of the frames that the model is told it sees."""
-        if images.filmed_s > 2 / self._frames.fps + _ROUNDING_S:
+        if images.filmed_s > 2 / self._frames.fps + ROUNDING_S:
             yield (
                 "frame rate",
                 f"filmed at {1 / images.filmed_s:.3g} frames per second, but streaming says fps: "
@@ -115,7 +115,7 @@ class Checker:
             )
         rounds = self._frames.whole_chunks(clip.duration_s)
         rounds_end_s = clip.start_s + rounds * self._frames.chunk_seconds
-        late = [word.text for word in clip.words if word.end_s > rounds_end_s + _ROUNDING_S]
+        late = [word.text for word in clip.words if word.end_s > rounds_end_s + ROUNDING_S]
         if late:
             yield (
                 "words after the last round",
@@ -146,6 +146,15 @@ def _disordered(words: Sequence[Word]) -> Iterator[Finding]:
         yield "words out of order", "its words are out of order: they are sorted by their ends"
 
 
+def _set_back(images: ImageTimes) -> Iterator[Finding]:
+    if images.back_ns is not None:
+        yield (
+            "clock set back",
+            f"time goes back at {images.end_s:.2f} s: what comes after it is not learnt, and no "
+            "line in a file of words or questions may be about it",
+        )
+
+
 def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
     """Labels that are more than a frame away from every image."""
     if images.late_s > images.frame_s:
@@ -155,7 +164,7 @@ def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
             "seconds count from it: words timed by the file's clock come so much too late",
         )
     aways_s = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
-    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + _ROUNDING_S]
+    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + ROUNDING_S]
     if alone:
         away_s, word = max(alone, key=lambda its: its[0])
         yield (

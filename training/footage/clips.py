@@ -16,6 +16,7 @@ from streamingvlm_ros.types import NS_PER_S, Chunk
 
 from ..samples import ClipRound, ClipSample
 from .conversations import Conversations
+from .image_times import ROUNDING_S
 from .record import ClipRecord, Exchange, Word
 
 NOTHING = ClipSample(())
@@ -90,7 +91,7 @@ class RecordedClips(Dataset[ClipSample]):
 
 
 def note_skipped(listed: Path, clip: str, why: str) -> None:
-    """Add a line to a file, unless it is there: workers, processes and epochs share the file."""
+    """Add a line to a file, unless it is there: processes share it, and each resumed run."""
     line = json.dumps({"clip": clip, "why": why}, ensure_ascii=False)
     listed.parent.mkdir(parents=True, exist_ok=True)
     with listed.open("a+", encoding="utf-8", errors="surrogateescape") as file:
@@ -144,7 +145,7 @@ def _rounds(record: ClipRecord, chunks: Sequence[Chunk], start_ns: int) -> Itera
 def _take_words(words: list[Word], end_s: float) -> str:
     """What is said until then, and not before: words end in their round, as in the paper."""
     count = 0
-    while count < len(words) and words[count].end_s <= end_s + _ROUNDING_S:
+    while count < len(words) and words[count].end_s <= end_s + ROUNDING_S:
         count += 1
     said = " ".join(word.text.strip() for word in words[:count])
     del words[:count]
@@ -153,10 +154,6 @@ def _take_words(words: list[Word], end_s: float) -> str:
 
 def _take_exchange(exchanges: list[Exchange], end_s: float) -> Exchange | None:
     """The first that was asked by then: a round has one question, others wait for the next."""
-    if exchanges and exchanges[0].time_s <= end_s + _ROUNDING_S:
+    if exchanges and exchanges[0].time_s <= end_s + ROUNDING_S:
         return exchanges.pop(0)
     return None
-
-
-_ROUNDING_S = 1e-6
-"""Times of files are decimal fractions, those of chunks whole nanoseconds."""

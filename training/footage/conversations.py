@@ -24,6 +24,7 @@ from typing import Any, overload
 
 from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.recordings.words import END_S
 
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos
@@ -154,8 +155,8 @@ def _record(conversation: Any, videos: Videos, origin: str) -> ClipRecord:
     previous = str(query.get("previous") or "")
     return ClipRecord(
         videos.find(video["video"]),
-        float(video["video_start"]),
-        float(video["video_end"]),
+        _seconds(video["video_start"]),
+        _seconds(video["video_end"]),
         tuple(_word(its) for its in said["text_stream"]),
         tuple(_exchange(its[-3:]) for its in said.get("qa_stream", ())),
         tuple(_exchange(its) for its in said.get("asked", ())),
@@ -169,12 +170,23 @@ def _record(conversation: Any, videos: Videos, origin: str) -> ClipRecord:
 
 def _word(record: Sequence[Any]) -> Word:
     start_s, end_s, text = record
-    return Word(float(start_s), float(end_s), str(text))
+    return Word(_seconds(start_s), _seconds(end_s), str(text))
 
 
 def _exchange(record: Sequence[Any]) -> Exchange:
     time_s, question, answer = record
-    return Exchange(float(time_s), str(question), str(answer))
+    return Exchange(_seconds(time_s), str(question), str(answer))
+
+
+def _seconds(value: Any) -> float:
+    """A time: JSON, as Python reads it, has NaN, Infinity and numbers without end."""
+    try:
+        time_s = float(value)
+        if abs(time_s) < END_S:
+            return time_s
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{str(value)[:60]} is no time")
 
 
 def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:

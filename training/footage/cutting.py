@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.recorded import NARRATION
 from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig, check_ranges, setting
 from streamingvlm_ros.errors import ConfigError, DataError
+from streamingvlm_ros.recordings.bag_source import until_back
 from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
 from streamingvlm_ros.recordings.recording import is_bag, recording
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
@@ -23,6 +25,7 @@ from streamingvlm_ros.recordings.words import (
     read_topic,
     read_utterances,
 )
+from streamingvlm_ros.types import NS_PER_S
 
 from .image_times import ImageTimes, image_times
 from .record import ClipRecord, Exchange, Word
@@ -78,7 +81,7 @@ class CutRecording(list[ClipRecord]):
 def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
     """What a recording shows, with the words beside it, or in a bag's only narration.
 
-    DataError if there are no words.
+    Of a bag whose clock was set back, what is before that. DataError if there are no words.
     """
     with recording(path, camera, frames) as recorded:
         start_ns, duration_s = recorded.start_ns, recorded.duration_s
@@ -87,8 +90,8 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
     beside, asked = words_beside(path), questions_beside(path)
     if beside:
         utterances = read_utterances(beside, start_ns if is_bag(path) else None)
-    elif is_bag(path):
-        utterances = _narrated(path, start_ns)
+    elif images:
+        utterances = _narrated(path, start_ns, images, frames)
     else:
         raise DataError(
             f"nothing is said in {path}: put {name_of(path)}.jsonl, .vtt or .srt beside it"
@@ -98,7 +101,7 @@ def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
         camera,
         images.end_s if images else duration_s,
         utterances,
-        read_questions(asked) if asked else _answered(path, start_ns),
+        read_questions(asked) if asked else _answered(path, start_ns, images),
         beside is not None and beside.suffix in SUBTITLES,
         images,
     )
@@ -119,8 +122,8 @@ def cut(its: Told, config: CutConfig, settings: Settings) -> Iterator[ClipRecord
         for start, until in _clips(begin, end, length, step):
             yield _record(its, words, start, until, settings)
         for question in its.questions:
-            asked = frames.whole_chunks(question.time_s)
-            if begin + 2 <= asked <= end and not question.options:
+            if _is_asked(question, begin, end, frames):
+                asked = frames.whole_chunks(question.time_s)
                 exchange = Exchange(question.time_s, question.question, question.answer)
                 clip = _record(its, words, max(begin, asked - length), asked, settings)
                 yield replace(clip, asked=(exchange,))
@@ -131,7 +134,7 @@ def unshown(its: Told, frames: FrameConfig) -> Iterator[str]:
     last = _last(its, frames)
     if last is None:
         return
-    ends_s = [its.end_s for its in its.utterances if its.text.strip()]
+    ends_s = [utterance.end_s for utterance in its.utterances if utterance.text.strip()]
     late_s = [end_s for end_s in ends_s if frames.whole_chunks(end_s) > last]
     if late_s:
         away_s = max(late_s) - last * frames.chunk_seconds
@@ -139,6 +142,32 @@ def unshown(its: Told, frames: FrameConfig) -> Iterator[str]:
             f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it, and are not whole "
             "in its clips"
         )
+
+
+def unasked(its: Told, frames: FrameConfig) -> Iterator[str]:
+    """How many of its questions are in no clip, and why."""
+    known = list(_known(its, frames))
+    whys = Counter(
+        _why_not(question, known, frames)
+        for question in its.questions
+        if not any(_is_asked(question, begin, end, frames) for begin, end in known)
+    )
+    if whys:
+        each = ", ".join(f"{count} {why}" for why, count in whys.items())
+        yield f"{whys.total()} of its questions are not learnt: {each}"
+
+
+def _is_asked(question: TimedQuestion, begin: int, end: int, frames: FrameConfig) -> bool:
+    """Whether there are two rounds before it in this stretch of chunks."""
+    return not question.options and begin + 2 <= frames.whole_chunks(question.time_s) <= end
+
+
+def _why_not(question: TimedQuestion, known: Sequence[tuple[int, int]], frames: FrameConfig) -> str:
+    if question.options:
+        return "with options"
+    if all(frames.whole_chunks(question.time_s) > end for _, end in known):
+        return "after the last words or images"
+    return "without two rounds of known words right before"
 
 
 def _whole(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
@@ -153,7 +182,9 @@ def _whole(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
     return length, step
 
 
-def _narrated(path: Path, start_ns: int) -> list[Utterance]:
+def _narrated(
+    path: Path, start_ns: int, images: ImageTimes, frames: FrameConfig
+) -> list[Utterance]:
     with BagReader(path) as bag:
         topics = [topic.name for topic in bag.topics if topic.type == NARRATION]
         if len(topics) != 1:
@@ -162,14 +193,19 @@ def _narrated(path: Path, start_ns: int) -> list[Utterance]:
                 f"{path} has several narrations or none ({there}): put {name_of(path)}.jsonl, .vtt "
                 "or .srt beside it"
             )
-        return read_topic(bag, topics[0], start_ns)
+        narrated = read_topic(bag, topics[0], start_ns)
+    if images.back_ns is None:
+        return narrated
+    # The last ones of the first time are recorded when images of the second are.
+    return list(until_back(narrated, lambda its: round(its.start_s * NS_PER_S), frames))
 
 
-def _answered(path: Path, start_ns: int) -> list[TimedQuestion]:
-    if not is_bag(path):
+def _answered(path: Path, start_ns: int, images: ImageTimes | None) -> list[TimedQuestion]:
+    if not images:
         return []
     with BagReader(path) as bag:
-        return read_answers(bag, start_ns)
+        # Not until they jump back: those of one time come in any order.
+        return read_answers(bag, start_ns, images.back_ns)
 
 
 def _known(its: Told, frames: FrameConfig) -> Iterator[tuple[int, int]]:

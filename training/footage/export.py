@@ -19,8 +19,8 @@ import av
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.drafts import draft
 from streamingvlm_ros.errors import DataError, StreamingVLMError
-from streamingvlm_ros.recordings.folder import name_of
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.folder import name_of, places_beside
+from streamingvlm_ros.recordings.recording import is_bag, recording
 from streamingvlm_ros.shards import ALONE, Shard
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
@@ -32,6 +32,8 @@ from .record import ClipRecord
 
 VIDEOS, PARTS = "videos", "parts"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+_WRITTEN = (TRAIN, "train_seeks.jsonl", VALIDATION, "validation_seeks.jsonl")
+"""With the offsets that `conversations` writes beside them."""
 
 _CODEC = "libx264"
 _QUALITY = {"crf": "12", "preset": "veryfast"}
@@ -63,6 +65,7 @@ def export(
     validation: int,
     advance: Callable[[], None] = lambda: None,
     shard: Shard = ALONE,
+    topic: str | None = None,
 ) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
 
@@ -70,24 +73,29 @@ def export(
     alike to be on both sides; 0 leaves all to training. It is chosen by its name, so that it stays
     on its side when others come; of two or more, each side has one. What was made of a recording
     before is not made again, unless that, or its words, have changed. `advance` is called after
-    each that is done.
+    each that is done. `topic` is the camera of bags, None if each has only one.
 
     Of several processes each does its share, and whichever finds all done writes the files: None
-    for the others. DataError if nothing can be used.
+    for the others. DataError if nothing can be used, or if files that no export has made stand
+    where this one would write; then nothing is written.
     """
     doubled = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
     if doubled:
         raise DataError(f"several recordings are called {', '.join(doubled)}: rename them")
-    parts = Parts(output / PARTS, settings, config)
+    cameras = {path: topic if is_bag(path) else None for path in recordings}
+    parts = Parts(output / PARTS, cameras, settings, config)
+    _check_place(recordings, output, parts)
     for path in share(recordings, shard):
-        video = output / VIDEOS / f"{name_of(path)}.mp4"
+        video = _video(output, path)
         if not parts.knows_film(path):
             video.unlink(missing_ok=True)
         kept = parts.kept(path)
         if kept is None or kept.skipped or not video.exists():
-            parts.keep(path, _part(path, video, settings, config))
+            parts.begin(path)
+            part = _part(path, cameras[path], video, settings, config)
+            parts.keep(path, part, filmed=video.exists())
         advance()
-    return _finished(recordings, output, parts, validation)
+    return _finished(output, parts, validation)
 
 
 def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
@@ -95,9 +103,47 @@ def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
     return recordings[shard.number :: shard.count]
 
 
-def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Part:
+def _video(output: Path, path: Path) -> Path:
+    return output / VIDEOS / f"{name_of(path)}.mp4"
+
+
+def _check_place(recordings: Sequence[Path], output: Path, parts: Parts) -> None:
+    """DataError if what is read, or what no export has made, would be written over."""
+    outputs = [output / name for name in _WRITTEN]
+    outputs += [file for path in recordings for file in (_video(output, path), parts.file(path))]
+    read = {os.path.realpath(file) for path in recordings for file in (path, *places_beside(path))}
+    for file in outputs:
+        if os.path.realpath(file) in read:
+            raise DataError(
+                f"{file} would be written over, and is a recording or where its words are looked "
+                "for: name another --output"
+            )
+    others = next(_not_ours(recordings, output, parts), None)
+    if others:
+        raise DataError(
+            f"{others} is in the way, and no export has made it: move it, or name another --output"
+        )
+
+
+def _not_ours(recordings: Sequence[Path], output: Path, parts: Parts) -> Iterator[Path]:
+    """Files in the place of an export's that no part tells of."""
+    for path in recordings:
+        video, part = _video(output, path), parts.file(path)
+        # In this order: a process that begins meanwhile writes the part first.
+        if video.exists() and not parts.has_film(path):
+            yield video
+        if part.exists() and not parts.has(path):
+            yield part
+    for file in (output / name for name in _WRITTEN):
+        if file.exists() and not parts.has_any():
+            yield file
+
+
+def _part(
+    path: Path, camera: str | None, video: Path, settings: Settings, config: CutConfig
+) -> Part:
     try:
-        its = told(path, None, settings.frames)
+        its = told(path, camera, settings.frames)
         records = list(cut(its, config, settings))
         problems = _problems(its, records, settings.frames)
         if not records:
@@ -105,7 +151,7 @@ def _part(path: Path, video: Path, settings: Settings, config: CutConfig) -> Par
             return Part((), f"{path}: {why}")
         if not video.exists():
             _film(its, video, settings.frames)
-    except StreamingVLMError as error:
+    except (StreamingVLMError, OSError) as error:
         return Part((), str(error))
     filmed = (replace(record, recording=video, camera=None) for record in records)
     lines = tuple(line_of(record, video.parent.parent) for record in filmed)
@@ -120,18 +166,16 @@ def _problems(its: Told, records: Sequence[ClipRecord], frames: FrameConfig) -> 
     return tuple(dict.fromkeys(problem.what for problem in found))
 
 
-def _finished(
-    recordings: Sequence[Path], output: Path, parts: Parts, validation: int
-) -> Exported | None:
+def _finished(output: Path, parts: Parts, validation: int) -> Exported | None:
     """Write the files if every recording has its part.
 
     Another process may have made a part anew meanwhile, and have ended before this one wrote: so
     it is looked once more, until what is written is what is there.
     """
-    found, done = parts.all_of(recordings), None
+    found, done = parts.all(), None
     while found is not None:
-        done = _written(found, output, validation, parts.others(recordings))
-        again = parts.all_of(recordings)
+        done = _written(found, output, validation, parts.others())
+        again = parts.all()
         if again == found:
             break
         found = again
@@ -168,12 +212,25 @@ def _hash(name: str) -> int:
 
 
 def _film(its: Told, video: Path, frames: FrameConfig) -> None:
-    """The frames that a model sees of a recording, at their times since it began."""
+    """The frames that a model sees of a recording, at their times since it began.
+
+    DataError if no video can be made of them.
+    """
     video.parent.mkdir(parents=True, exist_ok=True)
     with draft(video) as whole, recording(its.path, its.camera, frames) as recorded:
-        chunks = (event for event in recorded.events if isinstance(event, Chunk))
-        shown = (frame for chunk in chunks for frame in chunk.frames)
-        _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
+        shown = (frame for chunk in _first_pass(recorded.events) for frame in chunk.frames)
+        try:
+            _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
+        except av.FFmpegError as error:
+            raise DataError(f"{its.path} can't be filmed: {error.strerror}") from error
+
+
+def _first_pass(events: Iterable[object]) -> Iterator[Chunk]:
+    """The chunks until the stream begins anew: where a clock is set back, times come twice."""
+    for event in events:
+        if not isinstance(event, Chunk):
+            return
+        yield event
 
 
 def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -192,14 +249,18 @@ def _encode(path: Path, frames: Iterable[Frame], start_ns: int) -> None:
         stream = container.add_stream(_CODEC, options=_QUALITY)
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)
-        for number, frame in enumerate(frames):
-            if not number:
+        last = -1
+        for frame in frames:
+            # Not rounded up: the next tick may be another chunk's.
+            tick = (frame.stamp_ns - start_ns) * _TICKS // NS_PER_S
+            if tick <= last:  # as the first picture may be, behind itself at the beginning
+                continue
+            if last < 0:
                 stream.height, stream.width = frame.image.shape[:2]
                 stream.pix_fmt = "yuv444p"
             picture = av.VideoFrame.from_ndarray(frame.image, "rgb24")
             picture = picture.reformat(stream.width, stream.height, "yuv444p")
-            # Not rounded up: the next tick may be another chunk's.
-            picture.pts = (frame.stamp_ns - start_ns) * _TICKS // NS_PER_S
-            picture.time_base = stream.time_base
+            picture.pts, picture.time_base = tick, stream.time_base
             container.mux(stream.encode(picture))
+            last = tick
         container.mux(stream.encode(None))

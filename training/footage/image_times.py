@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
 import av
 
-from streamingvlm_ros.bags.messages import Decoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.config import FrameConfig
-from streamingvlm_ros.errors import BagError, SourceError
-from streamingvlm_ros.frames.pictures import stamp_ns_of
-from streamingvlm_ros.recordings.bag_source import BagSource
+from streamingvlm_ros.errors import SourceError
+from streamingvlm_ros.recordings.bag_source import BagSource, until_back
 from streamingvlm_ros.recordings.recording import is_bag
 from streamingvlm_ros.types import NS_PER_S
+
+ROUNDING_S = 1e-6
+"""Times of files are decimal fractions, those of images whole nanoseconds."""
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class ImageTimes:
 
     A gap between two is longer than two frames; a frame lasts `frame_s`, as the model samples or,
     if that is longer, as the camera films: every `filmed_s`, 0 for a single image. `late_s` is the
-    time of a video's first image by its file, from which seconds are counted.
+    time of a video's first image by its file, from which seconds are counted. Where a bag's stamps
+    jump back, the times end; `back_ns` is the recorder's time of that, None if they don't.
     """
 
     stretches: tuple[tuple[float, float], ...]
     frame_s: float
     filmed_s: float
     late_s: float = 0.0
+    back_ns: int | None = None
 
     @property
     def begin_s(self) -> float:
@@ -53,30 +57,41 @@ class ImageTimes:
 def image_times(path: Path, camera: str | None, frames: FrameConfig) -> ImageTimes:
     """Those of a bag's camera by its header stamps, those of a video by its packets.
 
-    BagError or SourceError if there are none.
+    BagError or SourceError if there are none, or more than a day is between two.
     """
-    first_ns, stamps_ns = _bag(path, camera, frames) if is_bag(path) else _video(path)
+    first_ns, stamps_ns, back_ns = _bag(path, camera, frames) if is_bag(path) else _video(path)
     if not stamps_ns:
         raise SourceError(f"{path} has no images with time stamps")
-    gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
+    gaps_s = _gaps_s(path, stamps_ns)
     filmed_s = median(gaps_s) if gaps_s else 0.0
     frame_s = max(1 / frames.fps, filmed_s)
     stretches = tuple(_stretches(stamps_ns, 2 * frame_s))
-    return ImageTimes(stretches, frame_s, filmed_s, first_ns / NS_PER_S)
+    return ImageTimes(stretches, frame_s, filmed_s, first_ns / NS_PER_S, back_ns)
 
 
-def _bag(path: Path, camera: str | None, frames: FrameConfig) -> tuple[int, list[int]]:
-    decoder, stamps_ns = Decoder(), []
+def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
+    """How long after the one before each image comes."""
+    gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
+    for before_ns, gap_s in zip(stamps_ns, gaps_s, strict=False):
+        if gap_s > _DAY_S:
+            raise SourceError(
+                f"the clock of {path} was set while it was recorded: at {before_ns / NS_PER_S:.2f} "
+                f"s it jumps on by {gap_s / _DAY_S:.1f} days; split it there"
+            )
+    return gaps_s
+
+
+def _bag(path: Path, camera: str | None, frames: FrameConfig) -> tuple[int, list[int], int | None]:
+    """0, the stamps until time goes back, and the recorder's stamp where it does."""
     with BagReader(path) as bag:
         source = BagSource(bag, camera, frames)
-        for recorded in bag.messages([source.topic.name]):
-            # What is damaged is no image, here as where it is shown.
-            with suppress(BagError):
-                stamps_ns.append(stamp_ns_of(decoder.decode(recorded)) - source.start_ns)
-    return 0, sorted(stamps_ns)
+        stamps = list(source.stamps())
+    passed = list(until_back(stamps, itemgetter(0), frames))
+    back_ns = stamps[len(passed)][1] if len(passed) < len(stamps) else None
+    return 0, sorted(stamp_ns - source.start_ns for stamp_ns, _ in passed), back_ns
 
 
-def _video(path: Path) -> tuple[int, list[int]]:
+def _video(path: Path) -> tuple[int, list[int], None]:
     """The first image's time by the file, and those of all since the first."""
     stamps: list[int] = []
     try:
@@ -91,10 +106,10 @@ def _video(path: Path) -> tuple[int, list[int]]:
     except av.FFmpegError as error:
         raise SourceError(f"{path} can't be read: {error.strerror}") from error
     if not stamps or tick is None:
-        return 0, []
+        return 0, [], None
     first = min(stamps)
     since_ns = (round((stamp - first) * tick * NS_PER_S) for stamp in stamps)
-    return round(first * tick * NS_PER_S), sorted(since_ns)
+    return round(first * tick * NS_PER_S), sorted(since_ns), None
 
 
 def _stretches(stamps_ns: list[int], gap_s: float) -> Iterator[tuple[float, float]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from streamingvlm_ros.bags.files import STORAGES
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.drafts import write_whole
-from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
+from streamingvlm_ros.recordings.folder import name_of, places_beside
 
 from .cutting import CutConfig
 
@@ -32,97 +32,165 @@ class Part:
 
 
 class Parts:
-    """Parts in a folder: only those of the same recordings, words and settings are taken."""
+    """Parts in a folder: only those of the same recordings, words and settings are taken.
 
-    def __init__(self, folder: Path, settings: Settings, config: CutConfig) -> None:
+    What a recording is made of is looked at once, before anything is cut: who corrects words while
+    an export runs changes the next one, and a bag that still grows is filmed anew by that.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cameras: Mapping[Path, str | None],
+        settings: Settings,
+        config: CutConfig,
+    ) -> None:
+        """Of the recordings in `cameras`, each with its image topic; None if there is only one."""
         self._folder, self._settings, self._config = folder, settings, config
+        self._made_of = {path: self._look(path, camera) for path, camera in cameras.items()}
 
-    def keep(self, recording: Path, part: Part) -> None:
-        """Write it down, whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        head = {
-            **self._made_of(recording),
+    def begin(self, recording: Path) -> None:
+        """Say that its film will be there: who is killed before `keep` knows whose that is."""
+        self._write(recording, {"film": True}, ())
+
+    def keep(self, recording: Path, part: Part, filmed: bool) -> None:
+        """Write it down, whole or not at all, and whether there is a film."""
+        about = {
+            "film": filmed,
             "skipped": part.skipped,
             "problems": part.problems,
             "clips": _clips_digest(part.lines),
         }
-        write_whole(self._file(recording), "\n".join([json.dumps(head), *part.lines]))
+        self._write(recording, about, part.lines)
 
     def kept(self, recording: Path) -> Part | None:
         """A recording's; None if there is none that still holds."""
-        head, lines = self._read(self._file(recording))
-        if any(head.get(name) != its for name, its in self._made_of(recording).items()):
+        head, lines = _read(self.file(recording))
+        if any(head.get(name) != its for name, its in self._made_of[recording].items()):
             return None
-        # A disk may have lost its end, or a part be of an earlier version.
+        # A disk may have lost its end, or a part be of an earlier version, or only begun.
         if head.get("clips") != _clips_digest(lines):
             return None
         return Part(lines, head["skipped"], tuple(head["problems"]))
 
-    def all_of(self, recordings: Sequence[Path]) -> dict[Path, Part] | None:
-        """Theirs, in their order; None if one is not there yet."""
-        found = {path: part for path in recordings if (part := self.kept(path))}
-        return found if len(found) == len(recordings) else None
+    def all(self) -> dict[Path, Part] | None:
+        """Those of all recordings, in their order; None if one is not there yet."""
+        found = {path: part for path in self._made_of if (part := self.kept(path))}
+        return found if len(found) == len(self._made_of) else None
 
-    def others(self, recordings: Sequence[Path]) -> list[str]:
+    def others(self) -> list[str]:
         """Names of those that have clips here and are none of these recordings."""
-        names = {path.stem for path in self._folder.glob("*.jsonl")} - {*map(name_of, recordings)}
-        return sorted(name for name in names if self._read(self._named(name))[1])
+        names = {path.stem for path in self._parts()} - {*map(name_of, self._made_of)}
+        return sorted(name for name in names if _read(self._named(name))[1])
 
     def knows_film(self, recording: Path) -> bool:
         """Whether a part says that the film shows this recording, with these frames."""
-        head, _ = self._read(self._file(recording))
-        return head.get("seen") == self._seen(recording)
+        head = _head(self.file(recording))
+        return bool(head.get("film")) and head.get("seen") == self._made_of[recording]["seen"]
 
-    def _file(self, recording: Path) -> Path:
+    def has_film(self, recording: Path) -> bool:
+        """Whether a part says that a film of its name is there, whatever that shows."""
+        return bool(_head(self.file(recording)).get("film"))
+
+    def has(self, recording: Path) -> bool:
+        """Whether the file in the place of its part is one, whatever that was made of."""
+        return "seen" in _head(self.file(recording))
+
+    def has_any(self) -> bool:
+        """Whether an export has left a part here."""
+        return any("seen" in _head(file) for file in self._parts())
+
+    def file(self, recording: Path) -> Path:
+        """Where its part stands."""
         return self._named(name_of(recording))
 
     def _named(self, name: str) -> Path:
         return self._folder / f"{name}.jsonl"
 
-    def _read(self, file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-        try:
-            # Not splitlines: U+2028 and its like are text in JSON.
-            first, *lines = file.read_text(encoding="utf-8").split("\n")
-            head = json.loads(first)
-        except (OSError, ValueError):
-            return {}, ()
-        return (head, tuple(lines)) if isinstance(head, dict) else ({}, ())
+    def _parts(self) -> Iterator[Path]:
+        return self._folder.glob("*.jsonl")
 
-    def _made_of(self, recording: Path) -> dict[str, Any]:
-        return {"seen": self._seen(recording), "said": self._said(recording)}
+    def _write(self, recording: Path, about: dict[str, Any], lines: Sequence[str]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        head = {**self._made_of[recording], **about}
+        write_whole(self.file(recording), "\n".join([json.dumps(head), *lines]))
 
-    def _seen(self, recording: Path) -> dict[str, Any]:
+    def _look(self, recording: Path, camera: str | None) -> dict[str, Any]:
+        return {"seen": self._seen(recording, camera), "said": self._said(recording)}
+
+    def _seen(self, recording: Path, camera: str | None) -> dict[str, Any]:
         """What the film rests on."""
-        stats = [path.stat() for path in sorted(_files(recording))]
         return {
             "recording": str(recording.absolute()),
-            "bytes": sum(its.st_size for its in stats),
-            # Raw images have as many bytes whatever they show.
-            "mtimes_ns": [its.st_mtime_ns for its in stats],
+            "camera": camera,
+            "files": [_stat(path) for path in _files(recording)],
             "frames": asdict(self._settings.frames),
         }
 
     def _said(self, recording: Path) -> dict[str, Any]:
         """What the clips rest on beside that."""
         return {
-            "words": _digest(words_beside(recording)),
-            "questions": _digest(questions_beside(recording)),
+            "beside": [_digest(file) for file in places_beside(recording)],
             "cut": asdict(self._config),
             "window": asdict(self._settings.window),
             "prompt": asdict(self._settings.prompt),
         }
 
 
-def _files(recording: Path) -> Iterator[Path]:
-    """A video, or the files of a bag that hold messages: kept clips have others beside them."""
-    if recording.is_file():
-        yield recording
-    elif recording.is_dir():
-        yield from (path for path in recording.iterdir() if path.name.endswith(STORAGES))
+def _read(file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a part was made of, and its clips; nothing of what is no part."""
+    try:
+        # Not splitlines: U+2028 and its like are text in JSON.
+        first, *lines = file.read_text(encoding="utf-8").split("\n")
+        head = _parsed(first)
+    except (OSError, ValueError):
+        return {}, ()
+    return head, tuple(lines)
 
 
-def _digest(file: Path | None) -> str | None:
-    return _digest_of(file.read_bytes()) if file else None
+def _head(file: Path) -> dict[str, Any]:
+    try:
+        with file.open(encoding="utf-8") as part:
+            return _parsed(part.readline())
+    except (OSError, ValueError):
+        return {}
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    head = json.loads(line)
+    if not isinstance(head, dict):
+        raise ValueError(f"no object: {line}")
+    return head
+
+
+def _files(recording: Path) -> list[Path]:
+    """A video, or the files of a bag that hold messages: kept clips have others beside them.
+
+    Empty where they can't be listed: what cuts them says why.
+    """
+    if not recording.is_dir():
+        return [recording]
+    try:
+        return sorted(path for path in recording.iterdir() if path.name.endswith(STORAGES))
+    except OSError:
+        return []
+
+
+def _stat(file: Path) -> list[int] | str | None:
+    """Bytes and time of change, as raw images have as many bytes whatever they show; or why not."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        return error.strerror
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(file: Path) -> str | None:
+    """Of what is in it; or why that can't be read, as where there is no file."""
+    try:
+        return _digest_of(file.read_bytes())
+    except OSError as error:
+        return error.strerror
 
 
 def _clips_digest(lines: Sequence[str]) -> str:

@@ -1,0 +1,71 @@
+"""Recordings in folders, and which files say what is said in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from streamingvlm_ros.errors import WordsError
+from streamingvlm_ros.recordings.folder import find_recordings, unlisted, words_beside
+
+from ..cli.test_narrate import assert_one_error_line, run
+
+NOBODY = 65_534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """A closed folder is open to root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_a_folder_that_cannot_be_listed_is_passed_over_and_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "drive" / "metadata.yaml", tmp_path / "walk.mp4")
+    (tmp_path / "lost+found").mkdir(mode=0)
+    # From within: the folders above may be closed, too.
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    with as_nobody():
+        assert list(find_recordings(Path())) == [Path("drive"), Path("walk.mp4")]
+        assert unlisted(Path()) == [Path("lost+found")]
+        assert unlisted(Path("walk.mp4")) == []
+        with pytest.raises(PermissionError, match=r"lost\+found"):
+            list(find_recordings(Path("lost+found")))
+
+
+@pytest.mark.parametrize("names", [("a.jsonl", "a.vtt"), ("a.vtt", "a.srt")])
+def test_two_files_of_words_are_an_error_that_names_both(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    first, second = (tmp_path / name for name in names)
+    touch(tmp_path / "a.mp4", second)
+    assert words_beside(tmp_path / "a.mp4") == second
+    touch(first)
+    with pytest.raises(WordsError, match="keep one of them") as caught:
+        words_beside(tmp_path / "a.mp4")
+    assert f"stands in {first} and in {second}" in str(caught.value)
+
+
+def test_an_evaluation_by_two_files_of_words_ends_in_one_line(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "a.jsonl", tmp_path / "a.vtt")
+    done = run("evaluate", tmp_path, "--output", tmp_path / "out", "--model", "demo")
+    assert_one_error_line(done, "a.vtt: keep one of them")

@@ -64,15 +64,31 @@ class Process:
 
 @contextmanager
 def running(nodes: Sequence[Node], namespace: str) -> Iterator[list[Process]]:
-    """Start the nodes and, whatever happens, end them."""
+    """Start the nodes and, whatever happens, end them. From the main thread only."""
     with tempfile.TemporaryDirectory(prefix="streamingvlm-") as folder:
         processes: list[Process] = []
         try:
             for node in nodes:
-                processes.append(_start(node, namespace, Path(folder)))
+                with _signals_held():
+                    processes.append(_start(node, namespace, Path(folder)))
             yield processes
         finally:
             _stop(processes)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """A signal is heard when the block is left: a process that nobody holds yet would go on."""
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda number, frame: heard.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _start(node: Node, namespace: str, folder: Path) -> Process:

@@ -46,7 +46,8 @@ class FrameBuffer(Generic[T, R]):
         self._began_anew: R | None = None
         self._chunks_turn = False
         self._dropped = 0
-        self._deadline_ns: int | None = None
+        self._patience_ns: int | None = None
+        self._since_ns = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -63,6 +64,7 @@ class FrameBuffer(Generic[T, R]):
     def put(self, stamp_ns: int, payload: T, now_ns: int) -> Verdict:
         """Take in a frame that arrives at `now_ns`, on a clock that need not be the sensor's.
 
+        0 is a clock that has not begun, as simulated time before its first message.
         A stamp a chunk or more behind the newest is a clock set back: what waits is thrown away,
         `on_jump`'s request is handed out, and chunks begin anew with this frame.
         """
@@ -73,14 +75,16 @@ class FrameBuffer(Generic[T, R]):
             if verdict is Verdict.SAMPLED:
                 self._newest.append((stamp_ns, payload))
                 self._keep(done)
-                self._deadline_ns = self._deadline(stamp_ns, now_ns)
+                self._patience_ns, self._since_ns = self._patience(stamp_ns), now_ns
             return verdict
 
     def expire(self, now_ns: int) -> None:
         """Close the open chunk if its end is past, as `put`'s clock runs: the camera stopped."""
         with self._changed:
-            if self._deadline_ns is not None and now_ns >= self._deadline_ns:
-                self._deadline_ns = None
+            # Of a frame from before the clock began, patience begins with the clock.
+            self._since_ns = self._since_ns or now_ns
+            if self._patience_ns is not None and now_ns - self._since_ns >= self._patience_ns:
+                self._patience_ns = None
                 self._keep(self._sampler.close())
 
     def post(self, request: R) -> bool:
@@ -147,10 +151,10 @@ class FrameBuffer(Generic[T, R]):
         count = min(len(self._requests), self._at_once)
         return tuple(self._requests.popleft() for _ in range(count))
 
-    def _deadline(self, stamp_ns: int, now_ns: int) -> int | None:
-        """When to give up on the open chunk, should this be its last frame."""
+    def _patience(self, stamp_ns: int) -> int | None:
+        """How long to wait for the open chunk's next frame; None if no chunk is open."""
         end_ns = self._sampler.open_until_ns
-        return None if end_ns is None else now_ns + (end_ns - stamp_ns) + GRACE_NS
+        return None if end_ns is None else end_ns - stamp_ns + GRACE_NS
 
     def _restart(self, request: R) -> None:
         self._dropped += sum(chunk.dropped + len(chunk.frames) for chunk in self._chunks)
@@ -158,7 +162,7 @@ class FrameBuffer(Generic[T, R]):
         self._chunks.clear()
         self._newest.clear()
         self._sampler = Sampler(self._config)
-        self._deadline_ns = None
+        self._patience_ns = None
         self._requests.append(request)
         self._began_anew = request
         self._changed.notify()

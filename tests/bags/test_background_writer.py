@@ -78,7 +78,7 @@ def test_what_came_is_handed_to_the_system_without_being_asked(tmp_path: Path) -
     writer = BackgroundWriter(bag, Quota(tmp_path, 0), 10**6)
     writer.put(said(0))
     # Nothing further comes that could wake it up.
-    assert bag.flushed.wait(1.0)
+    assert bag.flushed.wait(20)
     with BagReader(tmp_path / "bag") as unfinished:
         assert [r.data for r in unfinished.messages()] == [string("said 0")]
     writer.close()
@@ -104,10 +104,10 @@ def test_it_stops_with_the_bag_finished_before_the_disk_is_full(tmp_path: Path) 
     quota = Quota(tmp_path, 1)
     bag = FlushedBag(tmp_path / "bag")
     writer = BackgroundWriter(bag, quota, 10**6, first=[said(0)])
-    assert bag.flushed.wait(5)
+    assert bag.flushed.wait(20)
     quota._keep_free_bytes = 10**18
     writer.put(said(1))
-    writer._thread.join(5)
+    writer._thread.join(20)
     assert writer.is_closed
     assert "lower keep_free_mb" in writer.problem
     writer.put(said(2))
@@ -143,13 +143,13 @@ def test_an_error_of_the_disk_ends_it_with_what_was_flushed(
 ) -> None:
     bag = FlushedBag(tmp_path / "bag")
     writer = BackgroundWriter(bag, Quota(tmp_path, 0), 10**6, first=[said(0)])
-    assert bag.flushed.wait(5)
+    assert bag.flushed.wait(20)
 
     monkeypatch.setattr(bag, when, no_space)
     writer.put(said(1))
     if when == "close":
         writer.end()
-    writer._thread.join(5)
+    writer._thread.join(20)
     assert "No space left on device" in writer.problem
     assert writer.written == {"/said": 1}
     assert writer.dropped == {"/said": 1}
@@ -161,11 +161,11 @@ def test_an_error_of_the_disk_ends_it_with_what_was_flushed(
 def test_a_bag_that_is_taken_away_ends_it_with_a_word(tmp_path: Path) -> None:
     bag = FlushedBag(tmp_path / "bag")
     writer = BackgroundWriter(bag, Quota(tmp_path, 0), 10**6, first=[said(0)])
-    assert bag.flushed.wait(5)
+    assert bag.flushed.wait(20)
     for file in (tmp_path / "bag").iterdir():
         file.unlink()
     writer.put(said(1))
-    writer._thread.join(5)
+    writer._thread.join(20)
     assert f"a file of {tmp_path / 'bag'} is gone" in writer.problem
     assert "kept" not in writer.problem
     assert writer.is_gone
@@ -176,10 +176,10 @@ def test_a_bag_whose_folder_is_taken_away_ends_it_with_a_word(tmp_path: Path, de
     (tmp_path / "bags").mkdir()
     bag = FlushedBag(tmp_path / "bags" / "bag")
     writer = BackgroundWriter(bag, Quota(tmp_path / "bags", 1), 10**6, first=[said(0)])
-    assert bag.flushed.wait(5)
+    assert bag.flushed.wait(20)
     shutil.rmtree(tmp_path / deleted)
     writer.put(said(1))
-    writer._thread.join(5)
+    writer._thread.join(20)
     assert writer.problem.startswith(f"{bag.folder} is gone: somebody deleted or moved it")
     assert writer.is_gone
     assert writer.written["/said"] + writer.dropped["/said"] == 2
@@ -188,7 +188,7 @@ def test_a_bag_whose_folder_is_taken_away_ends_it_with_a_word(tmp_path: Path, de
 def test_a_folder_that_is_taken_away_is_also_noticed_at_the_end(tmp_path: Path) -> None:
     bag = FlushedBag(tmp_path / "bag")
     writer = BackgroundWriter(bag, Quota(tmp_path, 0), 10**6, first=[said(0)])
-    assert bag.flushed.wait(5)
+    assert bag.flushed.wait(20)
     shutil.rmtree(tmp_path / "bag")
     assert writer.close()
     assert writer.is_gone

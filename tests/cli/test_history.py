@@ -141,7 +141,7 @@ def test_a_signal_ends_it_though_nobody_reads(past: Past, number: signal.Signals
             assert child.stderr
             assert b"There is more" in child.stderr.readline()
             child.send_signal(number)
-            assert child.wait(20) == -number
+            assert child.wait(60) == -number
         finally:
             child.kill()
 

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -86,6 +88,36 @@ def test_processes_are_ended_also_after_an_error() -> None:
         fail()
     assert len(started) == 2
     assert not any(map(alive, started))
+
+
+def test_ctrl_c_at_the_moment_of_a_start_leaves_no_process_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        """Ctrl-C comes when the process runs and nobody holds it yet."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            children.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+
+    def start() -> None:
+        with running([script("import time; time.sleep(60)")] * 2, "/x"):
+            raise AssertionError
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+        assert [child.returncode is not None for child in children] == [True]
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        for child in children:
+            child.kill()
 
 
 def test_a_process_that_ends_by_itself_is_told_with_the_end_of_its_log() -> None:

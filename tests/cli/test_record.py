@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -61,9 +60,11 @@ def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> No
 def test_what_cannot_be_is_said_in_a_line(
     tmp_path: Path, options: list[str], code: int, why: str
 ) -> None:
-    result = streamingvlm(
-        "record", tmp_path / "bags", *options, ROS_DOMAIN_ID=str(os.getpid() % 90)
-    )
+    from ..ros.peer import own_domain
+
+    domain, mark = own_domain()
+    with mark:
+        result = streamingvlm("record", tmp_path / "bags", *options, ROS_DOMAIN_ID=str(domain))
     assert result.returncode == code
     assert why in result.stderr
     assert "Traceback" not in result.stderr

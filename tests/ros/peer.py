@@ -20,9 +20,13 @@ from typing import Any, TypeVar
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+
+from streamingvlm_ros.ros import process as running
+from streamingvlm_ros.ros.conversions import to_time
 
 ROOT = Path(__file__).parent.parent.parent
 CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
@@ -115,7 +119,7 @@ class Process:
         """As Ctrl-C does. The exit code."""
         self.child.send_signal(signal.SIGINT)
         try:
-            return self.child.wait(20)
+            return self.child.wait(PATIENCE_S)
         finally:
             self.child.kill()
 
@@ -130,7 +134,11 @@ class Peer:
         self.node = Node("peer", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin)
+        self._clients: dict[tuple[type, str], Any] = {}
+        self._signals: list[int] = []
+        # As nodes are spun: what a test destroys meanwhile is no reason to end.
+        spun = (self._executor, self._signals, threading.Event())
+        self._thread = threading.Thread(target=running._spin, args=spun)
 
     def __enter__(self) -> Peer:
         self._thread.start()
@@ -143,15 +151,12 @@ class Peer:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        self._signals.append(signal.SIGINT)
         self._executor.shutdown()
         self._thread.join()
         self.node.destroy_node()
         self._context.try_shutdown()
         self._mark.close()
-
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
 
     @contextmanager
     def process(self, module: str, **parameters: Any) -> Iterator[Process]:
@@ -179,13 +184,15 @@ class Peer:
         return publisher
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        client = self.node.create_client(kind, service)
+        # The same client each time: an answer to one that the service has not found yet is lost.
+        if (kind, service) not in self._clients:
+            self._clients[kind, service] = self.node.create_client(kind, service)
+        client = self._clients[kind, service]
         assert client.wait_for_service(PATIENCE_S), f"no service {service}"
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         assert done.wait(PATIENCE_S), f"{service} did not answer"
-        self.node.destroy_client(client)
         return future.result()
 
     def until(self, condition: Callable[[], T]) -> T:
@@ -196,11 +203,18 @@ class Peer:
         try:
             while not (result := condition()):
                 tick.clear()
-                assert tick.wait(1.0)
-                assert time.monotonic() < deadline, "it did not come to pass"
+                left_s = max(0.0, deadline - time.monotonic())
+                assert tick.wait(left_s), "it did not come to pass"
             return result
         finally:
             self.node.destroy_timer(timer)
+
+    def tell_time(self, clock: Any, now_ns: int) -> None:
+        """Publish a simulated time until the node has it: what comes before it listens is lost."""
+        now = to_time(now_ns)
+        timer = self.node.create_timer(0.05, lambda: clock.publish(Clock(clock=now)))
+        self.diagnostics.wait(lambda m: m.header.stamp == now, after=len(self.diagnostics))
+        self.node.destroy_timer(timer)
 
     def wait_for_status(
         self, fits: Callable[[dict[str, str]], Any], after: int = 0

@@ -32,9 +32,9 @@ def state(peer: Peer) -> int:
 
 def publish_seconds(peer: Peer, *seconds: int) -> None:
     publisher = peer.publisher(Image, "/image")
-    for second in seconds:
-        for half in range(2):
-            publisher.publish(to_message(PICTURE, second * S + half * S // 2, "camera"))
+    stamps_ns = [second * S + half * S // 2 for second in seconds for half in range(2)]
+    for message in [to_message(PICTURE, stamp_ns, "camera") for stamp_ns in stamps_ns]:
+        publisher.publish(message)
     publisher.wait_for_all_acked()
     peer.node.destroy_publisher(publisher)
 
@@ -108,7 +108,7 @@ def test_a_qos_override_that_cannot_be_is_named_and_the_node_still_ends() -> Non
         peer.wait_for_status(lambda v: "can't subscribe images" in v["message"])
         assert state(peer) == State.PRIMARY_STATE_INACTIVE
         process.child.send_signal(signal.SIGINT)
-        assert process.child.wait(20) == 0
+        assert process.child.wait(PATIENCE_S) == 0
 
 
 def test_a_node_that_was_shut_down_ends_cleanly() -> None:

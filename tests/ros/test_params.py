@@ -16,20 +16,24 @@ from rclpy.parameter import Parameter
 from streamingvlm_ros.config import ConfigError, SamplingConfig, Settings
 from streamingvlm_ros.ros import params
 
+from .peer import own_domain
+
 
 @contextmanager
 def node(**parameters: Any) -> Iterator[Node]:
     arguments = ["--ros-args"]
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={value}"]
+    domain, mark = own_domain()
     context = Context()
-    rclpy.init(args=arguments, context=context, domain_id=102)
+    rclpy.init(args=arguments, context=context, domain_id=domain)
     node = Node("settings", context=context)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        context.try_shutdown()
+    with mark:
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+            context.try_shutdown()
 
 
 def test_every_setting_is_a_parameter_with_its_default_and_meaning() -> None:

@@ -26,7 +26,7 @@ from streamingvlm_ros.types import NS_PER_S as S
 from ..bags.scene import STRING, string
 from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
-from .peer import Peer, Process, reliable
+from .peer import PATIENCE_S, Peer, Process, reliable
 
 SECONDS = 6
 QOS = "- {durability: transient_local}"
@@ -40,7 +40,7 @@ LATCHED = QoSProfile(
 def ended(process: Process) -> int:
     """The exit code of what must end by itself."""
     try:
-        return process.child.wait(30)
+        return process.child.wait(PATIENCE_S)
     finally:
         process.child.kill()
 
@@ -54,12 +54,13 @@ def test_a_narrator_says_of_a_played_bag_what_it_says_in_process(peer: Peer, bag
     result = run("replay", bag, "--model", "demo", "--format", "jsonl")
     expected = [json.loads(line)["text"] for line in result.stdout.splitlines()]
     assert len(set(expected)) > 2
-    parameters = {"model": "demo", "use_sim_time": "true"}
+    # A machine that is too slow for the film falls behind, and drops nothing.
+    parameters = {"model": "demo", "use_sim_time": "true", "backlog_chunks": SECONDS}
     with peer.process("narrator", **parameters, **reliable("/image")):
         narrations = peer.subscribe(Narration, "/narrator/narration")
         peer.wait_for_status(lambda v: v["state"] == "active")
-        with peer.process("player", bag=bag) as player:
-            player.child.wait(60)
+        with peer.process("player", bag=bag, rate=0.5) as player:
+            player.child.wait(PATIENCE_S)
             last = narrations.wait(lambda n: to_ns(n.end) == (BEGIN_S + SECONDS) * S)
     heard = narrations.all()
     assert last is heard[-1]
@@ -76,14 +77,14 @@ def test_messages_are_published_as_they_were_with_a_clock_that_never_runs_back(
     bag = film(tmp_path / "bag", range(2), COMPRESSED, topics=("/image/compressed",))
     clock = peer.subscribe(Clock, "/clock")
     images = peer.subscribe(CompressedImage, "/image/compressed")
-    with peer.process("player", bag=bag, rate=4.0) as player:
-        player.child.wait(60)
+    with peer.process("player", bag=bag) as player:
+        player.child.wait(PATIENCE_S)
     stamps = [to_ns(image.header.stamp) - BEGIN_S * S for image in images.all()]
     assert stamps == [n * S // RATE_HZ for n in range(2 * RATE_HZ)]
     times = [to_ns(message.clock) for message in clock.all()]
     assert times == sorted(times)
     # More often than the bag has messages.
-    assert len(times) > 2 * len(stamps)
+    assert len(times) > len(stamps)
 
 
 def test_a_start_offset_leaves_out_the_beginning_and_a_loop_begins_again(
@@ -228,9 +229,12 @@ def test_a_long_gap_in_the_bag_is_told(peer: Peer, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in (1, 2, 7202):
             bag.write(topic_of("/note", STRING), second * S, string(f"{second}"))
-    with peer.process("player", bag=tmp_path / "bag", rate=100.0) as player:
-        peer.until(lambda: "the bag has nothing for 7200 s: it goes on in 72 s" in player.log())
-        assert player.log().count("the bag has nothing") == 1
+    with peer.process("player", bag=tmp_path / "bag", rate=2.0) as player:
+        words = r"the bag has nothing for (\d+) s: it goes on in (\d+) s"
+        ((gap, wait),) = peer.until(lambda: re.findall(words, player.log()))
+    # When it is told, a part of it may be over.
+    assert 7100 < int(gap) <= 7200
+    assert int(gap) == pytest.approx(2 * int(wait), abs=20)
 
 
 def test_what_is_no_bag_ends_it_with_one_line(peer: Peer, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from streamingvlm_ros.action import Ask
 from streamingvlm_ros.ros.delivery import losing_what_is_refused
 from streamingvlm_ros.ros.process import _spin
 
-from .peer import own_domain
+from .peer import PATIENCE_S, own_domain
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_message_that_is_refused_does_not_end_the_executor(node: Node) -> None
     node.create_timer(0.01, publish)
     spinner = threading.Thread(target=_spin, args=(executor, signals, ended))
     spinner.start()
-    went_on = called.wait(20)
+    went_on = called.wait(PATIENCE_S)
     signals.append(2)
     executor.shutdown()
     spinner.join()
@@ -93,5 +93,5 @@ def test_an_executor_that_misses_its_shutdown_ends_all_the_same(node: Node) -> N
     executor._guard.trigger = lambda: None
     signals.append(2)
     executor.shutdown()
-    spinner.join(20)
+    spinner.join(PATIENCE_S)
     assert not spinner.is_alive()

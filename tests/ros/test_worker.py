@@ -25,6 +25,8 @@ from streamingvlm_ros.ros.worker import Inbox, Worker
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import Answer, Ask, Chunk, Narration, Question
 
+from .peer import PATIENCE_S
+
 S = 1_000_000_000
 
 
@@ -44,7 +46,7 @@ class BreakableStream:
     def step(self, chunk: Chunk, pause: Callable[[], None]) -> Narration:
         self._check()
         self.began.set()
-        assert self.may_go_on.wait(5)
+        assert self.may_go_on.wait(PATIENCE_S)
         pause()
         text = "x".join(str(frame.image.shape[0]) for frame in chunk.frames)
         return Narration(text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped)
@@ -100,7 +102,7 @@ class Bench:
     def ask(self) -> Outcome:
         replies: Queue[Outcome] = Queue()
         assert self.inbox.post(Ask(Question("?"), replies.put))
-        return replies.get(timeout=5)
+        return replies.get(timeout=PATIENCE_S)
 
 
 @contextmanager
@@ -116,13 +118,13 @@ def bench() -> Iterator[Bench]:
 def test_a_failed_round_is_logged_and_counted_and_the_next_goes_on_with_an_empty_stream() -> None:
     with bench() as b:
         b.second(1)
-        b.said.get(timeout=5)
+        b.said.get(timeout=PATIENCE_S)
         resets, b.stream.broken = b.stream.resets, True
         b.second(2)
-        assert "out of memory" in b.logged.get(timeout=5)
+        assert "out of memory" in b.logged.get(timeout=PATIENCE_S)
         b.stream.broken = False
         b.second(3)
-        assert b.said.get(timeout=5).start_ns == 3 * S
+        assert b.said.get(timeout=PATIENCE_S).start_ns == 3 * S
         assert b.stream.resets == resets + 1
         assert b.tally.counts()["failures"] == 1
 
@@ -141,28 +143,32 @@ def test_a_question_is_answered_within_the_round_in_flight() -> None:
     with bench() as b:
         b.stream.may_go_on.clear()
         b.second(1)
-        assert b.stream.began.wait(5)
+        assert b.stream.began.wait(PATIENCE_S)
         replies: Queue[Any] = Queue()
         asked = Ask(Question("?"), lambda outcome: replies.put((outcome, b.said.empty())))
         b.inbox.post(asked)
         b.stream.may_go_on.set()
-        outcome, narration_was_to_come = replies.get(timeout=5)
+        outcome, narration_was_to_come = replies.get(timeout=PATIENCE_S)
         assert isinstance(outcome, Answer)
         assert narration_was_to_come
-        assert b.said.get(timeout=5).start_ns == S
+        assert b.said.get(timeout=PATIENCE_S).start_ns == S
 
 
 def test_of_questions_within_a_round_those_without_room_wait_for_its_end() -> None:
     with bench() as b:
         b.stream.may_go_on.clear()
         b.second(1)
-        assert b.stream.began.wait(5)
+        assert b.stream.began.wait(PATIENCE_S)
         replies: Queue[tuple[int, bool]] = Queue()
         for number in range(3):
             told = partial(lambda number, _: replies.put((number, b.said.empty())), number)
             b.inbox.post(Ask(Question("?"), told))
         b.stream.may_go_on.set()
-        assert [replies.get(timeout=5) for _ in range(3)] == [(0, True), (1, False), (2, False)]
+        assert [replies.get(timeout=PATIENCE_S) for _ in range(3)] == [
+            (0, True),
+            (1, False),
+            (2, False),
+        ]
 
 
 def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
@@ -172,19 +178,19 @@ def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
         assert "out of memory" in str(b.ask())
         done = threading.Event()
         assert b.inbox.restart(Reset(done.set))
-        assert done.wait(5)
+        assert done.wait(PATIENCE_S)
 
 
 def test_a_question_that_breaks_a_round_is_told_so() -> None:
     with bench() as b:
         b.stream.may_go_on.clear()
         b.second(1)
-        assert b.stream.began.wait(5)
+        assert b.stream.began.wait(PATIENCE_S)
         replies: Queue[Any] = Queue()
         b.inbox.post(Ask(Question("?"), replies.put))
         b.stream.broken = True
         b.stream.may_go_on.set()
-        assert "out of memory" in str(replies.get(timeout=5))
+        assert "out of memory" in str(replies.get(timeout=PATIENCE_S))
 
 
 def test_what_is_in_view_is_known_while_a_round_is_in_flight() -> None:
@@ -192,20 +198,20 @@ def test_what_is_in_view_is_known_while_a_round_is_in_flight() -> None:
         assert b.view.sight == Sight()
         for second in (1, 2, 3):
             b.second(second)
-            b.said.get(timeout=5)
+            b.said.get(timeout=PATIENCE_S)
         b.stream.began.clear()
         b.stream.may_go_on.clear()
         b.second(4)
-        assert b.stream.began.wait(5)
+        assert b.stream.began.wait(PATIENCE_S)
         assert b.view.sight == Sight(3 * S, 4 * S + S // 2, "camera")
         b.stream.may_go_on.set()
-        b.said.get(timeout=5)
+        b.said.get(timeout=PATIENCE_S)
         b.stream.broken = True
         b.second(5)
-        b.logged.get(timeout=5)
+        b.logged.get(timeout=PATIENCE_S)
         b.stream.broken = False
         b.second(6)
-        b.said.get(timeout=5)
+        b.said.get(timeout=PATIENCE_S)
         assert b.view.sight == Sight(6 * S, 6 * S + S // 2, "camera")
 
 
@@ -214,24 +220,24 @@ def test_whoever_waits_when_it_stops_is_told() -> None:
     b.worker.start()
     b.stream.may_go_on.clear()
     b.second(1)
-    assert b.stream.began.wait(5)
+    assert b.stream.began.wait(PATIENCE_S)
     replies: Queue[Any] = Queue()
     b.inbox.post(Ask(Question("?"), replies.put))
     b.inbox.post(Reset(lambda: replies.put("reset")))
     stopping = threading.Thread(target=b.worker.stop, args=("deactivated",))
     stopping.start()
-    assert "deactivated" in str(replies.get(timeout=5))
-    assert replies.get(timeout=5) == "reset"
+    assert "deactivated" in str(replies.get(timeout=PATIENCE_S))
+    assert replies.get(timeout=PATIENCE_S) == "reset"
     b.stream.may_go_on.set()
-    stopping.join(5)
-    assert b.said.get(timeout=5).start_ns == S
+    stopping.join(PATIENCE_S)
+    assert b.said.get(timeout=PATIENCE_S).start_ns == S
 
 
 def test_frames_of_another_size_than_the_newest_are_left_out() -> None:
     with bench() as b:
         b.second(1, sizes=(8, 12))
-        assert b.said.get(timeout=5).text == "12"
-        assert b.rejected.get(timeout=5).reason == "changed"
+        assert b.said.get(timeout=PATIENCE_S).text == "12"
+        assert b.rejected.get(timeout=PATIENCE_S).reason == "changed"
 
 
 def test_what_was_dropped_before_a_chunk_of_bad_images_is_told_with_the_next() -> None:
@@ -241,7 +247,7 @@ def test_what_was_dropped_before_a_chunk_of_bad_images_is_told_with_the_next() -
     b.second(3, encoding="yuv422", sizes=(7, 7))
     b.second(4)
     b.worker.start()
-    narration = b.said.get(timeout=5)
+    narration = b.said.get(timeout=PATIENCE_S)
     b.worker.stop("the test is over")
     assert (narration.start_ns, narration.dropped) == (4 * S, 4)
     assert b.rejected.qsize() == 2

@@ -34,6 +34,9 @@ _PATIENCE_S = 10.0
 _FAREWELL_S = 2.0
 """Longest time that a cancelled question keeps its asker."""
 
+_REPLY_S = 30.0
+"""Longest time for what is replied at once. A reply to a client that is new to it may be lost."""
+
 _TICK_S = 0.05
 
 
@@ -41,7 +44,8 @@ class Client:
     """Talks to one narrator, in the thread of whoever calls.
 
     `check` is called many times a second while something is waited for, when ROS is at rest; what
-    it raises ends the wait. StreamingVLMError if there is no such narrator, or it goes away.
+    it raises ends the wait. StreamingVLMError if there is no such narrator, it goes away, or it
+    does not reply.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Client:
         request = History.Request(
             since=to_time(since_ns), until=to_time(until_ns), words=words, limit=limit
         )
-        response = self._receive(client.call_async(request), client.service_is_ready)
+        response = self._reply(client.call_async(request), client.service_is_ready)
         if not response.success:
             raise StreamingVLMError(response.message)
         return [entry_of(entry) for entry in response.entries], response.more
@@ -96,7 +100,7 @@ class Client:
 
         sent = client.send_goal_async(goal, lambda message: pieces.append(message.feedback))
         try:
-            taken = self._receive(sent, client.server_is_ready)
+            taken = self._reply(sent, client.server_is_ready)
             if not taken.accepted:
                 raise StreamingVLMError(f"{self._narrator} did not take the question")
             future = taken.get_result_async()
@@ -123,6 +127,17 @@ class Client:
             if time.monotonic() > deadline:
                 raise StreamingVLMError(self._absence())
             self._turn()
+
+    def _reply(self, future: Future[Any], is_ready: Callable[[], bool]) -> Any:
+        deadline = time.monotonic() + _REPLY_S
+
+        def look_at_the_time() -> None:
+            if time.monotonic() > deadline and not future.done():
+                raise StreamingVLMError(
+                    f"{self._narrator} has not replied within {_REPLY_S:g} s: ask again"
+                )
+
+        return self._receive(future, is_ready, look_at_the_time)
 
     def _receive(
         self,

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,15 +18,18 @@ import pytest
 from rich.console import Console
 
 from streamingvlm_ros.cli.ask import Line
+from streamingvlm_ros.errors import StreamingVLMError
 
 from .commands import ROOT, command, environment, streamingvlm
 
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
 
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, GoalResponse
 from streamingvlm_ros.action import Ask as AskAction
 from streamingvlm_ros.msg import Answer, Narration
+
+from streamingvlm_ros.ros.client import connected
 
 from ..ros.babbler import TOKENS, babbler
 from ..ros.peer import Peer, Process, reliable
@@ -329,6 +333,30 @@ def test_a_piece_that_is_lost_on_the_way_leaves_no_hole_in_the_answer(lost: int)
         out = ask(peer, QUESTION).stdout
         server.destroy()
     assert out == "A red cube falls.\n"
+
+
+def test_a_question_that_nobody_takes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamingvlm_ros.ros.client._REPLY_S", 0.5)
+    ended = threading.Event()
+
+    def take(goal: Any) -> GoalResponse:
+        ended.wait()
+        return GoalResponse.REJECT
+
+    with Peer() as peer:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(peer.domain))
+        server = ActionServer(
+            peer.node,
+            AskAction,
+            "/narrator/ask",
+            lambda goal: AskAction.Result(),
+            goal_callback=take,
+        )
+        with connected("narrator", lambda: None) as client:
+            with pytest.raises(StreamingVLMError, match="has not replied within"):
+                client.ask({"question": QUESTION}, print)
+            ended.set()
+        server.destroy()
 
 
 @pytest.mark.parametrize(

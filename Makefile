@@ -49,7 +49,7 @@ demo-model: setup  ## train the small demo model again, in four stages (2.5 hour
 	@for stage in demo demo_window demo_colours demo_asking; do \
 	  OMP_WAIT_POLICY=passive $(BIN)/python -m training.sft training/recipes/$$stage.yaml || exit 1; \
 	done
-	@rm -r streamingvlm_ros/demo/checkpoint
+	@rm -rf streamingvlm_ros/demo/checkpoint
 	@cp -r runs/demo_asking/model streamingvlm_ros/demo/checkpoint
 
 bench: setup  ## the shipped model over long streams: accuracy, time of a round, memory

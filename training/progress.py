@@ -34,8 +34,6 @@ class Progress(TrainerCallback):
 
         ModelError, here and later, if the log can't be written.
         """
-        # Of a state that is gone on from, Trainer takes the intervals, too.
-        state.compute_steps(args, state.max_steps)
         self._began_s, self._first_step = time.monotonic(), state.global_step
         if not state.is_world_process_zero:
             return

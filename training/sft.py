@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from streamingvlm_ros.drafts import NO_ROOM
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.shards import own_shard
 
@@ -60,16 +61,19 @@ def train(
     check_paths(recipe)
     last = _last_step(output / STEPS, resume)
     _begin(recipe, recipe_path, begun, resume, any_start)
+    shard = own_shard()
+    if recipe.start and shard.number == 0:
+        print(estimate(recipe, shard.count), flush=True)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
-    trainer = trainer_for(recipe, model, tokenizer, output, own_shard())
+    trainer = trainer_for(recipe, model, tokenizer, output, shard)
     if stop:
         trainer.add_callback(stop)
     trainer.train(resume_from_checkpoint=last)
     if stop and stop.signal:
         raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
     weights = whole_weights(trainer)
-    if own_shard().number == 0:
+    if shard.number == 0:
         with writing(output / MODEL):
             save(recipe, model, tokenizer, output / MODEL, weights)
             # How the weights were made is kept beside them.
@@ -81,17 +85,14 @@ def train(
 
 def _begin(recipe: Recipe, path: Path, begun: Path, resume: bool, any_start: bool) -> None:
     """Keep what a run begins with, or see that it is what this one began with."""
-    shard = own_shard()
     # Runs that older versions began kept nothing.
     compared = resume and begun.exists()
     if compared:
         check_same(recipe, begun)
     elif not any_start:
         check_start(recipe, RECIPE)
-    if recipe.start and shard.number == 0:
-        print(estimate(recipe, shard.count), flush=True)
     begun.parent.mkdir(parents=True, exist_ok=True)
-    if shard.number == 0 and not compared:
+    if own_shard().number == 0 and not compared:
         keep(recipe, path, begun)
 
 
@@ -143,9 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        # A full disk names no file.
-        file, why = error.filename2 or error.filename or output, error.strerror or error
-        print(f"error: {file}: {' '.join(str(why).split())}", file=sys.stderr)
+        file = error.filename2 or error.filename
+        if file is None and error.errno not in NO_ROOM:
+            raise
+        print(f"error: {file or output}: {error.strerror}", file=sys.stderr)
         return 1
     if own_shard().number == 0:
         print(f"checkpoint in {folder}")

@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.integrations import is_tensorboard_available
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -117,7 +123,10 @@ def trainer_for(
             model, tokenizer, recipe.settings, together, recipe.training.packing
         ),
         processing_class=tokenizer,
-        callbacks=[Progress(output / LOG, lambda: sum(its.skipped for its in recorded))],
+        callbacks=[
+            _Intervals(),
+            Progress(output / LOG, lambda: sum(its.skipped for its in recorded)),
+        ],
         optimizers=(_optimizer(recipe, model), None),
     )
     check_sharded(trainer, recipe.training)
@@ -125,6 +134,13 @@ def trainer_for(
     trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+class _Intervals(TrainerCallback):
+    """Saves and reports as the recipe says now: of a state Trainer takes what it said then."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)
 
 
 def check_positions(recipe: Recipe, tower: Any) -> None:

@@ -29,7 +29,7 @@ from .scratch import new_model
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
-WEIGHTS = "*.safetensors"
+_WEIGHTS_PATTERN = "*.safetensors"
 ADAPTER = "adapter"
 START, EARLIER = "start.json", "start"
 
@@ -125,7 +125,7 @@ def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
     its = resolve(start)
     about: dict[str, str] = {"start": str(start)}
     if isinstance(its, Path):
-        if weights := sorted(its.glob(WEIGHTS)):
+        if weights := sorted(its.glob(_WEIGHTS_PATTERN)):
             about["sha256"] = _digest(weights)
         _copy_notes(its, folder / EARLIER, (*notes, START))
     (folder / START).write_text(json.dumps(about) + "\n")

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ..drafts import NO_ROOM
 from ..errors import StreamingVLMError
 from .ask import ask
 from .demo import demo
@@ -39,7 +40,7 @@ app.command()(ask)
 app.command()(history)
 app.command()(doctor)
 
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EPIPE}
+_UNWRITABLE = NO_ROOM | {errno.EBADF, errno.EPIPE}
 """How the system says that the standard output takes no more."""
 
 

@@ -54,7 +54,8 @@ class BagSource:
         SourceError, which says of a damaged bag that it is, if there is no image to be seen.
 
         With `span_s` only [begin, end) is given, seconds from `start_ns`, in chunks from its
-        begin on, and nothing after the stamps jumped back: its seconds come again there.
+        begin on, and nothing after the stamps jumped back by ten seconds or more: its seconds
+        come again there.
         """
         self._bag, self._config, self._span_s = bag, config, span_s
         self.topic = _camera(bag, topic)

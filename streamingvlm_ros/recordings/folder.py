@@ -82,7 +82,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_bag(path: Path) -> bool:
-    inside = _listed(path) or [] if path.is_dir() else []
+    inside = _listed(path) or []
     return any(found.name == FILE or found.name.endswith(STORAGES) for found in inside)
 
 

@@ -43,8 +43,8 @@ def test_headless_ends_with_one_line_of_json_and_no_process_left(domain: str) ->
     [line] = result.stdout.splitlines()
     summary = json.loads(line)
     assert summary["rounds"] == 10
-    # What a machine is too slow to see counts as wrong.
-    assert summary["accuracy"] >= 0.8 or summary["dropped_frames"] > 0
+    # What a machine is too slow to see counts as wrong: at most a second for each frame.
+    assert summary["accuracy"] >= 0.8 - summary["dropped_frames"] / summary["rounds"]
     assert 0 < summary["lag_p50_s"] <= summary["lag_p95_s"]
     assert summary["seed"] == 10_000
     assert nodes_of(domain) == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from training.footage.export import export
 from training.footage.image_times import image_times
 from training.prepare import main
 
+from ..cli.commands import command, environment
 from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
 from .test_image_times import frames, narrated, said, video
@@ -211,7 +213,8 @@ def test_what_no_export_has_made_is_never_written_over(
     own.write_text("[]")
     done = run("export", bags, "--output", tmp_path, "--model", "demo")
     assert done.returncode == 1
-    assert f"error: {own} is in the way, and no export has made it: move it, or" in done.stderr
+    assert f"error: {own} is in the way, and " in done.stderr
+    assert "knows of no export that has made it: move it, or" in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
     assert own.read_text() == "[]"
 
@@ -344,6 +347,18 @@ def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
     done = export([broken.parent / name for name in ("one", "two")], tmp_path, Settings(), CUT, 0)
     assert done
     assert list(done.skipped.values()) == ["[Errno 5] Input/output error: 'a.mcap'"]
+
+
+def test_a_full_disk_ends_an_export_instead_of_leaving_recordings_out(
+    bags: Path, tmp_path: Path
+) -> None:
+    export_all = command("export", bags / "one", bags / "two", "--output", tmp_path / "out")
+    limited = ["bash", "-c", 'ulimit -f 4 && exec "$@"', "-", *export_all, "--model", "demo"]
+    done = subprocess.run(limited, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert f"error: {tmp_path / 'out' / 'videos'}/" in done.stderr.splitlines()[-1]
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "out" / "train.jsonl").exists()
 
 
 @pytest.fixture

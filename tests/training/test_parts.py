@@ -54,6 +54,21 @@ def test_whichever_process_ends_last_writes_what_one_would_have(
     assert files(tmp_path / "shared") == files(tmp_path / "alone")
 
 
+def test_a_process_takes_what_a_later_one_found_corrected(own: list[Path], tmp_path: Path) -> None:
+    later: list[Exported | None] = []
+
+    def correct_and_share() -> None:
+        if not later:
+            words = own[1].with_suffix(".jsonl")
+            words.write_text(words.read_text().replace("square", "cube"))
+            later.append(exported(own, tmp_path / "out", Shard(1, 2)))
+
+    done = export(own, tmp_path / "out", Settings(), CUT, 0, correct_and_share, Shard(0, 2))
+    assert done
+    assert later == [None]
+    assert '"cube"' in (tmp_path / "out" / "train.jsonl").read_text()
+
+
 def test_a_process_that_is_not_the_last_says_who_writes_the_files(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,7 +165,7 @@ def _is_asked(question: TimedQuestion, begin: int, end: int, frames: FrameConfig
 def _why_not(question: TimedQuestion, known: Sequence[tuple[int, int]], frames: FrameConfig) -> str:
     if question.options:
         return "with options"
-    if all(frames.whole_chunks(question.time_s) > end for _, end in known):
+    if known and all(frames.whole_chunks(question.time_s) > end for _, end in known):
         return "after the last words or images"
     return "without two rounds of known words right before"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 
 from streamingvlm_ros.config import FrameConfig, Settings
-from streamingvlm_ros.drafts import draft
+from streamingvlm_ros.drafts import NO_ROOM, draft
 from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.recordings.folder import name_of, places_beside
 from streamingvlm_ros.recordings.recording import is_bag, recording
@@ -77,7 +77,7 @@ def export(
 
     Of several processes each does its share, and whichever finds all done writes the files: None
     for the others. DataError if nothing can be used, or if files that no export has made stand
-    where this one would write; then nothing is written.
+    where this one would write; then nothing is written. OSError if there is no room.
     """
     doubled = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
     if doubled:
@@ -87,7 +87,7 @@ def export(
     _check_place(recordings, output, parts)
     for path in share(recordings, shard):
         video = _video(output, path)
-        if not parts.knows_film(path):
+        if not parts.film_is_of(path):
             video.unlink(missing_ok=True)
         kept = parts.kept(path)
         if kept is None or kept.skipped or not video.exists():
@@ -118,10 +118,11 @@ def _check_place(recordings: Sequence[Path], output: Path, parts: Parts) -> None
                 f"{file} would be written over, and is a recording or where its words are looked "
                 "for: name another --output"
             )
-    others = next(_not_ours(recordings, output, parts), None)
-    if others:
+    foreign = next(_not_ours(recordings, output, parts), None)
+    if foreign:
         raise DataError(
-            f"{others} is in the way, and no export has made it: move it, or name another --output"
+            f"{foreign} is in the way, and {output / PARTS} knows of no export that has made it: "
+            "move it, or name another --output"
         )
 
 
@@ -130,12 +131,12 @@ def _not_ours(recordings: Sequence[Path], output: Path, parts: Parts) -> Iterato
     for path in recordings:
         video, part = _video(output, path), parts.file(path)
         # In this order: a process that begins meanwhile writes the part first.
-        if video.exists() and not parts.has_film(path):
+        if video.exists() and not parts.film_is_ours(path):
             yield video
-        if part.exists() and not parts.has(path):
+        if part.exists() and not parts.part_is_ours(path):
             yield part
     for file in (output / name for name in _WRITTEN):
-        if file.exists() and not parts.has_any():
+        if file.exists() and not parts.any_is_ours():
             yield file
 
 
@@ -152,6 +153,8 @@ def _part(
         if not video.exists():
             _film(its, video, settings.frames)
     except (StreamingVLMError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise  # no fault of the recording's, and no reason to leave it out
         return Part((), str(error))
     filmed = (replace(record, recording=video, camera=None) for record in records)
     lines = tuple(line_of(record, video.parent.parent) for record in filmed)
@@ -214,7 +217,7 @@ def _hash(name: str) -> int:
 def _film(its: Told, video: Path, frames: FrameConfig) -> None:
     """The frames that a model sees of a recording, at their times since it began.
 
-    DataError if no video can be made of them.
+    DataError if no video can be made of them, OSError if there is no room for it.
     """
     video.parent.mkdir(parents=True, exist_ok=True)
     with draft(video) as whole, recording(its.path, its.camera, frames) as recorded:
@@ -222,6 +225,8 @@ def _film(its: Told, video: Path, frames: FrameConfig) -> None:
         try:
             _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
         except av.FFmpegError as error:
+            if error.errno in NO_ROOM:
+                raise OSError(error.errno, error.strerror, str(video)) from error
             raise DataError(f"{its.path} can't be filmed: {error.strerror}") from error
 
 

@@ -47,7 +47,8 @@ class Parts:
     ) -> None:
         """Of the recordings in `cameras`, each with its image topic; None if there is only one."""
         self._folder, self._settings, self._config = folder, settings, config
-        self._made_of = {path: self._look(path, camera) for path, camera in cameras.items()}
+        self._cameras = cameras
+        self._made_of = {path: self._look(path) for path in cameras}
 
     def begin(self, recording: Path) -> None:
         """Say that its film will be there: who is killed before `keep` knows whose that is."""
@@ -66,7 +67,9 @@ class Parts:
     def kept(self, recording: Path) -> Part | None:
         """A recording's; None if there is none that still holds."""
         head, lines = _read(self.file(recording))
-        if any(head.get(name) != its for name, its in self._made_of[recording].items()):
+        made_of = {name: head.get(name) for name in self._made_of[recording]}
+        # Another process may have looked later, and cut what was corrected meanwhile.
+        if made_of != self._made_of[recording] and made_of != self._look(recording):
             return None
         # A disk may have lost its end, or a part be of an earlier version, or only begun.
         if head.get("clips") != _clips_digest(lines):
@@ -83,20 +86,20 @@ class Parts:
         names = {path.stem for path in self._parts()} - {*map(name_of, self._made_of)}
         return sorted(name for name in names if _read(self._named(name))[1])
 
-    def knows_film(self, recording: Path) -> bool:
+    def film_is_of(self, recording: Path) -> bool:
         """Whether a part says that the film shows this recording, with these frames."""
         head = _head(self.file(recording))
         return bool(head.get("film")) and head.get("seen") == self._made_of[recording]["seen"]
 
-    def has_film(self, recording: Path) -> bool:
+    def film_is_ours(self, recording: Path) -> bool:
         """Whether a part says that a film of its name is there, whatever that shows."""
         return bool(_head(self.file(recording)).get("film"))
 
-    def has(self, recording: Path) -> bool:
+    def part_is_ours(self, recording: Path) -> bool:
         """Whether the file in the place of its part is one, whatever that was made of."""
         return "seen" in _head(self.file(recording))
 
-    def has_any(self) -> bool:
+    def any_is_ours(self) -> bool:
         """Whether an export has left a part here."""
         return any("seen" in _head(file) for file in self._parts())
 
@@ -115,14 +118,14 @@ class Parts:
         head = {**self._made_of[recording], **about}
         write_whole(self.file(recording), "\n".join([json.dumps(head), *lines]))
 
-    def _look(self, recording: Path, camera: str | None) -> dict[str, Any]:
-        return {"seen": self._seen(recording, camera), "said": self._said(recording)}
+    def _look(self, recording: Path) -> dict[str, Any]:
+        return {"seen": self._seen(recording), "said": self._said(recording)}
 
-    def _seen(self, recording: Path, camera: str | None) -> dict[str, Any]:
+    def _seen(self, recording: Path) -> dict[str, Any]:
         """What the film rests on."""
         return {
             "recording": str(recording.absolute()),
-            "camera": camera,
+            "camera": self._cameras[recording],
             "files": [_stat(path) for path in _files(recording)],
             "frames": asdict(self._settings.frames),
         }

@@ -60,10 +60,10 @@ def train(
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
     last = _last_step(output / STEPS, resume)
-    _begin(recipe, recipe_path, begun, resume, any_start)
     shard = own_shard()
     if recipe.start and shard.number == 0:
         print(estimate(recipe, shard.count), flush=True)
+    _begin(recipe, recipe_path, begun, resume, any_start)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
     trainer = trainer_for(recipe, model, tokenizer, output, shard)

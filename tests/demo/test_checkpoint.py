@@ -129,7 +129,7 @@ def test_it_was_made_by_the_recipes_that_are_there() -> None:
     for number, stage in enumerate(reversed(stages)):
         made_by = DEMO_CHECKPOINT.joinpath(*["start"] * number, "recipe.yaml").read_text()
         assert made_by == (recipes / f"{stage}.yaml").read_text()
-    first, last = _losses(f"{'start_' * 3}training.jsonl"), _losses("training.jsonl")
+    first, last = _losses("start/start/start/training.jsonl"), _losses("training.jsonl")
     assert last[-1] < 0.02 * first[0]
 
 

@@ -246,6 +246,7 @@ def test_a_name_that_no_node_can_have_is_one_clear_line(peer: Peer) -> None:
     assert result.stderr.startswith("error: 'my narrator' can't be a node's name")
 
 
+@pytest.mark.slow
 def test_a_narrator_of_another_name_is_named(peer: Peer) -> None:
     result = ask(peer, QUESTION, "--node", "/other")
     assert result.returncode == 1

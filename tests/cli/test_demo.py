@@ -94,6 +94,7 @@ def test_without_ros_the_demo_says_what_it_needs(tmp_path: Path) -> None:
 
 
 @needs_model
+@pytest.mark.slow
 def test_nodes_that_say_nothing_for_too_long_are_given_up(
     domain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -218,6 +218,7 @@ def test_a_narrator_without_a_history_says_how_to_have_one() -> None:
     assert "history_folder" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_a_narrator_it_says_what_to_do() -> None:
     with Peer() as peer:
         result = streamingvlm("history", ROS_DOMAIN_ID=str(peer.domain))

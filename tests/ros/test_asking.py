@@ -115,7 +115,7 @@ def test_what_waits_behind_a_long_answer_is_cancelled_or_times_out_without_it(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_is_killed_half_way_leaves_nothing_behind(narrator: Asked, kind: str) -> None:
     # Nobody cancels them: they end by themselves, but not before they are seen.
-    with narrator.asker(kind, *[{**LONG, "timeout": 10.0}] * 3) as asker:
+    with narrator.asker(kind, *[{**LONG, "timeout": 6.0}] * 3) as asker:
         narrator.wait_for_waiting(3)
         asker.kill()
     assert narrator.second().frames == 2
@@ -272,7 +272,7 @@ def test_ctrl_c_waits_for_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_question_does_not_wait_for_the_end_of_a_narration(tmp_path: Path) -> None:
-    parameters = {**babbler(tmp_path), **reliable("/image"), "max_new_tokens": 512}
+    parameters = {**babbler(tmp_path), **reliable("/image"), "max_new_tokens": 256}
     with Peer() as peer, peer.process("narrator", **parameters) as process:
         narrator = Asked(peer, process)
         narrator.second()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, dropwhile, takewhile
+from itertools import dropwhile, takewhile
 from typing import NamedTuple, TypeVar
 
 from ..bags.messages import Decoder
@@ -118,7 +118,8 @@ class BagSource:
         found = self._pictures(begin_ns + self._behind_ns - _MARGIN_NS)
         first = next(found, None)
         if first and abs(first.behind_ns - self._behind_ns) < _MARGIN_NS:
-            yield from chain([first], found)
+            yield first
+            yield from found
         else:
             self.rejected.clear()
             yield from self._pictures()

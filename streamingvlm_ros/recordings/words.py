@@ -24,7 +24,7 @@ SUBTITLES = (".vtt", ".srt")
 ENCODING = "utf-8-sig"
 """UTF-8, with or without a byte order mark."""
 
-END_S = 2**63 / NS_PER_S
+_END_S = 2**63 / NS_PER_S
 """The first second that is too late for a stamp."""
 
 _SHOWN = 60
@@ -92,6 +92,18 @@ def read_questions(path: Path) -> list[TimedQuestion]:
     return sorted(_lines(path, _question), key=lambda question: question.time_s)
 
 
+def as_time(value: Any, kind: Callable[[Any], float] = float) -> float | None:
+    """What JSON has as seconds, or with `int` as nanoseconds; None if no stamp could be there.
+
+    JSON, as Python reads it, has NaN, Infinity and numbers without end.
+    """
+    try:
+        time = kind(value)
+        return time if abs(time) < _END_S * (NS_PER_S if kind is int else 1) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def _lines(path: Path, made: Callable[[Any], T]) -> list[T]:
     # Not splitlines: U+2028 and its like are text in JSON.
     lines = _content(path).split("\n")
@@ -157,14 +169,10 @@ def _text(record: Any, name: str) -> str:
 
 
 def _number(record: Any, name: str, kind: Callable[[Any], float] = float) -> float:
-    """A time: seconds, or with `int` nanoseconds."""
-    try:
-        time = kind(record[name])
-        if abs(time) < END_S * (NS_PER_S if kind is int else 1):
-            return time
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(f"`{name}` is no time: {_shown(record[name])}")
+    time = as_time(record[name], kind)
+    if time is None:
+        raise ValueError(f"`{name}` is no time: {_shown(record[name])}")
+    return time
 
 
 def _shown(value: Any) -> str:

@@ -228,18 +228,25 @@ def said_in(output: Path) -> str:
     )
 
 
-def test_what_is_corrected_while_an_export_films_is_in_the_next(
-    own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def export_while(
+    change: Callable[[Path], None], bag: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An export during which the bag, or its words, change after it was filmed."""
     encode = exporting._encode
 
     def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
         encode(path, frames, start_ns)
-        corrected(own[0])
+        change(bag)
 
     with monkeypatch.context() as patched:
         patched.setattr(exporting, "_encode", meanwhile)
-        assert exported(own[:1], tmp_path / "out")
+        assert exported([bag], output)
+
+
+def test_what_is_corrected_while_an_export_films_is_in_the_next(
+    own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_while(corrected, own[0], tmp_path / "out", monkeypatch)
     assert not said_in(tmp_path / "out").isupper()
     assert exported(own[:1], tmp_path / "out")
     assert said_in(tmp_path / "out").isupper()
@@ -248,15 +255,7 @@ def test_what_is_corrected_while_an_export_films_is_in_the_next(
 def test_a_bag_that_grows_while_it_is_exported_is_filmed_anew_by_the_next(
     own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = exporting._encode
-
-    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
-        encode(path, frames, start_ns)
-        change_recording(own[0])
-
-    with monkeypatch.context() as patched:
-        patched.setattr(exporting, "_encode", meanwhile)
-        assert exported(own[:1], tmp_path / "out")
+    export_while(change_recording, own[0], tmp_path / "out", monkeypatch)
     film_of_one = tmp_path / "out" / "videos" / "one.mp4"
     before = film_of_one.read_bytes()
     assert exported(own[:1], tmp_path / "out")

@@ -24,7 +24,7 @@ from typing import Any, overload
 
 from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.words import END_S
+from streamingvlm_ros.recordings.words import as_time
 
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos
@@ -179,14 +179,10 @@ def _exchange(record: Sequence[Any]) -> Exchange:
 
 
 def _seconds(value: Any) -> float:
-    """A time: JSON, as Python reads it, has NaN, Infinity and numbers without end."""
-    try:
-        time_s = float(value)
-        if abs(time_s) < END_S:
-            return time_s
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(f"{str(value)[:60]} is no time")
+    time_s = as_time(value)
+    if time_s is None:
+        raise ValueError(f"{str(value)[:60]} is no time")
+    return time_s
 
 
 def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from streamingvlm_ros.engine.ledger import Kind, Ledger, Segment
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.engine.window import Eviction
 from streamingvlm_ros.types import Chunk

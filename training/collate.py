@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.ledger import Grid, Kind, Ledger, Segment
-from streamingvlm_ros.engine.positions import positions
-from streamingvlm_ros.engine.vision import VisionSpec, patch_grid, to_patches
+from streamingvlm_ros.engine.qwen2_5.positions import positions
+from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec, patch_grid, to_patches
 from streamingvlm_ros.engine.window import cut
 
 from .rows import IGNORED, ClipSequence, packed, padded
@@ -29,7 +29,7 @@ class Collator:
 
     def __init__(
         self,
-        dialogue: Dialogue,
+        chat_format: ChatFormat,
         settings: Settings,
         spec: VisionSpec,
         tokens_per_second: float,
@@ -37,7 +37,7 @@ class Collator:
         packing: bool = False,
     ) -> None:
         self._always_sees, self._packing = always_sees, packing
-        self._dialogue, self._settings, self._spec = dialogue, settings, spec
+        self._chat_format, self._settings, self._spec = chat_format, settings, spec
         self._question_spec = spec.of_questions(settings.asking)
         self._grid_seconds = spec.grid_seconds(settings.frames.fps)
         self._tokens_per_second = tokens_per_second
@@ -47,7 +47,7 @@ class Collator:
         clips = [self.sequence(sample) for sample in samples]
         if self._always_sees and not any(clip.grids for clip in clips):
             clips[0] = self._with_black_frame(clips[0])
-        batch = packed(clips) if self._packing else padded(clips, self._dialogue.end_id)
+        batch = packed(clips) if self._packing else padded(clips, self._chat_format.end_id)
         batch["position_ids"] = _whole(batch["position_ids"])
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
         if grids:
@@ -56,7 +56,7 @@ class Collator:
         return batch
 
     def sequence(self, sample: ClipSample) -> ClipSequence:
-        """The clip's dialogue, as if the engine had streamed it and nothing had left since.
+        """The clip's chat_format, as if the engine had streamed it and nothing had left since.
 
         Its questions branch off at the end, side by side, as the engine answers them.
         """
@@ -84,7 +84,7 @@ class Collator:
     def _with_black_frame(self, clip: ClipSequence) -> ClipSequence:
         """The clip and, at the end of its last branch, a frame: causal or not, none sees it."""
         patches, grid = to_patches((np.zeros((28, 28, 3), np.uint8),), self._spec)
-        frame = self._dialogue.plain_frames(grid, self._grid_seconds)
+        frame = self._chat_format.plain_frames(grid, self._grid_seconds)
         count = sum(map(len, frame))
         return ClipSequence(
             clip.ledger.append(frame),
@@ -103,7 +103,7 @@ class Collator:
     def _stem(self, sample: ClipSample, grids: Sequence[Grid | None]) -> list[Segment]:
         """The opening and every round; or frames alone."""
         if sample.plain and grids[0]:
-            return self._dialogue.plain_frames(grids[0], self._grid_seconds)
+            return self._chat_format.plain_frames(grids[0], self._grid_seconds)
         segments = self._opening(sample.previous)
         for index, (round, grid) in enumerate(zip(sample.rounds, grids, strict=True)):
             segments += self._round(index, round, grid, "" if index else sample.instruction)
@@ -112,10 +112,13 @@ class Collator:
     def _asked(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
         """A question after the last round, and its answer."""
         if sample.plain:
-            return [*self._dialogue.plain_question(question), *self._dialogue.plain_answer(answer)]
+            return [
+                *self._chat_format.plain_question(question),
+                *self._chat_format.plain_answer(answer),
+            ]
         index, newest = len(sample.rounds), sample.rounds[-1]
-        turn = self._dialogue.user_turn(index, newest.start_s, newest.end_s, question=question)
-        return turn + self._dialogue.assistant_turn(index, "", answer)
+        turn = self._chat_format.user_turn(index, newest.start_s, newest.end_s, question=question)
+        return turn + self._chat_format.assistant_turn(index, "", answer)
 
     def _places(self, branches: Sequence[Sequence[Segment]]) -> Tensor:
         """(3, tokens): every branch goes on where the stem ends."""
@@ -128,13 +131,13 @@ class Collator:
 
     def _opening(self, previous: Sequence[str]) -> list[Segment]:
         """The system turn and what was said before, cut as the engine cuts it."""
-        ids = [id for text in previous if text for id in self._dialogue.encode(" " + text)]
-        return self._dialogue.opening(cut(ids, self._settings.window))
+        ids = [id for text in previous if text for id in self._chat_format.encode(" " + text)]
+        return self._chat_format.opening(cut(ids, self._settings.window))
 
     def _round(
         self, index: int, round: ClipRound, grid: Grid | None, instruction: str
     ) -> list[Segment]:
-        user = self._dialogue.user_turn(
+        user = self._chat_format.user_turn(
             index,
             round.start_s,
             round.end_s,
@@ -143,14 +146,16 @@ class Collator:
             question=round.question,
             instruction=instruction,
         )
-        return user + self._dialogue.assistant_turn(index, round.text, round.answer)
+        return user + self._chat_format.assistant_turn(index, round.text, round.answer)
 
     def _labels(self, segment: Segment, learnt: bool) -> list[int]:
         """The assistant's tokens to `<|im_end|>`: the line break after it is written, not said."""
         ids = list(segment.ids)
         if not learnt or segment.kind not in (Kind.NARRATION, Kind.ASSISTANT_END):
             return [IGNORED] * len(ids)
-        said = ids.index(self._dialogue.end_id) + 1 if self._dialogue.end_id in ids else len(ids)
+        said = (
+            ids.index(self._chat_format.end_id) + 1 if self._chat_format.end_id in ids else len(ids)
+        )
         return ids[:said] + [IGNORED] * (len(ids) - said)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from streamingvlm_ros.config import Settings, check_ranges, setting, settings_for
-from streamingvlm_ros.engine.model import resolve
+from streamingvlm_ros.engine.qwen2_5.checkpoint import resolve
 from streamingvlm_ros.errors import ConfigError
 
 from .scratch import ScratchConfig

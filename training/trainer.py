@@ -18,8 +18,8 @@ from transformers.integrations import is_tensorboard_available
 from transformers.trainer_utils import EvalLoopOutput
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.engine.dialogue import Dialogue
-from streamingvlm_ros.engine.vision import VisionSpec
+from streamingvlm_ros.engine.chat_format import ChatFormat
+from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.shards import Shard
 
@@ -167,7 +167,7 @@ def collator_for(
     vision = model.config.vision_config
     spec = VisionSpec.of(vision, settings.model)
     seconds = float(vision.tokens_per_second)
-    return Collator(Dialogue(tokenizer), settings, spec, seconds, always_sees, packing)
+    return Collator(ChatFormat(tokenizer), settings, spec, seconds, always_sees, packing)
 
 
 def checkpoint_layers(model: Trained) -> None:

@@ -20,7 +20,7 @@ from streamingvlm_ros.demo.questions import (
 )
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import World
-from streamingvlm_ros.engine.dialogue import SYSTEM_PROMPT, TO_BE_CONTINUED
+from streamingvlm_ros.engine.chat_format import SYSTEM_PROMPT, TO_BE_CONTINUED
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import Image
 

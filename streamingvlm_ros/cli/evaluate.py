@@ -163,7 +163,7 @@ def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: b
 
 
 def _run(evaluation: Evaluation, shard: Shard, console: Console) -> None:
-    from ..engine.model import own_device
+    from ..engine.qwen2_5.checkpoint import own_device
 
     left = evaluation.left(shard.number, shard.count)
     with Progress(*_COLUMNS, console=console) as progress:

@@ -66,7 +66,7 @@ def export(
     from training.footage.export import share
 
     from ..config import settings_for
-    from ..engine.model import resolve
+    from ..engine.qwen2_5.checkpoint import resolve
     from ..recordings.folder import find_recordings, unlisted
 
     shard = own_shard()

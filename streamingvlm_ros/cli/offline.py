@@ -68,7 +68,7 @@ def _narrate(
     from .. import session
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
-    from ..engine.model import resolve
+    from ..engine.qwen2_5.checkpoint import resolve
     from ..recordings.recording import recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from ..config import SamplingConfig
 from ..types import Ask
+from .detokenizer import IncrementalDetokenizer
 from .kv_cache import KVCache
 from .ledger import Ledger
-from .positions import positions
-from .prompts import Prompt
+from .question_prompts import Prompt
+from .qwen2_5.positions import positions
 from .sampler import Sampler
-from .speech import Speech
 
 if TYPE_CHECKING:
     from .engine import StreamingEngine
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 class Branch:
     """One answer in the making."""
 
-    def __init__(self, ask: Ask, prompt: Prompt, sampler: Sampler, speech: Speech) -> None:
+    def __init__(
+        self, ask: Ask, prompt: Prompt, sampler: Sampler, speech: IncrementalDetokenizer
+    ) -> None:
         self.ask, self.prompt = ask, prompt
         self.ids: list[int] = []
         self.complete = False
@@ -87,7 +89,7 @@ class Branches:
         engine = self._engine
         sampler = Sampler(engine.decoder.vocabulary, self._sampling.seed, engine.decoder.device)
         sampler.begin([*(self._ledger.ids if prompt.on_stream else ()), *prompt.ids])
-        return Branch(ask, prompt, sampler, Speech(engine.dialogue))
+        return Branch(ask, prompt, sampler, IncrementalDetokenizer(engine.chat_format))
 
     def _prefill(self, branches: Sequence[Branch]) -> Tensor:
         """Feed every prompt in one pass; logits (branches, vocabulary)."""

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..config import Settings
 from ..types import Frame
-from .decoder import Decoder
-from .dialogue import Dialogue
+from .chat_format import ChatFormat
 from .ledger import Grid
-from .model import LoadedModel, load
+from .qwen2_5.checkpoint import LoadedModel, load
+from .qwen2_5.decoder import Decoder
+from .qwen2_5.vision import VisionSpec, patch_grid, to_patches
 from .stream import Stream
-from .vision import VisionSpec, patch_grid, to_patches
 from .window import token_bound
 
 LATEST_S = 9_999_999_999.9
@@ -29,8 +29,8 @@ class StreamingEngine:
     def __init__(self, loaded: LoadedModel, settings: Settings) -> None:
         self.settings = settings
         self.complete = loaded.complete
-        self.dialogue = Dialogue(loaded.tokenizer)
-        self.stop_ids = loaded.stop_ids | {self.dialogue.end_id}
+        self.chat_format = ChatFormat(loaded.tokenizer)
+        self.stop_ids = loaded.stop_ids | {self.chat_format.end_id}
         self.decoder = Decoder(loaded.model)
         vision = loaded.model.config.vision_config
         self.tokens_per_second = float(vision.tokens_per_second)
@@ -64,27 +64,29 @@ class StreamingEngine:
     @property
     def window_bound(self) -> int:
         """Most slots that a stream itself fills."""
-        settings, dialogue = self.settings, self.dialogue
+        settings, chat_format = self.settings, self.chat_format
         return token_bound(
             settings.window,
-            fixed=sum(map(len, dialogue.opening()))
-            + len(dialogue.encode(settings.prompt.instruction))
+            fixed=sum(map(len, chat_format.opening()))
+            + len(chat_format.encode(settings.prompt.instruction))
             + self.remembered_bound,
             vision=self.vision_tokens_per_round + 2,
             user=self._turn,
-            assistant=settings.sampling.max_new_tokens + len(dialogue.closing(0)),
+            assistant=settings.sampling.max_new_tokens + len(chat_format.closing(0)),
         )
 
     @property
     def room(self) -> int:
         """Slots beside a stream's own: for the longest questions of each kind."""
-        asking, dialogue = self.settings.asking, self.dialogue
-        question = len(dialogue.cut_short(0)) + self._turn + asking.max_question_tokens
+        asking, chat_format = self.settings.asking, self.chat_format
+        question = len(chat_format.cut_short(0)) + self._turn + asking.max_question_tokens
         own = question + asking.max_answer_tokens
-        opening = sum(map(len, dialogue.opening()))
+        opening = sum(map(len, chat_format.opening()))
         frame = self.question_spec.max_tokens + 2
         steps = math.ceil(asking.recent_frames / self.vision_spec.temporal_patch)
-        said = sum(map(len, dialogue.assistant_turn(0, ""))) + self.settings.sampling.max_new_tokens
+        said = (
+            sum(map(len, chat_format.assistant_turn(0, ""))) + self.settings.sampling.max_new_tokens
+        )
         return max(
             asking.questions_at_once * own,
             opening + steps * frame + own,
@@ -93,8 +95,8 @@ class StreamingEngine:
 
     def shortened(self, text: str) -> str:
         """A narration of long ago, no longer than one round's may be."""
-        ids = self.dialogue.encode(text)[: self.settings.sampling.max_new_tokens]
-        return self.dialogue.decode(ids)
+        ids = self.chat_format.encode(text)[: self.settings.sampling.max_new_tokens]
+        return self.chat_format.decode(ids)
 
     def look(self, frames: Sequence[Frame], spec: VisionSpec) -> tuple[Tensor, Grid]:
         """Vision tokens (tokens, hidden) of frames that belong together, and their grid."""
@@ -109,10 +111,10 @@ class StreamingEngine:
         tokens = torch.tensor(ids, device=self.decoder.device)
         embedded = self.decoder.embed(tokens)
         if seen is not None:
-            embedded[tokens == self.dialogue.pad_id] = seen.to(embedded.dtype)
+            embedded[tokens == self.chat_format.pad_id] = seen.to(embedded.dtype)
         return embedded
 
     @property
     def _turn(self) -> int:
         """Most tokens of a turn's header and times."""
-        return sum(map(len, self.dialogue.user_turn(0, LATEST_S, LATEST_S)))
+        return sum(map(len, self.chat_format.user_turn(0, LATEST_S, LATEST_S)))

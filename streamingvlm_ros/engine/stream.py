@@ -15,8 +15,8 @@ from ..errors import ConfigError, QuestionError, StreamingVLMError
 from ..types import NS_PER_S, Answer, Ask, Chunk, Narration, Question
 from .branches import Branches
 from .ledger import Kind, Ledger, Segment
-from .positions import positions
-from .prompts import Prompt, prompt_of
+from .question_prompts import Prompt, prompt_of
+from .qwen2_5.positions import positions
 from .sampler import Sampler
 from .state import State
 from .window import Eviction, cut, evict
@@ -89,7 +89,7 @@ class Stream:
         ids = self._generate(self._watch(chunk), pause)
         self._finish_round(ids)
         return Narration(
-            text=self._engine.dialogue.decode(ids),
+            text=self._engine.chat_format.decode(ids),
             start_ns=chunk.start_ns,
             end_ns=chunk.end_ns,
             newest_ns=chunk.newest_ns,
@@ -125,7 +125,7 @@ class Stream:
         branches = Branches(self._engine, self._cache, ledger, self.sampling)
         try:
             for branch in branches.decode(batch):
-                text = self._engine.dialogue.decode(branch.ids)
+                text = self._engine.chat_format.decode(branch.ids)
                 if branch.ask.question.remember and branch.complete:
                     asked = (*self._state.asked, (branch.ask.question.text, text))
                     self._state = replace(self._state, asked=asked)
@@ -165,14 +165,14 @@ class Stream:
         opening: list[Segment] = []
         origin_ns = state.origin_ns if state.round else chunk.start_ns
         if state.round == 0:
-            previous = engine.dialogue.encode(engine.settings.prompt.previous_text)
-            opening = engine.dialogue.opening(cut(previous, engine.settings.window))
+            previous = engine.chat_format.encode(engine.settings.prompt.previous_text)
+            opening = engine.chat_format.opening(cut(previous, engine.settings.window))
         span_s = ((chunk.start_ns - origin_ns) / NS_PER_S, (chunk.end_ns - origin_ns) / NS_PER_S)
         spans_ns = (*state.spans_ns, (chunk.frames[0].stamp_ns, chunk.newest_ns))
         spans_ns = spans_ns[-engine.settings.window.vision_rounds :]
         self._state = replace(state, origin_ns=origin_ns, span_s=span_s, spans_ns=spans_ns)
         self._evict()
-        turn = engine.dialogue.user_turn(
+        turn = engine.chat_format.user_turn(
             state.round,
             *span_s,
             grid=grid,
@@ -180,7 +180,7 @@ class Stream:
             question=" ".join(question for question, _ in state.asked),
             instruction="" if state.round else engine.settings.prompt.instruction,
         )
-        answers = engine.dialogue.answers(state.round, [answer for _, answer in state.asked])
+        answers = engine.chat_format.answers(state.round, [answer for _, answer in state.asked])
         self._state = replace(self._state, asked=())
         return self._feed([*opening, *turn, answers], seen)
 
@@ -238,10 +238,10 @@ class Stream:
         """The state for a question asked now: what is being said is cut short for it."""
         if self._saying is None:
             return self._state
-        state, dialogue = self._state, self._engine.dialogue
+        state, chat_format = self._state, self._engine.chat_format
         said = Segment(Kind.NARRATION, self._saying, state.round)
         return replace(
-            state, ledger=state.ledger.append([said]), pending=dialogue.cut_short(state.round)
+            state, ledger=state.ledger.append([said]), pending=chat_format.cut_short(state.round)
         )
 
     def _advance(self, token: Tensor) -> Tensor:
@@ -252,11 +252,11 @@ class Stream:
         return self._engine.decoder.step(token, self._position, self._slot, self._cache)[0]
 
     def _finish_round(self, ids: list[int]) -> None:
-        state, dialogue = self._state, self._engine.dialogue
+        state, chat_format = self._state, self._engine.chat_format
         self._state = replace(
             state,
-            ledger=state.ledger.append(dialogue.split_generated(state.round, ids)),
-            pending=dialogue.closing(state.round),
+            ledger=state.ledger.append(chat_format.split_generated(state.round, ids)),
+            pending=chat_format.closing(state.round),
             round=state.round + 1,
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..config import Settings, settings_for
-from ..engine.model import resolve
+from ..engine.qwen2_5.checkpoint import resolve
 from ..errors import EvaluationError
 from .naming import file_part
 

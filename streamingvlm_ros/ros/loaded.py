@@ -23,7 +23,7 @@ class Loaded:
         """
         # torch takes seconds to import: the node is seen by others before that.
         from ..engine.engine import StreamingEngine
-        from ..engine.model import resolve
+        from ..engine.qwen2_5.checkpoint import resolve
 
         self.checkpoint = resolve(model)
         if model == "auto" and self.checkpoint == DEMO_CHECKPOINT:

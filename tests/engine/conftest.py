@@ -12,7 +12,7 @@ import torch
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.model import LoadedModel, load
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 CHECKPOINT = Path(__file__).parent.parent / "data" / "parity" / "checkpoint"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.prompts import prompt_of
+from streamingvlm_ros.engine.question_prompts import prompt_of
 from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
@@ -131,11 +131,11 @@ def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
 
 def continued(stream: Stream, question: str) -> str:
     """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
-    dialogue, state = stream._engine.dialogue, stream._standing()
-    turn = dialogue.user_turn(state.round, *state.span_s, question=question)
+    chat_format, state = stream._engine.chat_format, stream._standing()
+    turn = chat_format.user_turn(state.round, *state.span_s, question=question)
     stream._state = state
     with torch.inference_mode():
-        return dialogue.decode(stream._generate(stream._feed(turn), lambda: None))
+        return chat_format.decode(stream._generate(stream._feed(turn), lambda: None))
 
 
 def test_questions_in_the_middle_of_a_round_leave_the_narration_as_it_was(
@@ -210,7 +210,7 @@ def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: Make
     for stream, tokens in ((coarse, 4), (fine, 16)):
         engine = stream._engine
         prompt = prompt_of(question, engine, State())
-        assert prompt.ids.count(engine.dialogue.pad_id) == tokens
+        assert prompt.ids.count(engine.chat_format.pad_id) == tokens
         assert isinstance(stream.ask(question), Answer)
 
 
@@ -315,7 +315,7 @@ def test_a_question_of_megabytes_is_refused_without_counting_its_tokens(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = watched(make_engine(), 1)
-    monkeypatch.delattr(Dialogue, "encode")
+    monkeypatch.delattr(ChatFormat, "encode")
     with pytest.raises(QuestionError, match="max_question_tokens"):
         stream.ask("abc " * 1_000_000)
 

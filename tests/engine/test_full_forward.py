@@ -10,10 +10,10 @@ from torch import Tensor
 
 from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.engine.engine import Stream, StreamingEngine
-from streamingvlm_ros.engine.model import LoadedModel
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.qwen2_5.positions import positions
+from streamingvlm_ros.engine.qwen2_5.vision import patch_grid, to_patches
 from streamingvlm_ros.engine.sampler import Sampler
-from streamingvlm_ros.engine.vision import patch_grid, to_patches
 from streamingvlm_ros.types import Chunk
 
 from .conftest import chunk_of

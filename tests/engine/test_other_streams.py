@@ -7,8 +7,8 @@ from collections.abc import Callable
 from benchmarks.other_streams import GlancingStream, GrowingStream, RecomputingStream
 from streamingvlm_ros.engine.engine import Stream, StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind
-from streamingvlm_ros.engine.model import LoadedModel
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.qwen2_5.positions import positions
 
 from .conftest import chunk_of
 from .test_full_forward import Listening, full_forward

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.ledger import Kind, Ledger, Segment
-from streamingvlm_ros.engine.model import LoadedModel
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.qwen2_5.positions import positions
 
 
 def test_equal_transformers_rope_index_where_steps_are_whole(loaded: LoadedModel) -> None:
-    dialogue = Dialogue(loaded.tokenizer)
-    ledger = Ledger().append(dialogue.opening(dialogue.encode("the ball")))
+    chat_format = ChatFormat(loaded.tokenizer)
+    ledger = Ledger().append(chat_format.opening(chat_format.encode("the ball")))
     grids = [(1, 2, 3), (2, 4, 3), (1, 1, 1)]
     for round, grid in enumerate(grids):
-        ledger = ledger.append(dialogue.user_turn(round, round, round + 1, grid, 1.0))
-        ledger = ledger.append(dialogue.assistant_turn(round, "it stops"))
+        ledger = ledger.append(chat_format.user_turn(round, round, round + 1, grid, 1.0))
+        ledger = ledger.append(chat_format.assistant_turn(round, "it stops"))
     ids = torch.tensor([ledger.ids])
     expected, _ = loaded.model.model.get_rope_index(
         input_ids=ids,
-        mm_token_type_ids=(ids == dialogue.pad_id).int() * 2,
+        mm_token_type_ids=(ids == chat_format.pad_id).int() * 2,
         video_grid_thw=torch.tensor([(t, h * 2, w * 2) for t, h, w in grids]),
         second_per_grid_ts=torch.ones(len(grids)),
     )

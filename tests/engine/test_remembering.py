@@ -12,7 +12,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind, Segment
-from streamingvlm_ros.engine.model import LoadedModel, load
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Question
@@ -90,13 +90,13 @@ def test_question_and_answer_stand_in_the_next_round_as_in_training(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
-    dialogue, answer = stream._engine.dialogue, ask(stream)
+    chat_format, answer = stream._engine.chat_format, ask(stream)
     assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
     narration = stream.step(chunk(3))
-    user = dialogue.user_turn(3, 3.0, 4.0, (1, 4, 4), 1.0, question="What is on the table?")
-    assistant = dialogue.assistant_turn(3, narration.text, answer=answer.text)
+    user = chat_format.user_turn(3, 3.0, 4.0, (1, 4, 4), 1.0, question="What is on the table?")
+    assistant = chat_format.assistant_turn(3, narration.text, answer=answer.text)
     trained = [id for segment in (*user, *assistant) for id in segment.ids]
-    known = sum(map(len, user)) + len(dialogue.encode(f"{answer.text}\n"))
+    known = sum(map(len, user)) + len(chat_format.encode(f"{answer.text}\n"))
     fed = [id for segment in of_round(stream, 3) for id in segment.ids]
     assert fed[:known] == trained[:known]
     assert [s.kind for s in of_round(stream, 3)].count(Kind.ANSWER) == 1
@@ -113,7 +113,7 @@ def test_two_in_one_second_stand_in_the_same_round(make_stream: Callable[..., St
     stream.step(chunk(3))
     (said,) = [s.ids for s in of_round(stream, 3) if s.kind is Kind.ANSWER]
     text = f"{first.text}\n{second.text}\n"
-    assert said == stream._engine.dialogue.encode(text)
+    assert said == stream._engine.chat_format.encode(text)
 
 
 def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
@@ -124,7 +124,7 @@ def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
     for second in range(3, 13):
         stream.step(chunk(second))
     (body,) = [s.ids for s in stream.ledger if s.kind is Kind.PREVIOUS_TEXT]
-    assert f"{answer.text}\n" in stream._engine.dialogue._tokenizer.decode(body)
+    assert f"{answer.text}\n" in stream._engine.chat_format._tokenizer.decode(body)
     assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
     assert stream.cached_tokens == len(stream.ledger)
 

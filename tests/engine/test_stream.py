@@ -64,7 +64,7 @@ def test_times_count_from_the_first_chunk(make_engine: MakeEngine) -> None:
     stream = engine.open_stream()
     for round in (1_000_000, 1_000_001, 1_000_007):
         stream.step(chunk_of(round))
-    times = [engine.dialogue.decode(s.ids) for s in stream.ledger if s.kind is Kind.TIME]
+    times = [engine.chat_format.decode(s.ids) for s in stream.ledger if s.kind is Kind.TIME]
     assert times == ["Time=0.0-1.0s", "Time=1.0-2.0s", "Time=7.0-8.0s"]
 
 
@@ -75,7 +75,7 @@ def test_the_instruction_leaves_and_the_sink_of_the_previous_text_stays(
         instruction="say it", previous_text="mission: find the red ball", text_sink=12
     )
     stream = engine.open_stream()
-    mission = engine.dialogue.encode("mission: find the red ball")[:12]
+    mission = engine.chat_format.encode("mission: find the red ball")[:12]
     for round in range(30):
         stream.step(chunk_of(round))
         kinds = {segment.kind: segment for segment in stream.ledger}
@@ -97,7 +97,7 @@ def test_a_round_that_reaches_the_cap_is_closed(make_engine: MakeEngine) -> None
     stream.sampler = _Chatty(stream)
     narration = stream.step(chunk_of(0))
     assert narration.tokens == 3
-    assert stream.context_ids[-4:] == [100, 100, 100, engine.dialogue.end_id]
+    assert stream.context_ids[-4:] == [100, 100, 100, engine.chat_format.end_id]
 
 
 class _Chatty:

@@ -12,7 +12,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     smart_resize,
 )
 
-from streamingvlm_ros.engine.vision import VisionSpec, frame_size, patch_grid, to_patches
+from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec, frame_size, patch_grid, to_patches
 
 SPEC = VisionSpec()
 

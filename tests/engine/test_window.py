@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamingvlm_ros.config import WindowConfig
 from streamingvlm_ros.engine.ledger import Kind, Ledger, Segment
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.window import evict, token_bound
 
 Token = int

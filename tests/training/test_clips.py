@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.model import LoadedModel
-from streamingvlm_ros.engine.positions import positions
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import Chunk
@@ -53,9 +53,9 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
     """Token ids, positions and labels, for the frames and words of the same bag."""
     engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
     stream = engine.open_stream()
-    newline, said = engine.dialogue.encode("\n"), list[int]()
+    newline, said = engine.chat_format.encode("\n"), list[int]()
     for n in range(until):
-        turn = engine.dialogue.assistant_turn(n, WORLD.caption(n))
+        turn = engine.chat_format.assistant_turn(n, WORLD.caption(n))
         said += [id for segment in turn for id in segment.ids if id not in newline]
     stream.sampler = Reciting(len(tokenizer), said)
     with recording(bag, None, settings.frames, (0.0, until)) as recorded:
@@ -78,8 +78,8 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
 
 
 def _said(engine: StreamingEngine, second: int) -> list[int]:
-    newline = engine.dialogue.encode("\n")
-    turn = engine.dialogue.assistant_turn(second, WORLD.caption(second))
+    newline = engine.chat_format.encode("\n")
+    turn = engine.chat_format.assistant_turn(second, WORLD.caption(second))
     return [id for segment in turn for id in segment.ids if id not in newline]
 
 

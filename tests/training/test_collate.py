@@ -14,14 +14,14 @@ from transformers import PreTrainedTokenizerFast
 from streamingvlm_ros.config import SamplingConfig, Settings
 from streamingvlm_ros.demo.questions import ABSENT
 from streamingvlm_ros.demo.world import World
-from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.model import LoadedModel
-from streamingvlm_ros.engine.positions import positions
-from streamingvlm_ros.engine.prompts import prompt_of
+from streamingvlm_ros.engine.question_prompts import prompt_of
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.qwen2_5.positions import positions
+from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.engine.sampler import Sampler
 from streamingvlm_ros.engine.state import State
-from streamingvlm_ros.engine.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 from training.collate import Collator
@@ -86,8 +86,8 @@ def test_a_clip_is_what_the_engine_holds_when_it_has_streamed_as_far(
     stream = engine.open_stream()
     said: list[int] = []
     for n in range(streamed):
-        for segment in engine.dialogue.assistant_turn(n, WORLD.caption(n)):
-            said += [id for id in segment.ids if id not in engine.dialogue.encode("\n")]
+        for segment in engine.chat_format.assistant_turn(n, WORLD.caption(n)):
+            said += [id for id in segment.ids if id not in engine.chat_format.encode("\n")]
     stream.sampler = Reciting(len(tokenizer), said)
     for n in range(streamed):
         stream.step(Chunk(frames(n), n * NS_PER_S, (n + 1) * NS_PER_S))
@@ -139,8 +139,8 @@ def test_questions_of_a_clip_are_asked_as_the_engine_asks_them(
             own = [n in (0, number) for n in sequence.branch]
             difference = together[: len(own)][own] - model(**alone).logits[0]
             assert difference.abs().max() < 1e-4
-    dialogue = Dialogue(tokenizer)
-    turn = dialogue.user_turn(4, 3.0, 4.0, question="Where?")
+    chat_format = ChatFormat(tokenizer)
+    turn = chat_format.user_turn(4, 3.0, 4.0, question="Where?")
     fed = [id for segment in turn for id in segment.ids]
     ids = [id for id, n in zip(sequence.ledger.ids, sequence.branch, strict=True) if n == 2]
     assert ids[: len(fed)] == fed
@@ -162,11 +162,11 @@ def test_a_plain_clip_is_the_prompt_that_frames_alone_are_asked_with(
 
 
 def dialogue_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> tuple[int, ...]:
-    return Dialogue(tokenizer).encode(text)
+    return ChatFormat(tokenizer).encode(text)
 
 
 def closing_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    return Dialogue(tokenizer).closing(0).ids
+    return ChatFormat(tokenizer).closing(0).ids
 
 
 def test_moments_are_the_prompt_that_they_are_asked_with(
@@ -216,8 +216,8 @@ def test_a_batch_holds_the_patches_of_all_its_frames(
 def test_previous_text_is_cut_to_sink_and_window(
     collator: Collator, tokenizer: PreTrainedTokenizerFast, settings: Settings
 ) -> None:
-    dialogue = Dialogue(tokenizer)
-    said = [id for n in range(20) if (c := WORLD.caption(n)) for id in dialogue.encode(" " + c)]
+    chat_format = ChatFormat(tokenizer)
+    said = [id for n in range(20) if (c := WORLD.caption(n)) for id in chat_format.encode(" " + c)]
     sink, newest = settings.window.text_sink, settings.window.text_window - 1
     ids = collator.sequence(clip(20, 21, settings)).ledger.segments[2].ids
     assert list(ids) == said[:sink] + said[-newest:]
@@ -296,7 +296,7 @@ def test_frames_that_a_question_brings_along_are_learnt_at_its_resolution(
 ) -> None:
     finer = settings.updated({"question_frame_tokens": 16})
     spec = VisionSpec.of(model.config.vision_config, finer.model)
-    collator = Collator(Dialogue(tokenizer), finer, spec, tokens_per_second=2.0)
+    collator = Collator(ChatFormat(tokenizer), finer, spec, tokens_per_second=2.0)
     large = np.zeros((112, 112, 3), np.uint8)
     seen, asked = ClipRound(0, 1, (large,)), (("Where?", "There."),)
     live = collator.sequence(ClipSample((seen,), asked=asked))

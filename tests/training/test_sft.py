@@ -32,7 +32,7 @@ from transformers import (
 
 from streamingvlm_ros.config import Settings, settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
-from streamingvlm_ros.engine.dialogue import Dialogue
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
@@ -521,22 +521,22 @@ def test_a_saved_tokenizer_reads_as_the_one_that_was_trained(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     tokenizer.save_pretrained(tmp_path)
-    again = Dialogue(AutoTokenizer.from_pretrained(tmp_path))
+    again = ChatFormat(AutoTokenizer.from_pretrained(tmp_path))
     text = "Time=4321.0-4322.0s red circle hits blue star ... Wie geht's? \n\n 你好"
-    assert again.encode(text) == Dialogue(tokenizer).encode(text)
+    assert again.encode(text) == ChatFormat(tokenizer).encode(text)
     assert again.decode(again.encode(text)) == text
 
 
 @pytest.mark.parametrize("text", [" ...", " circle", " leaves", "Time", "assistant", " table"])
 def test_words_of_the_world_are_one_token(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
-    assert len(Dialogue(tokenizer).encode(text)) == 1
+    assert len(ChatFormat(tokenizer).encode(text)) == 1
 
 
 def test_every_caption_fits_into_a_round(
     tokenizer: PreTrainedTokenizerFast, settings: Settings
 ) -> None:
     captions = {World(seed).caption(n) for seed in range(30) for n in range(60)}
-    longest = max(len(Dialogue(tokenizer).encode(f" {caption} ...")) for caption in captions)
+    longest = max(len(ChatFormat(tokenizer).encode(f" {caption} ...")) for caption in captions)
     assert longest < settings.sampling.max_new_tokens
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .ledger import Segment
+from ..ledger import Segment
 
 
 def positions(segments: Iterable[Segment], tokens_per_second: float, start: float = 0.0) -> Tensor:

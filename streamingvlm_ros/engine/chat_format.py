@@ -18,7 +18,7 @@ SYSTEM_PROMPT = "You are a helpful assistant."
 TO_BE_CONTINUED = " ..."
 
 
-class Dialogue:
+class ChatFormat:
     """Writes turns as segments for one tokenizer and reads generated ids back."""
 
     def __init__(self, tokenizer: Any) -> None:

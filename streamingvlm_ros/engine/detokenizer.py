@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from .dialogue import TO_BE_CONTINUED, Dialogue
+from .chat_format import TO_BE_CONTINUED, ChatFormat
 
 _UNFINISHED = "\ufffd"
 """What a tokenizer writes for the first bytes of a character whose last are still to come."""
 
 
-class Speech:
-    """Reads one answer token by token. All pieces together are what `Dialogue.decode` reads."""
+class IncrementalDetokenizer:
+    """Reads one answer token by token. All pieces together are what `ChatFormat.decode` reads."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
-        self._dialogue = dialogue
+    def __init__(self, chat_format: ChatFormat) -> None:
+        self._chat_format = chat_format
         self._ids: list[int] = []
         self._said = ""
 
     def add(self, id: int) -> str:
         """What can be read further with one more token; '' if that is not certain yet."""
         self._ids.append(id)
-        text = self._dialogue.decode(self._ids).rstrip(_UNFINISHED)
+        text = self._chat_format.decode(self._ids).rstrip(_UNFINISHED)
         for length in range(len(TO_BE_CONTINUED) - 1, 0, -1):
             if text.endswith(TO_BE_CONTINUED[:length]):
                 text = text[:-length]
@@ -28,7 +28,7 @@ class Speech:
 
     def end(self) -> str:
         """The rest, when no token will come any more."""
-        return self._say(self._dialogue.decode(self._ids))
+        return self._say(self._chat_format.decode(self._ids))
 
     def _say(self, text: str) -> str:
         piece = text.removeprefix(self._said)

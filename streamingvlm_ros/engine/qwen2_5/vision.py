@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..config import AskingConfig, ModelConfig
-from ..types import Image
-from .ledger import Grid
+from ...config import AskingConfig, ModelConfig
+from ...types import Image
+from ..ledger import Grid
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import QuestionError
 from ..types import NS_PER_S, Frame, Moment, Question
 from .ledger import Grid, Segment
+from .qwen2_5.vision import token_grid
 from .state import State
-from .vision import token_grid
 
 if TYPE_CHECKING:
     from .engine import StreamingEngine
@@ -62,7 +62,7 @@ def _live(question: Question, limit: int, engine: StreamingEngine, state: State)
         raise QuestionError("nothing has been seen yet: ask again when frames arrive")
     if question.remember:
         _check_memory(question, limit, engine, state)
-    turn = engine.dialogue.user_turn(state.round, *state.span_s, question=question.text)
+    turn = engine.chat_format.user_turn(state.round, *state.span_s, question=question.text)
     pending = [state.pending] if state.pending else []
     return Prompt((*pending, *turn), limit, state.seen_ns)
 
@@ -70,24 +70,26 @@ def _live(question: Question, limit: int, engine: StreamingEngine, state: State)
 def _recent(question: Question, limit: int, engine: StreamingEngine) -> Prompt:
     """The model's ordinary prompt: frames at full resolution and a question."""
     grid = _grid(question.frames, engine)
-    turn = engine.dialogue.plain_frames(grid, engine.grid_seconds)
-    turn += engine.dialogue.plain_question(question.text)
+    turn = engine.chat_format.plain_frames(grid, engine.grid_seconds)
+    turn += engine.chat_format.plain_question(question.text)
     span = _span(question.frames)
     return Prompt(tuple(turn), limit, span, False, (question.frames,))
 
 
 def _long_ago(question: Question, limit: int, engine: StreamingEngine) -> Prompt:
     """A stream of its own, whose rounds are moments and what was said in them."""
-    dialogue, moments = engine.dialogue, question.moments
+    chat_format, moments = engine.chat_format, question.moments
     # A clock may have been set back from one to the next.
     origin_ns = min(moment.start_ns for moment in moments)
-    segments = dialogue.opening()
+    segments = chat_format.opening()
     for round, moment in enumerate(moments):
         grid, times = _grid([moment.frame], engine), _times_s(moment, origin_ns)
-        segments += dialogue.user_turn(round, *times, grid=grid, grid_seconds=engine.grid_seconds)
-        segments += dialogue.assistant_turn(round, engine.shortened(moment.text))
+        segments += chat_format.user_turn(
+            round, *times, grid=grid, grid_seconds=engine.grid_seconds
+        )
+        segments += chat_format.assistant_turn(round, engine.shortened(moment.text))
     times = _times_s(moments[-1], origin_ns)
-    segments += dialogue.user_turn(len(moments), *times, question=question.text)
+    segments += chat_format.user_turn(len(moments), *times, question=question.text)
     span = _span([moment.frame for moment in moments])
     return Prompt(tuple(segments), limit, span, False, tuple((m.frame,) for m in moments))
 
@@ -114,14 +116,14 @@ def _checked(question: Question, engine: StreamingEngine) -> int:
 
 def _is_longer(text: str, most: int, engine: StreamingEngine) -> bool:
     """Whether it has more than so many tokens. Not counted in megabytes: narration would wait."""
-    return len(text) > most * LONG_TOKEN or len(engine.dialogue.encode(" " + text)) > most
+    return len(text) > most * LONG_TOKEN or len(engine.chat_format.encode(" " + text)) > most
 
 
 def _check_memory(question: Question, limit: int, engine: StreamingEngine, state: State) -> None:
     """There must be room for the longest answer: what is remembered is bounded, as all else is."""
     waiting = [text for pair in state.asked for text in pair]
     texts = [*waiting, question.text]
-    needed = sum(len(engine.dialogue.encode(" " + text)) + 1 for text in texts) + limit + 1
+    needed = sum(len(engine.chat_format.encode(" " + text)) + 1 for text in texts) + limit + 1
     if state.remembered_tokens + needed > engine.remembered_bound:
         raise QuestionError(
             "the stream remembers as many questions as it can: ask again when those have left its "

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from streamingvlm_ros.engine.dialogue import Dialogue
-from streamingvlm_ros.engine.speech import Speech
+from streamingvlm_ros.engine.chat_format import ChatFormat
+from streamingvlm_ros.engine.detokenizer import IncrementalDetokenizer
 
 from .conftest import CHECKPOINT
 
-DIALOGUE = Dialogue(AutoTokenizer.from_pretrained(CHECKPOINT))
+DIALOGUE = ChatFormat(AutoTokenizer.from_pretrained(CHECKPOINT))
 
 
 def pieces_of(ids: list[int]) -> list[str]:
-    speech = Speech(DIALOGUE)
+    speech = IncrementalDetokenizer(DIALOGUE)
     return [*(speech.add(id) for id in ids), speech.end()]
 
 

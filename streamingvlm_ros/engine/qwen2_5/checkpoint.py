@@ -16,8 +16,8 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
-from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
-from ..errors import ModelError
+from ...config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
+from ...errors import ModelError
 
 _MODEL_TYPE = "qwen2_5_vl"
 

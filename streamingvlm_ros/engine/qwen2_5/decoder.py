@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .kv_cache import CacheShape, KVCache, rotate
+from ..kv_cache import CacheShape, KVCache, rotate
 
 
 class Decoder:

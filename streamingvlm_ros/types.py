@@ -45,6 +45,34 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkPart:
+    """Some frames of a chunk, handed on before the chunk is complete.
+
+    The parts of one chunk have the same `start_ns` and `end_ns`, come in order, and share one
+    frame size. All but the `last` have an even number of frames; the last may have none if the
+    camera stopped. `dropped` is set in the first part and is as in `Chunk`.
+    """
+
+    frames: tuple[Frame, ...]
+    start_ns: int
+    end_ns: int
+    last: bool = True
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """The oldest and the newest of the frames that an answer rests on.
+
+    `frame_id` is that of the newest. All is 0 or empty where nothing has been seen.
+    """
+
+    from_ns: int = 0
+    until_ns: int = 0
+    frame_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Narration:
     """What the model said about one chunk. `text` is empty for a silent second."""
 
@@ -104,7 +132,7 @@ class Answer:
     complete: bool = True
 
 
-def _listen(piece: str) -> bool:
+def _always(_: object) -> bool:
     return True
 
 
@@ -112,12 +140,13 @@ def _listen(piece: str) -> bool:
 class Ask:
     """A question and who waits for its answer.
 
-    `reply` is called at the end; if the model fails, perhaps once more, which then means nothing.
-    `heard` is called before the first token and then with each, which may add no piece to the
-    answer; it says whether to go on. Both are called from the thread that answers, and neither
-    may touch its stream.
+    `on_start` is called with the frames that the answer rests on, before the first token;
+    `on_token` with each token's piece of text, which may be empty. Each returns whether to go on.
+    `on_done` is called at the end. All are called from the thread that answers; none may call
+    the engine or its streams.
     """
 
     question: Question
-    reply: Callable[[Answer | StreamingVLMError], None]
-    heard: Callable[[str], bool] = _listen
+    on_done: Callable[[Answer | StreamingVLMError], None]
+    on_token: Callable[[str], bool] = _always
+    on_start: Callable[[FrameSpan], bool] = _always

@@ -1,73 +1,137 @@
-"""One loop for the live node, files, replay and the demo: a source of events, a stream, sinks."""
+"""One loop for the live node, files, replay and the demo: a source, streams, sinks."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from .types import Ask, Chunk, Narration
+from .types import Ask, Chunk, ChunkPart, Narration
 
 if TYPE_CHECKING:
+    from .engine.engine import StreamingEngine
     from .engine.stream import Stream
-
-Sink = Callable[[Narration], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Reset:
-    """Forget everything seen and said; `reply` is called when that is done."""
+    """Forget everything seen and said; `on_done` is called when that is done."""
 
-    reply: Callable[[], None] = lambda: None
+    on_done: Callable[[], None] = lambda: None
 
 
 Request = Ask | Reset
 Event = Chunk | Sequence[Request]
 
+Sink = Callable[[Chunk, Narration], None]
+CameraSink = Callable[[str, Chunk, Narration], None]
 
-def run(
-    source: Iterable[Event],
-    stream: Stream,
-    sinks: Sequence[Sink],
-    interjected: Callable[[], Sequence[Ask]] = lambda: (),
+
+@dataclass(frozen=True, slots=True)
+class PartEvent:
+    """A camera's next frames."""
+
+    camera: str
+    part: ChunkPart
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEvent:
+    """Something that is asked of a camera's stream."""
+
+    camera: str
+    request: Request
+
+
+class Source(Protocol):
+    """What happens next, for the thread that owns the engine."""
+
+    def take(
+        self, *, wait: bool, ready: Collection[str]
+    ) -> Sequence[PartEvent | RequestEvent] | None:
+        """Return what to do next, in order: requests first, then a part of each ready camera.
+
+        With `wait`, wait until there is something; without, return at once, perhaps with nothing.
+        None when the source has ended.
+        """
+
+
+def serve(
+    source: Source,
+    engine: StreamingEngine,
+    streams: Mapping[str, Stream],
+    sinks: Sequence[CameraSink],
 ) -> None:
-    """Serve events in order until the source ends. Narrations go to every sink.
+    """Serve a source until it ends: one token a pass for all narrations and answers.
 
-    `interjected` is asked between the tokens of a narration for questions that shall not wait for
-    its end. Questions that come together are answered side by side, as many as there is room for;
-    what is left of those that came in between waits until the narration is over. One that can't
-    be answered is told so and the session goes on; any other error belongs to the caller.
+    What is under way when the source ends is brought to its end. A question that can't be answered
+    is told so and the session goes on; any other error belongs to the caller.
     """
-    asks: deque[Ask] = deque()
-
-    def pause() -> None:
-        if new := interjected():
-            asks.extend(new)
-            stream.answer(asks)
-
-    for event in source:
-        if isinstance(event, Chunk):
-            narration = stream.step(event, pause)
+    names = {stream: name for name, stream in streams.items()}
+    ended = False
+    while engine.busy or not ended:
+        ready = [name for name, stream in streams.items() if stream.ready]
+        events = () if ended else source.take(wait=not engine.busy, ready=ready)
+        ended = events is None
+        _handle(events or (), engine, streams)
+        engine.advance()
+        for round in engine.take_rounds():
             for sink in sinks:
-                sink(narration)
-            _answer(stream, asks)
+                sink(names[round.stream], round.chunk, round.narration)
+
+
+def run(events: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
+    """Serve events one after another until they end, each to its end before the next is fetched.
+
+    Questions that come together are answered side by side.
+    """
+
+    def each(camera: str, chunk: Chunk, narration: Narration) -> None:
+        for sink in sinks:
+            sink(chunk, narration)
+
+    serve(_InOrder(iter(events)), stream.engine, {_ONLY: stream}, [each])
+
+
+_ONLY = ""
+"""The camera's name where there is only one."""
+
+
+class _InOrder:
+    """Events as a source: the next is taken when nothing is under way."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self._events = events
+
+    def take(
+        self, *, wait: bool, ready: Collection[str]
+    ) -> Sequence[PartEvent | RequestEvent] | None:
+        if not wait:
+            return []
+        event = next(self._events, None)
+        if event is None:
+            return None
+        if isinstance(event, Chunk):
+            return [PartEvent(_ONLY, ChunkPart.whole(event))]
+        return [RequestEvent(_ONLY, request) for request in event]
+
+
+def _handle(
+    events: Sequence[PartEvent | RequestEvent],
+    engine: StreamingEngine,
+    streams: Mapping[str, Stream],
+) -> None:
+    parts: list[tuple[Stream, ChunkPart]] = []
+    for event in events:
+        stream = streams[event.camera]
+        if isinstance(event, PartEvent):
+            parts.append((stream, event.part))
+        elif isinstance(event.request, Ask):
+            engine.ask(stream, event.request)
         else:
-            _serve(stream, event)
-
-
-def _serve(stream: Stream, requests: Sequence[Request]) -> None:
-    asks: deque[Ask] = deque()
-    for request in requests:
-        if isinstance(request, Ask):
-            asks.append(request)
-            continue
-        _answer(stream, asks)
-        stream.reset()
-        request.reply()
-    _answer(stream, asks)
-
-
-def _answer(stream: Stream, asks: deque[Ask]) -> None:
-    while asks:
-        stream.answer(asks)
+            # What was asked before is asked of what was seen before.
+            engine.finish(stream)
+            engine.reset(stream)
+            event.request.on_done()
+    if parts:
+        engine.see(parts)

@@ -59,6 +59,11 @@ class ChunkPart:
     last: bool = True
     dropped: int = 0
 
+    @classmethod
+    def whole(cls, chunk: Chunk) -> ChunkPart:
+        """A chunk as its only part."""
+        return cls(chunk.frames, chunk.start_ns, chunk.end_ns, dropped=chunk.dropped)
+
 
 @dataclass(frozen=True, slots=True)
 class FrameSpan:

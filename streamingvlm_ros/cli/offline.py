@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,12 +18,14 @@ from rich.text import Text
 from ..clock import within
 from ..errors import StreamingVLMError
 from ..session import Sink
-from ..types import NS_PER_S, Narration
+from ..types import NS_PER_S, Chunk, Narration
 from .scores import warn
 from .writers import Format, Writer, clock
 
 if TYPE_CHECKING:
     from ..recordings.recording import Recording
+
+Write = Callable[[Narration], None]
 
 _TOO_SHORT = (
     "the images end before a whole round has begun; rounds begin every {:g} s of the camera's time"
@@ -78,8 +80,12 @@ def _narrate(
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
+
+        def keep(_: Chunk, narration: Narration) -> None:
+            rounds.append(narration)
+
         with _sink(format, output, recorded.start_ns) as write, _bar(console, recorded) as advance:
-            session.run(recorded.events, stream, [write, advance, rounds.append])
+            session.run(recorded.events, stream, [write, advance, keep])
         for what, why in recorded.losses().items():
             warn(console, what, why)
         if not rounds:
@@ -124,13 +130,13 @@ def _sink(format: Format, output: Path | None, start_ns: int) -> Iterator[Sink]:
     with ExitStack() as stack:
 
         @cache
-        def sink() -> Sink:
+        def write() -> Write:
             return _opened(format, output, start_ns, stack)
 
-        yield lambda narration: sink()(narration)
+        yield lambda _, narration: write()(narration)
 
 
-def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack) -> Sink:
+def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack) -> Write:
     if output is None:
         return Writer(format, start_ns)
     if format is Format.BAG:
@@ -150,7 +156,7 @@ def _bar(console: Console, recorded: Recording) -> Iterator[Sink]:
     with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=lift) as progress:
         task = progress.add_task("", total=recorded.duration_s)
 
-        def advance(narration: Narration) -> None:
+        def advance(_: Chunk, narration: Narration) -> None:
             seen_s = (narration.end_ns - recorded.start_ns) / NS_PER_S
             progress.update(task, completed=within(seen_s, recorded.duration_s))
 

@@ -66,13 +66,32 @@ class ChatFormat:
         instruction: str = "",
     ) -> list[Segment]:
         """A round's user turn and the header of the answer to it. Without `grid`: no frames."""
-        time = self.encode(f"Time={start_s:.1f}-{end_s:.1f}s")
+        return [
+            *self.round_start(round, start_s, end_s, question=question),
+            *([self.vision(round, grid, grid_seconds)] if grid else []),
+            *self.round_end(round, instruction),
+        ]
+
+    def round_start(
+        self, round: int, start_s: float, end_s: float, *, question: str = ""
+    ) -> list[Segment]:
+        """A round's user turn up to its frames."""
         asked = self.encode(" " + question) if question else ()
         return [
             self._head(Kind.USER_HEAD, "user", round),
-            Segment(Kind.TIME, time, round),
+            Segment(Kind.TIME, self.encode(f"Time={start_s:.1f}-{end_s:.1f}s"), round),
             Segment(Kind.QUESTION, asked, round),
-            *([self._vision(round, grid, grid_seconds)] if grid else []),
+        ]
+
+    def vision(self, round: int, grid: Grid, grid_seconds: float, *, ended: bool = True) -> Segment:
+        """A round's frames between their markers; one that isn't `ended` may still grow."""
+        pads = (self.pad_id,) * (grid[0] * grid[1] * grid[2])
+        end = (self._vision_end_id,) if ended else ()
+        return Segment(Kind.VISION, (self._vision_start_id, *pads, *end), round, grid, grid_seconds)
+
+    def round_end(self, round: int, instruction: str = "") -> list[Segment]:
+        """A round's user turn after its frames, and the header of the answer to it."""
+        return [
             Segment(Kind.INSTRUCTION, self.encode(instruction), round),
             Segment(Kind.USER_END, self._turn_end, round),
             self._head(Kind.ASSISTANT_HEAD, "assistant", round),
@@ -83,7 +102,7 @@ class ChatFormat:
         return [
             self._system(),
             self._head(Kind.USER_HEAD, "user", 0),
-            self._vision(0, grid, grid_seconds),
+            self.vision(0, grid, grid_seconds),
         ]
 
     def plain_question(self, question: str) -> list[Segment]:
@@ -126,21 +145,24 @@ class ChatFormat:
         """What ends an assistant turn and has not been through the model when it is written."""
         return Segment(Kind.ASSISTANT_END, self._turn_end, round)
 
+    def truncated_end(self, round: int) -> list[Segment]:
+        """End an assistant turn in the middle: to be continued, and its end."""
+        return [Segment(Kind.ASSISTANT_END, (*self._continued, *self._turn_end), round)]
+
+    def truncated_round(self, round: int) -> list[Segment]:
+        """End a round between two of its frames: the frames' end, and a turn that says nothing."""
+        return [
+            Segment(Kind.VISION, (self._vision_end_id,), round),
+            *self.round_end(round),
+            *self.truncated_end(round),
+        ]
+
     def _head(self, kind: Kind, role: str, round: int) -> Segment:
         return Segment(kind, (self._start_id, *self.encode(f"{role}\n")), round)
 
     def _system(self) -> Segment:
         text = self.encode("system\n" + SYSTEM_PROMPT)
         return Segment(Kind.SYSTEM, (self._start_id, *text, *self._turn_end))
-
-    def _vision(self, round: int, grid: Grid, grid_seconds: float) -> Segment:
-        pads = (self.pad_id,) * (grid[0] * grid[1] * grid[2])
-        ids = (self._vision_start_id, *pads, self._vision_end_id)
-        return Segment(Kind.VISION, ids, round, grid, grid_seconds)
-
-    def cut_short(self, round: int) -> Segment:
-        """What ends an assistant turn in the middle: to be continued, and its end."""
-        return Segment(Kind.ASSISTANT_END, (*self._continued, *self._turn_end), round)
 
     @property
     def _turn_end(self) -> tuple[int, ...]:

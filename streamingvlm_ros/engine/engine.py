@@ -1,120 +1,265 @@
-"""The engine: one set of weights, any number of streams."""
+"""The engine: one set of weights, several streams, and one loop that decodes for all of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..config import Settings
-from ..types import Frame
-from .chat_format import ChatFormat
+from ..errors import ConfigError, QuestionError, StreamingVLMError
+from ..types import Ask, Chunk, ChunkPart, Narration
+from . import attention
+from .budget import Budget
 from .ledger import Grid
+from .questions import Questions
 from .qwen2_5.checkpoint import LoadedModel, load
-from .qwen2_5.decoder import Decoder
-from .qwen2_5.vision import VisionSpec, patch_grid, to_patches
-from .stream import Stream
-from .window import token_bound
+from .qwen2_5.model import Model
+from .runner import Runner
+from .scheduler import Scheduler
+from .slots import SlotAllocator
+from .stream import Round, Stream
 
-LATEST_S = 9_999_999_999.9
-"""The longest time that a round's turn has room for: a clock may jump by decades."""
+log = logging.getLogger(__name__)
 
 
 class StreamingEngine:
-    """Weights and what follows from them. Not thread-safe: one thread owns it and its streams."""
+    """Weights, one KV cache, and the streams on it. Not thread-safe: one thread owns it.
 
-    def __init__(self, loaded: LoadedModel, settings: Settings) -> None:
-        self.settings = settings
-        self.complete = loaded.complete
-        self.chat_format = ChatFormat(loaded.tokenizer)
-        self.stop_ids = loaded.stop_ids | {self.chat_format.end_id}
-        self.decoder = Decoder(loaded.model)
-        vision = loaded.model.config.vision_config
-        self.tokens_per_second = float(vision.tokens_per_second)
-        self.vision_spec = VisionSpec.of(vision, settings.model)
-        self.question_spec = self.vision_spec.of_questions(settings.asking)
-        self.grid_seconds = self.vision_spec.grid_seconds(settings.frames.fps)
-        self._tower = loaded.model.model.visual
+    A stream's frames go in by `see`, questions by `ask`; `advance` decodes one token for every
+    open turn. `step` does all that for whole chunks.
+    """
+
+    stream_type: type[Stream] = Stream
+    """What `open_stream` makes."""
+
+    def __init__(
+        self, loaded: LoadedModel, settings: Settings, *, on_device: bool | None = None
+    ) -> None:
+        """`on_device` is as in `Runner`.
+
+        Raises:
+            ConfigError: the attention that the settings name doesn't work here.
+        """
+        self.settings, self.model = settings, Model(loaded)
+        decoder = self.model.decoder
+        self.attention = attention.choose_backend(
+            settings.model.attention, decoder.device, decoder.dtype
+        )
+        attention.activate(self.attention)
+        streams, questions = settings.model.max_streams, settings.asking.questions_at_once
+        spec = self.model.frame_spec(settings.model)
+        budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
+        room = budget.questions(spec.of_questions(settings.asking).max_tokens)
+        self.runner = Runner(
+            decoder,
+            decoder.new_cache(room),
+            streams=streams,
+            questions=questions,
+            stop_ids=self.model.stop_ids,
+            backend=self.attention,
+            on_device=on_device,
+        )
+        self.scheduler = Scheduler(self.runner)
+        self._streams: dict[int, Stream] = {}
+        self._regions = SlotAllocator(room)
+        self._rounds: list[Round] = []
+        self._questions = Questions(
+            self.runner,
+            self.scheduler,
+            chat_format=self.model.chat_format,
+            rows=range(streams, streams + questions),
+            slots=room,
+        )
 
     @classmethod
     def from_pretrained(cls, checkpoint: Path | str, settings: Settings) -> StreamingEngine:
-        """Load a checkpoint's folder or hub id (see `model.resolve`). ModelError if it can't."""
+        """Load a checkpoint's folder or hub id (see `checkpoint.resolve`).
+
+        Raises:
+            ModelError: it can't be loaded.
+        """
         return cls(load(checkpoint, settings.model), settings)
 
-    def open_stream(self) -> Stream:
-        """A new stream: its own cache and random numbers, this engine's weights."""
-        return Stream(self)
+    @property
+    def device(self) -> torch.device:
+        """Where the weights and the cache lie."""
+        return self.model.decoder.device
 
     @property
-    def vision_tokens_per_round(self) -> int:
-        """Most vision tokens of one round."""
-        frames = self.settings.frames.frames_per_chunk
-        steps = math.ceil(frames / self.vision_spec.temporal_patch)
-        return steps * self.vision_spec.max_tokens
+    def busy(self) -> bool:
+        """True while `advance` has something to do."""
+        return self.scheduler.busy or self._questions.waiting
 
     @property
-    def remembered_bound(self) -> int:
-        """Most tokens of remembered questions and answers in a stream's cache."""
-        asking = self.settings.asking
-        return asking.max_question_tokens + asking.max_answer_tokens + 2
+    def cache_bytes(self) -> int:
+        """Memory of the KV cache: it grows only when a stream opens or its frames get larger."""
+        return self.runner.cache.nbytes
 
-    @property
-    def window_bound(self) -> int:
-        """Most slots that a stream itself fills."""
-        settings, chat_format = self.settings, self.chat_format
-        return token_bound(
-            settings.window,
-            fixed=sum(map(len, chat_format.opening()))
-            + len(chat_format.encode(settings.prompt.instruction))
-            + self.remembered_bound,
-            vision=self.vision_tokens_per_round + 2,
-            user=self._turn,
-            assistant=settings.sampling.max_new_tokens + len(chat_format.closing(0)),
+    def open_stream(self, settings: Settings | None = None) -> Stream:
+        """Open a stream, with the engine's settings or its own.
+
+        Of its own, those of frames, window, sampling and prompt count, and a frame's tokens.
+
+        Raises:
+            ConfigError: `max_streams` are open already.
+        """
+        rows = range(self.settings.model.max_streams)
+        free = [row for row in rows if row not in self._streams]
+        if not free:
+            raise ConfigError(
+                f"{len(rows)} streams are open, and no more may be: close one or raise max_streams"
+            )
+        stream = self.stream_type(
+            self, self.model, self.runner, settings or self.settings, row=free[0]
         )
+        self._streams[stream.row] = stream
+        return stream
 
-    @property
-    def room(self) -> int:
-        """Slots beside a stream's own: for the longest questions of each kind."""
-        asking, chat_format = self.settings.asking, self.chat_format
-        question = len(chat_format.cut_short(0)) + self._turn + asking.max_question_tokens
-        own = question + asking.max_answer_tokens
-        opening = sum(map(len, chat_format.opening()))
-        frame = self.question_spec.max_tokens + 2
-        steps = math.ceil(asking.recent_frames / self.vision_spec.temporal_patch)
-        said = (
-            sum(map(len, chat_format.assistant_turn(0, ""))) + self.settings.sampling.max_new_tokens
+    def step(self, chunks: Sequence[tuple[Stream, Chunk]]) -> list[Narration]:
+        """Narrate one chunk of each of several streams together.
+
+        Raises:
+            ConfigError: a chunk holds more than a round was configured for, a stream is closed or
+                in the middle of a round. Nothing has changed then.
+        """
+        self.see([(stream, ChunkPart.whole(chunk)) for stream, chunk in chunks])
+        while any(not stream.ready for stream, _ in chunks):
+            self.advance()
+        rounds = {r.stream: r.narration for r in self._rounds}
+        narrations = [rounds.pop(stream) for stream, _ in chunks]
+        self._rounds = [r for r in self._rounds if r.stream in rounds]
+        return narrations
+
+    @torch.inference_mode()
+    def see(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> None:
+        """Take in the next part of a chunk of each of several streams, in one pass.
+
+        A stream begins to narrate with the last part. Raises as `step`.
+        """
+        grids = [self._checked(stream, part) for stream, part in parts]
+        # What was asked before these frames came is asked of what was there before them.
+        self._questions.open_next()
+        for (stream, _), grid in zip(parts, grids, strict=True):
+            self._make_room(stream, grid)
+        self.runner.prefill(
+            [
+                stream.see(part, grid, seen)
+                for (stream, part), grid, seen in zip(
+                    parts, grids, self._encode(parts), strict=True
+                )
+            ]
         )
-        return max(
-            asking.questions_at_once * own,
-            opening + steps * frame + own,
-            opening + asking.history_moments * (self._turn + frame + said) + own,
+        for stream, part in parts:
+            if part.last:
+                self.scheduler.open(stream.narrate(part, self._rounds.append))
+
+    def ask(self, stream: Stream, ask: Ask) -> None:
+        """Answer a question beside the narrations, as soon as there is a row for it.
+
+        Its `on_done` is told a QuestionError if it can't be answered.
+        """
+        self._questions.add(stream, ask)
+
+    @torch.inference_mode()
+    def advance(self) -> None:
+        """Open the questions that there is room for, and decode a token for every open turn."""
+        self._questions.open_next()
+        self.scheduler.step()
+
+    def take_rounds(self) -> list[Round]:
+        """Return the rounds that have been narrated since the last call, in order."""
+        rounds, self._rounds = self._rounds, []
+        return rounds
+
+    def finish(self, stream: Stream) -> None:
+        """Decode until a stream's narration and all answers about it have ended."""
+        while not stream.ready or self._questions.are_asked(stream):
+            self.advance()
+
+    def reset(self, stream: Stream) -> None:
+        """Let a stream forget everything; answers under way go on with what they saw."""
+        self._let_go([stream.next_region])
+        self._forget(stream)
+
+    def close(self, stream: Stream) -> None:
+        """Take a stream's row and cache back. Who waits for an answer about it is told."""
+        if stream.closed:
+            return
+        stream.closed = True
+        self._questions.fail(QuestionError("the stream was closed"), lambda s: s is stream)
+        self._forget(stream)
+        self._give_back(stream)
+        del self._streams[stream.row]
+
+    def abort(self, error: StreamingVLMError) -> None:
+        """End all turns and let all streams forget. Who waits for an answer is told `error`."""
+        self._questions.fail(error, lambda stream: True)
+        for stream in self._streams.values():
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        if turn := stream.forget():
+            self.scheduler.cancel(turn)
+
+    def _checked(self, stream: Stream, part: ChunkPart) -> Grid | None:
+        if stream.closed:
+            raise ConfigError("the stream is closed: open another")
+        if not stream.ready:
+            raise ConfigError("the stream is still narrating: advance the engine until it is ready")
+        return stream.grid_of(part)
+
+    def _encode(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> list[Tensor | None]:
+        """Vision tokens of each part, (tokens, hidden); those of one frame budget together."""
+        seen: list[Tensor | None] = [None] * len(parts)
+        for spec in {stream.spec for stream, _ in parts}:
+            alike = [i for i, (s, part) in enumerate(parts) if s.spec == spec and part.frames]
+            encoded = self.model.encode([parts[i][1].frames for i in alike], spec)
+            for i, (tokens, _) in zip(alike, encoded, strict=True):
+                seen[i] = tokens
+        return seen
+
+    def _make_room(self, stream: Stream, grid: Grid | None) -> None:
+        """Give a stream regions that its frames fit into, and no reader in the one it moves to."""
+        needed = stream.slots_needed(grid)
+        if needed > stream.capacity:
+            if stream.capacity:
+                log.warning(
+                    "a stream's frames became larger: its cache grows from %d to %d tokens",
+                    stream.capacity,
+                    needed,
+                )
+            self._enlarge(stream, needed)
+        if not stream.watching:
+            self._let_go([stream.next_region])
+
+    def _enlarge(self, stream: Stream, capacity: int) -> None:
+        """Move a stream to larger regions. Its answers end first: they read the old ones."""
+        self._let_go(stream.regions)
+        place, cache = self.runner.place(stream.row), self.runner.cache
+        regions = self._regions.take(capacity), self._regions.take(capacity)
+        if self._regions.end > cache.slots:
+            larger = self.model.decoder.new_cache(self._regions.end)
+            larger.copy_from(cache, source=0, target=0, tokens=cache.slots)
+            self.runner.use_cache(larger)
+        self.runner.cache.copy_from(
+            cache, source=place.start, target=regions[0], tokens=stream.cached_tokens
         )
+        self._give_back(stream)
+        stream.use(regions, capacity)
 
-    def shortened(self, text: str) -> str:
-        """A narration of long ago, no longer than one round's may be."""
-        ids = self.chat_format.encode(text)[: self.settings.sampling.max_new_tokens]
-        return self.chat_format.decode(ids)
+    def _give_back(self, stream: Stream) -> None:
+        if stream.capacity:
+            for start in stream.regions:
+                self._regions.give_back(start)
 
-    def look(self, frames: Sequence[Frame], spec: VisionSpec) -> tuple[Tensor, Grid]:
-        """Vision tokens (tokens, hidden) of frames that belong together, and their grid."""
-        images = [frame.image for frame in frames]
-        patches, grid = to_patches(images, spec, self.decoder.device)
-        shape = torch.tensor([patch_grid(grid, spec)], device=self.decoder.device)
-        seen = self._tower(patches.to(self.decoder.dtype), grid_thw=shape)
-        return seen.pooler_output, grid
+    def _let_go(self, regions: Collection[int]) -> None:
+        """Decode until no answer reads these regions of the cache, given by where they start.
 
-    def embed(self, ids: Sequence[int], seen: Tensor | None = None) -> Tensor:
-        """(tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""
-        tokens = torch.tensor(ids, device=self.decoder.device)
-        embedded = self.decoder.embed(tokens)
-        if seen is not None:
-            embedded[tokens == self.chat_format.pad_id] = seen.to(embedded.dtype)
-        return embedded
-
-    @property
-    def _turn(self) -> int:
-        """Most tokens of a turn's header and times."""
-        return sum(map(len, self.chat_format.user_turn(0, LATEST_S, LATEST_S)))
+        A round waits here only for an answer that was asked before the round before it.
+        """
+        while self._questions.read(regions):
+            self.advance()

@@ -1,4 +1,4 @@
-"""A fixed arena for one stream's keys and values.
+"""A fixed arena for the keys and values of all streams and questions.
 
 Keys are kept twice: as the layer made them, and rotated for where they now stand. Attention
 reads the rotated ones, so a token costs no rotation of the past; after an eviction they are
@@ -16,66 +16,66 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of an arena: a stream lies in the first `window` slots, branches in `room` more."""
+    """Sizes of an arena."""
 
     layers: int
     heads: int
     head_dim: int
-    window: int
-    room: int = 0
+    slots: int
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding in the half-split layout: (…, tokens, head_dim) by (tokens, head_dim).
+    """Rotary embedding in the half-split layout: (…, head_dim) by broadcastable (…, head_dim).
 
-    Computed in the float32 of `cos` and `sin` and rounded once, so that a key written by a layer
-    and one rotated afresh from its unrotated bytes are equal.
+    The first half of `sin` is negated (see `Decoder.rotation`). Computed in the float32 of `cos`
+    and `sin` and rounded once, so that a key written by a layer and one rotated afresh from its
+    unrotated bytes are equal.
     """
-    half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return (x * cos + turned * sin).to(x.dtype)
+    swapped = torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+    return (x * cos + swapped * sin).to(x.dtype)
 
 
 class KVCache:
-    """Slots 0 to `length` hold tokens; the rest is room. The arenas are never allocated again."""
+    """Slots 0 to `slots` - 1 hold tokens; one more, `scratch`, takes what nobody will read."""
 
     def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
-        self.window, self.capacity = shape.window, shape.window + shape.room
-        size = (shape.layers, shape.heads, self.capacity, shape.head_dim)
+        self.slots = self.scratch = shape.slots
+        size = (shape.layers, shape.heads, shape.slots + 1, shape.head_dim)
         self.unrotated_keys = torch.zeros(size, dtype=dtype, device=device)
         self.keys = torch.zeros(size, dtype=dtype, device=device)
         self.values = torch.zeros(size, dtype=dtype, device=device)
-        self.length = 0
 
     def write(
-        self, layer: int, slots: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor
+        self, layer: int, slots: Tensor, *, unrotated: Tensor, rotated: Tensor, values: Tensor
     ) -> None:
-        """Put (heads, tokens, head_dim) keys (unrotated) and values of one layer into `slots`."""
-        self.unrotated_keys[layer].index_copy_(1, slots, key)
-        self.keys[layer].index_copy_(1, slots, rotate(key, cos, sin))
-        self.values[layer].index_copy_(1, slots, value)
+        """Put (tokens, heads, head_dim) keys and values of one layer into `slots`, (tokens,)."""
+        self.unrotated_keys[layer].index_copy_(1, slots, unrotated.transpose(0, 1))
+        self.keys[layer].index_copy_(1, slots, rotated.transpose(0, 1))
+        self.values[layer].index_copy_(1, slots, values.transpose(0, 1))
 
-    def truncate(self, length: int) -> None:
-        """Forget every slot from `length` on."""
-        self.length = length
+    def move(self, sources: Tensor, start: int, *, cos: Tensor, sin: Tensor) -> None:
+        """Copy the slots `sources` to those from `start` on, rotated for their new positions.
 
-    def keep(self, sources: Tensor, first: int, cos: Tensor, sin: Tensor) -> None:
-        """Let slot `first + i` hold what slot `sources[i]` held, rotated for its new place.
-
-        `cos` and `sin` are float32 (tokens, head_dim) for the new positions of `sources`; what
-        lies before `first` stays as it is.
+        `sources` must not overlap the target. `cos` and `sin` are float32 (tokens, head_dim).
         """
-        end = first + len(sources)
+        target = slice(start, start + len(sources))
         for unrotated, keys, values in zip(
             self.unrotated_keys, self.keys, self.values, strict=True
         ):
-            unrotated[:, first:end] = unrotated.index_select(1, sources)
-            values[:, first:end] = values.index_select(1, sources)
-            keys[:, first:end] = rotate(unrotated[:, first:end], cos, sin)
-        self.length = end
+            unrotated[:, target] = unrotated.index_select(1, sources)
+            values[:, target] = values.index_select(1, sources)
+            keys[:, target] = rotate(unrotated[:, target], cos, sin)
+
+    def copy_from(self, other: KVCache, *, source: int, target: int, tokens: int) -> None:
+        """Take over tokens of an arena of the same model, perhaps this one, as they are."""
+        for mine, theirs in zip(self._arenas, other._arenas, strict=True):
+            mine[:, :, target : target + tokens] = theirs[:, :, source : source + tokens]
 
     @property
     def nbytes(self) -> int:
         """Memory of the arena."""
-        arenas = (self.unrotated_keys, self.keys, self.values)
-        return sum(arena.nbytes for arena in arenas)
+        return sum(arena.nbytes for arena in self._arenas)
+
+    @property
+    def _arenas(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.unrotated_keys, self.keys, self.values

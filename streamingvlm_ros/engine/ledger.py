@@ -67,7 +67,28 @@ class Ledger:
         """A ledger with more segments at the end; those without tokens are left out."""
         return Ledger(self.segments + tuple(s for s in segments if s.ids))
 
+    def with_last(self, segment: Segment) -> Ledger:
+        """A ledger whose last segment is another."""
+        return Ledger((*self.segments[:-1], segment))
+
     @property
     def ids(self) -> list[int]:
         """Every token id in the cache, in order."""
         return [token for segment in self.segments for token in segment.ids]
+
+    def ids_from(self, start: int) -> list[int]:
+        """The token ids from number `start` on."""
+        ids: list[int] = []
+        for segment in reversed(self.segments):
+            missing = len(self) - start - len(ids)
+            if missing <= 0:
+                break
+            ids = [*segment.ids[-missing:], *ids]
+        return ids
+
+    @property
+    def distinct_ids(self) -> set[int]:
+        """Every token id in the cache, once."""
+        # Between the markers of a vision block all ids are alike: they are thousands.
+        short = (s.ids if s.grid is None else (*s.ids[:2], s.ids[-1]) for s in self.segments)
+        return set().union(*short)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..types import FrameSpan
 from .ledger import Kind, Ledger, Segment
 
 _REMEMBERED = (Kind.QUESTION, Kind.ANSWER)
@@ -13,23 +14,28 @@ _REMEMBERED = (Kind.QUESTION, Kind.ANSWER)
 class State:
     """Immutable, so a branch of it is free.
 
-    `pending` ends the last round and goes through the model with the next one. `span_s` is the
-    newest round in seconds of stream; `spans_ns` are the oldest and newest stamps of each visible
-    round. `asked` are questions and answers that the next round will hold.
+    `pending` ends the last round and goes through the model with the next one. `watching` is true
+    while a round's frames come in. `span_s` is the newest round in seconds of stream; `spans_ns`
+    are the oldest and newest stamps of each visible round, `frame_id` is of the newest frame.
+    `remembered` are questions and answers that the next round will hold; `answers` are those of
+    the round whose frames come in, for its assistant turn.
     """
 
     ledger: Ledger = Ledger()
-    pending: Segment | None = None
+    pending: tuple[Segment, ...] = ()
     round: int = 0
+    watching: bool = False
     origin_ns: int = 0
     span_s: tuple[float, float] = (0.0, 0.0)
     spans_ns: tuple[tuple[int, int], ...] = ()
-    asked: tuple[tuple[str, str], ...] = ()
+    frame_id: str = ""
+    remembered: tuple[tuple[str, str], ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def sequence(self) -> Ledger:
         """What is in the cache, and what is pending."""
-        return self.ledger.append([self.pending] if self.pending else [])
+        return self.ledger.append(self.pending)
 
     @property
     def remembered_tokens(self) -> int:
@@ -37,7 +43,7 @@ class State:
         return sum(len(segment) for segment in self.ledger if segment.kind in _REMEMBERED)
 
     @property
-    def seen_ns(self) -> tuple[int, int]:
-        """Stamps of the oldest and the newest visible frame."""
+    def seen(self) -> FrameSpan:
+        """The oldest and the newest visible frame."""
         stamps = [stamp for span in self.spans_ns for stamp in span]
-        return min(stamps), max(stamps)
+        return FrameSpan(min(stamps), max(stamps), self.frame_id) if stamps else FrameSpan()

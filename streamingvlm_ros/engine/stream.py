@@ -1,49 +1,78 @@
-"""One endless video on an engine: its cache, what the cache holds, and its random numbers."""
+"""One camera: what the model has in mind of it, as a ledger and a place in the cache."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..config import SamplingConfig
-from ..errors import ConfigError, QuestionError, StreamingVLMError
-from ..types import NS_PER_S, Answer, Ask, Chunk, Narration, Question
-from .branches import Branches
-from .ledger import Kind, Ledger, Segment
-from .question_prompts import Prompt, prompt_of
-from .qwen2_5.positions import positions
-from .sampler import Sampler
+from ..config import SamplingConfig, Settings
+from ..errors import ConfigError, StreamingVLMError
+from ..types import NS_PER_S, Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
+from .budget import Budget
+from .ledger import Grid, Kind, Ledger, Segment
+from .question_prompts import Prompt, QuestionPrompts
+from .qwen2_5.model import Model
+from .qwen2_5.vision import token_grid
+from .runner import Feed, Place, RowLimits, Runner
+from .scheduler import Turn
 from .state import State
 from .window import Eviction, cut, evict
 
-if TYPE_CHECKING:
-    from .engine import StreamingEngine
+
+@dataclass(frozen=True)
+class Round:
+    """A round that has been narrated, with all frames of its chunk."""
+
+    stream: Stream
+    chunk: Chunk
+    narration: Narration
+
+
+class StreamEngine(Protocol):
+    """What a stream asks of the engine that decodes its turns."""
+
+    def step(self, chunks: Sequence[tuple[Stream, Chunk]]) -> list[Narration]: ...  # noqa: D102
+    def ask(self, stream: Stream, ask: Ask) -> None: ...  # noqa: D102
+    def advance(self) -> None: ...  # noqa: D102
+    def reset(self, stream: Stream) -> None: ...  # noqa: D102
+    def close(self, stream: Stream) -> None: ...  # noqa: D102
 
 
 class Stream:
-    """`step` narrates the next chunk; `ask` asks about what is in the cache."""
+    """Keeps a camera's state and makes turns; the engine decodes them.
 
-    def __init__(self, engine: StreamingEngine) -> None:
-        self._engine = engine
-        self.sampling = engine.settings.sampling
-        decoder = engine.decoder
-        self._cache = decoder.new_cache(engine.window_bound, engine.room)
-        self._position = torch.zeros(3, 1, device=decoder.device)
-        self._slot = torch.zeros(1, dtype=torch.long, device=decoder.device)
-        self.reset()
+    `step` narrates a chunk and `ask` answers a question, each to its end, for those who have one
+    stream. Opened and closed by the engine, which lends it a row and two regions of the cache.
+    """
 
-    def reset(self) -> None:
-        """Forget everything seen and said, and start the random numbers again."""
-        decoder = self._engine.decoder
-        self._cache.truncate(0)
-        self.sampler = Sampler(decoder.vocabulary, self.sampling.seed, decoder.device)
+    def __init__(
+        self, engine: StreamEngine, model: Model, runner: Runner, settings: Settings, *, row: int
+    ) -> None:
+        self.engine, self._model, self._runner = engine, model, runner
+        self.row, self.settings = row, settings
+        self.spec = model.frame_spec(settings.model)
+        self.budget = Budget(model.chat_format, settings, self.spec.temporal_patch)
+        self.grid_seconds = model.grid_seconds(settings.frames)
+        self._question_spec = self.spec.of_questions(settings.asking)
+        self.prompts = QuestionPrompts(self.budget, self._question_spec, self.grid_seconds)
+        runner.set_place(row, Place(0, 0))
+        self.sampling = settings.sampling
+        self.closed = False
+        self.regions = (0, 0)
+        """Where its two regions of the cache start; rounds are written to one and the other."""
+        self.capacity = 0
+        """Slots of each region; 0 before the first frame."""
+        self.generation = 0
+        """How often it has begun anew."""
+        self._region = 0
+        self._turn: Turn | None = None
         self._state = State()
-        self._saying: tuple[int, ...] | None = None
+        self._frames: list[Frame] = []
+        self._dropped = 0
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -55,222 +84,323 @@ class Stream:
 
     @sampling.setter
     def sampling(self, config: SamplingConfig) -> None:
-        self._sampling = self._engine.complete(config)
+        self._sampling = self._model.complete(config)
 
     @property
     def ledger(self) -> Ledger:
-        """What is in the cache."""
+        """What is in the cache, but for what is being said."""
         return self._state.ledger
 
     @property
     def context_ids(self) -> list[int]:
         """Ids in the cache, then the `<|im_end|>` that ends the last round and is not yet there."""
         pending = self._state.pending
-        return self.ledger.ids + ([pending.ids[0]] if pending else [])
+        return self.ledger.ids + ([pending[0].ids[0]] if pending else [])
 
     @property
     def cached_tokens(self) -> int:
         """Tokens in the cache now; while a round is being said, more than the ledger holds."""
-        return self._cache.length
+        place = self._place
+        return place.end - place.start
 
     @property
-    def cache_bytes(self) -> int:
-        """Memory of this stream's cache: fixed from the start."""
-        return self._cache.nbytes
+    def ready(self) -> bool:
+        """True when the next part of a chunk can be taken: no narration is being said."""
+        return self._turn is None
 
-    @torch.inference_mode()
-    def step(self, chunk: Chunk, pause: Callable[[], None] = lambda: None) -> Narration:
+    def step(self, chunk: Chunk) -> Narration:
         """Look at one chunk and say what there is to say.
 
-        `pause` is called between tokens, and may call `answer`: a question need not wait until
-        the round is over. ConfigError if the chunk holds more than a round was configured for.
+        Raises:
+            ConfigError: the chunk holds more than a round was configured for.
         """
-        round = self._state.round
-        ids = self._generate(self._watch(chunk), pause)
-        self._finish_round(ids)
-        return Narration(
-            text=self._engine.chat_format.decode(ids),
+        (narration,) = self.engine.step([(self, chunk)])
+        return narration
+
+    def ask(self, question: str | Question) -> Answer:
+        """Answer one question.
+
+        Raises:
+            QuestionError: it can't be answered; the message says why.
+        """
+        outcomes: list[Answer | StreamingVLMError] = []
+        asked = Question(question) if isinstance(question, str) else question
+        self.engine.ask(self, Ask(asked, outcomes.append))
+        while not outcomes:
+            self.engine.advance()
+        if isinstance(outcomes[0], StreamingVLMError):
+            raise outcomes[0]
+        return outcomes[0]
+
+    def reset(self) -> None:
+        """Forget everything seen and said; answers under way go on with what they saw."""
+        self.engine.reset(self)
+
+    def close(self) -> None:
+        """Give row and cache back. Who waits for an answer is told."""
+        self.engine.close(self)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- for the engine ---
+
+    def use(self, regions: tuple[int, int], capacity: int) -> None:
+        """Lie in two regions of `capacity` slots each, of which the first holds the tokens."""
+        tokens = self.cached_tokens
+        self.regions, self._region, self.capacity = regions, 0, capacity
+        self._runner.set_place(self.row, Place(regions[0], regions[0] + tokens))
+
+    @property
+    def next_region(self) -> int:
+        """Where the region starts that the next eviction writes to."""
+        return self.regions[1 - self._region]
+
+    @property
+    def watching(self) -> bool:
+        """True while a round's frames come in."""
+        return self._state.watching
+
+    def slots_needed(self, grid: Grid | None) -> int:
+        """Most slots with frames of this size; 0 without frames."""
+        return self.budget.window(grid[1] * grid[2]) if grid else 0
+
+    def grid_of(self, part: ChunkPart) -> Grid | None:
+        """The grid of tokens that a part's frames become; None without frames.
+
+        Raises:
+            ConfigError: the round would hold more frames than it was configured for.
+        """
+        if not part.frames:
+            return None
+        grid = token_grid([frame.image for frame in part.frames], self.spec)
+        steps, limit = grid[0] + self._steps, self.budget.steps_per_round
+        if steps > limit:
+            raise ConfigError(
+                f"a chunk has {len(self._frames) + len(part.frames)} frames, but a round has room "
+                f"for {limit * self.spec.temporal_patch}: raise fps or chunk_seconds to what the "
+                "source sends"
+            )
+        return grid
+
+    def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
+        """Take in a part of a chunk: what is to be fed for it.
+
+        `seen` are its vision tokens (tokens, hidden), of `grid`.
+        """
+        segments = [] if self._state.watching else self._begin(part)
+        self._frames += part.frames
+        if part.frames:
+            self._note(part.frames)
+        feed = self._feed(segments, grid, seen, part.last)
+        if part.last:
+            self._state = replace(self._state, watching=False)
+        return feed
+
+    def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
+        """Make the turn that narrates the round, whose last part was seen."""
+        chunk = Chunk(tuple(self._frames), part.start_ns, part.end_ns, self._dropped)
+        self._turn = Turn(
+            self.row,
+            RowLimits(
+                self.sampling,
+                self.ledger.distinct_ids,
+                _seed(self.sampling.seed, self._state.round),
+                self.settings.sampling.max_new_tokens,
+            ),
+            on_token=lambda id: True,
+            on_done=lambda turn: on_end(self._end_round(turn, chunk)),
+        )
+        return self._turn
+
+    def question(self, question: Question) -> tuple[Prompt, State]:
+        """Write a question to what is in the cache now. QuestionError if it can't be asked."""
+        state = self._standing()
+        return self.prompts.prompt(question, state), state
+
+    def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
+        """What is fed for a question in a row of its own, whose slots begin at `start`."""
+        ledger = state.ledger if prompt.on_stream else Ledger()
+        encoded = self._model.encode(prompt.frames, self._question_spec)
+        seen = torch.cat([tokens for tokens, _ in encoded]) if encoded else None
+        shared = (self._place.start, self._place.end) if prompt.on_stream else (0, 0)
+        return Feed(
+            row,
+            Place(start, start, shared),
+            self._model.embed(prompt.ids, seen),
+            self._model.positions([*ledger, *prompt.segments])[:, len(ledger) :],
+        )
+
+    def remember(self, question: str, answer: str) -> None:
+        """Let the next round begin with a question and its answer."""
+        remembered = (*self._state.remembered, (question.strip(), answer))
+        self._state = replace(self._state, remembered=remembered)
+
+    def forget(self) -> Turn | None:
+        """Begin anew, in the other region; the turn that nobody needs any more."""
+        turn, self._turn = self._turn, None
+        self.generation += 1
+        self._region = 1 - self._region
+        start = self.regions[self._region]
+        self._runner.set_place(self.row, Place(start, start))
+        self._state, self._frames = State(), []
+        return turn
+
+    # --- a round ---
+
+    def _begin(self, part: ChunkPart) -> list[Segment]:
+        """Make room for a round; the segments before its first frame."""
+        state, chat_format = self._state, self._model.chat_format
+        opening: list[Segment] = []
+        origin_ns = state.origin_ns if state.round else part.start_ns
+        if state.round == 0:
+            previous = chat_format.encode(self.settings.prompt.previous_text)
+            opening = chat_format.opening(cut(previous, self.settings.window))
+        span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
+        self._evict()
+        turn = chat_format.round_start(
+            state.round, *span_s, question=" ".join(question for question, _ in state.remembered)
+        )
+        self._state = replace(
+            self._state,
+            watching=True,
+            origin_ns=origin_ns,
+            span_s=span_s,
+            remembered=(),
+            answers=tuple(answer for _, answer in state.remembered),
+        )
+        self._frames, self._dropped = [], part.dropped
+        return [*opening, *turn]
+
+    def _note(self, frames: Sequence[Frame]) -> None:
+        """Keep the stamps of what is visible now."""
+        state, first = self._state, self._frames[0]
+        earlier = state.spans_ns if self._is_first(frames) else state.spans_ns[:-1]
+        spans_ns = (*earlier, (first.stamp_ns, frames[-1].stamp_ns))
+        self._state = replace(
+            state,
+            spans_ns=spans_ns[-self.settings.window.vision_rounds :],
+            frame_id=frames[-1].frame_id,
+        )
+
+    def _is_first(self, frames: Sequence[Frame]) -> bool:
+        return len(self._frames) == len(frames)
+
+    def _evict(self) -> None:
+        """Let go of what is too old for the round to come; keys take their new positions."""
+        state, eviction = self._state, self._eviction()
+        if eviction.first_moved < self.cached_tokens:
+            self._move(eviction)
+        pending = state.pending
+        if pending and state.round - pending[0].round >= self.settings.window.text_rounds:
+            pending = ()
+        self._state = replace(state, ledger=eviction.ledger, pending=pending)
+
+    def _eviction(self) -> Eviction:
+        return evict(self._state.ledger, self._state.round, self.settings.window)
+
+    def _move(self, eviction: Eviction) -> None:
+        """Write what is left into the other region: answers under way still read this one."""
+        decoder = self._model.decoder
+        old, start = self._place.start, self.next_region
+        positions = self._positions(eviction.ledger, 0).to(decoder.device)
+        cos, sin = decoder.rotation(positions)
+        sources = torch.tensor(eviction.slots, device=decoder.device) + old
+        self._runner.cache.move(sources, start, cos=cos, sin=sin)
+        self._region = 1 - self._region
+        self._runner.set_place(self.row, Place(start, start + len(eviction.slots)))
+
+    def _feed(
+        self, segments: Sequence[Segment], grid: Grid | None, seen: Tensor | None, last: bool
+    ) -> Feed:
+        """Append segments, then vision tokens, then the round's end if this is the last part."""
+        state, chat_format = self._state, self._model.chat_format
+        fed = self.cached_tokens
+        ledger = state.ledger.append([*state.pending, *segments])
+        ledger = self._with_vision(ledger, grid, last)
+        if last:
+            instruction = "" if state.round else self.settings.prompt.instruction
+            answers = chat_format.answers(state.round, state.answers)
+            ledger = ledger.append([*chat_format.round_end(state.round, instruction), answers])
+        self._state = replace(
+            state, ledger=ledger, pending=(), answers=() if last else state.answers
+        )
+        return Feed(
+            self.row,
+            self._place,
+            self._model.embed(ledger.ids_from(fed), seen),
+            self._positions(ledger, fed),
+            opens=last,
+        )
+
+    def _with_vision(self, ledger: Ledger, grid: Grid | None, ended: bool) -> Ledger:
+        """The ledger with a part's vision tokens; the round's block grows from part to part."""
+        state, before = self._state, ledger.segments[-1]
+        begun = before.grid if before.kind is Kind.VISION and before.round == state.round else None
+        if grid is None and not (begun and ended):
+            return ledger
+        steps = (begun[0] if begun else 0) + (grid[0] if grid else 0)
+        rows, columns = (grid or begun or (0, 0, 0))[1:]
+        block = self._model.chat_format.vision(
+            state.round, (steps, rows, columns), self.grid_seconds, ended=ended
+        )
+        return ledger.with_last(block) if begun else ledger.append([block])
+
+    def _end_round(self, turn: Turn, chunk: Chunk) -> Round:
+        state, chat_format = self._state, self._model.chat_format
+        self._turn = None
+        self._state = replace(
+            state,
+            ledger=state.ledger.append(chat_format.split_generated(state.round, turn.ids)),
+            pending=(chat_format.closing(state.round),),
+            round=state.round + 1,
+        )
+        narration = Narration(
+            text=chat_format.decode(turn.ids),
             start_ns=chunk.start_ns,
             end_ns=chunk.end_ns,
             newest_ns=chunk.newest_ns,
             frame_id=chunk.frames[-1].frame_id,
-            sequence=round,
+            sequence=state.round,
             frames=len(chunk.frames),
             dropped=chunk.dropped,
-            tokens=len(ids),
+            tokens=len(turn.ids),
         )
-
-    def ask(self, question: str | Question) -> Answer:
-        """Answer one question. QuestionError says why it can't be answered."""
-        outcomes: list[Answer | StreamingVLMError] = []
-        asked = Question(question) if isinstance(question, str) else question
-        self.answer(deque([Ask(asked, outcomes.append)]))
-        (outcome,) = outcomes
-        if isinstance(outcome, StreamingVLMError):
-            raise outcome
-        return outcome
-
-    @torch.inference_mode()
-    def answer(self, waiting: deque[Ask]) -> None:
-        """Answer the next questions side by side: as many as there is room for.
-
-        They are taken from the left of `waiting`, at least one of them. The stream is afterwards
-        as if nothing was asked, but for what is to be remembered.
-        """
-        batch = self._batch(waiting)
-        if not batch:
-            return
-        length = self._cache.length
-        ledger = self._standing().ledger
-        branches = Branches(self._engine, self._cache, ledger, self.sampling)
-        try:
-            for branch in branches.decode(batch):
-                text = self._engine.chat_format.decode(branch.ids)
-                if branch.ask.question.remember and branch.complete:
-                    asked = (*self._state.asked, (branch.ask.question.text, text))
-                    self._state = replace(self._state, asked=asked)
-                seen_ns, tokens = branch.prompt.seen_ns, len(branch.ids)
-                branch.ask.reply(Answer(text, *seen_ns, tokens, branch.complete))
-        finally:
-            self._cache.truncate(length)
-
-    def _batch(self, waiting: deque[Ask]) -> list[tuple[Ask, Prompt]]:
-        """The next questions that there is room for; one that can't be asked is told so."""
-        batch: list[tuple[Ask, Prompt]] = []
-        free = self._cache.capacity - self._cache.length
-        while waiting and len(batch) < self._engine.settings.asking.questions_at_once:
-            ask = waiting[0]
-            try:
-                prompt = prompt_of(ask.question, self._engine, self._standing())
-                # One that is remembered takes of the room that the next one asks for.
-                if batch and (ask.question.remember or prompt.slots > free):
-                    break
-                self._check_free(prompt.slots, free)
-            except QuestionError as error:
-                ask.reply(error)
-            else:
-                if ask.heard(""):
-                    batch.append((ask, prompt))
-                    free -= prompt.slots
-                else:
-                    ask.reply(Answer("", *prompt.seen_ns, complete=False))
-            waiting.popleft()
-        return batch
-
-    def _watch(self, chunk: Chunk) -> Tensor:
-        """Make room, then take in a chunk; logits of what is to be said about it."""
-        engine, state = self._engine, self._state
-        seen, grid = engine.look(chunk.frames, engine.vision_spec)
-        self._check_room(len(seen))
-        opening: list[Segment] = []
-        origin_ns = state.origin_ns if state.round else chunk.start_ns
-        if state.round == 0:
-            previous = engine.chat_format.encode(engine.settings.prompt.previous_text)
-            opening = engine.chat_format.opening(cut(previous, engine.settings.window))
-        span_s = ((chunk.start_ns - origin_ns) / NS_PER_S, (chunk.end_ns - origin_ns) / NS_PER_S)
-        spans_ns = (*state.spans_ns, (chunk.frames[0].stamp_ns, chunk.newest_ns))
-        spans_ns = spans_ns[-engine.settings.window.vision_rounds :]
-        self._state = replace(state, origin_ns=origin_ns, span_s=span_s, spans_ns=spans_ns)
-        self._evict()
-        turn = engine.chat_format.user_turn(
-            state.round,
-            *span_s,
-            grid=grid,
-            grid_seconds=engine.grid_seconds,
-            question=" ".join(question for question, _ in state.asked),
-            instruction="" if state.round else engine.settings.prompt.instruction,
-        )
-        answers = engine.chat_format.answers(state.round, [answer for _, answer in state.asked])
-        self._state = replace(self._state, asked=())
-        return self._feed([*opening, *turn, answers], seen)
-
-    def _evict(self) -> None:
-        """Let go of what is too old for the round to come; keys take their new positions."""
-        state, window = self._state, self._engine.settings.window
-        eviction = evict(state.ledger, state.round, window)
-        self._keep(eviction)
-        pending = state.pending
-        if pending and state.round - pending.round >= window.text_rounds:
-            pending = None
-        self._state = replace(state, ledger=eviction.ledger, pending=pending)
-
-    def _keep(self, eviction: Eviction) -> None:
-        """The cache after an eviction: what is left closes ranks."""
-        first = eviction.first_moved
-        if first < self._cache.length:
-            cos, sin = self._engine.decoder.rotation(self._places(eviction.ledger, first))
-            sources = torch.tensor(eviction.slots[first:], dtype=torch.long, device=cos.device)
-            self._cache.keep(sources, first, cos, sin)
-
-    def _feed(self, segments: Sequence[Segment], seen: Tensor | None = None) -> Tensor:
-        """Append what is pending and `segments` to the cache; (vocabulary,) logits of the last."""
-        engine, state = self._engine, self._state
-        ledger = state.sequence.append(segments)
-        start = self._cache.length
-        embedded = engine.embed(ledger.ids[start:], seen)
-        places = self._places(ledger, start)
-        self._position.fill_(float(places.max()))
-        self._state = replace(state, ledger=ledger, pending=None)
-        return engine.decoder.prefill(embedded, places, self._cache)[0]
-
-    def _places(self, ledger: Ledger, start: int) -> Tensor:
-        """(3, tokens) positions of a ledger's tokens from number `start` on."""
-        places = positions(ledger, self._engine.tokens_per_second)
-        return places[:, start:].to(self._slot.device)
-
-    def _generate(self, logits: Tensor, pause: Callable[[], None]) -> list[int]:
-        """Ids up to a stop, all of them in the cache; the caller puts them on the ledger."""
-        ids: list[int] = []
-        self.sampler.begin(self.ledger.ids)
-        while len(ids) < self._engine.settings.sampling.max_new_tokens:
-            self._saying = tuple(ids)
-            pause()
-            token = self.sampler.choose(logits, self.sampling)
-            id = int(token)
-            if id in self._engine.stop_ids:
-                break
-            ids.append(id)
-            logits = self._advance(token)
-        self._saying = None
-        return ids
+        return Round(self, chunk, narration)
 
     def _standing(self) -> State:
-        """The state for a question asked now: what is being said is cut short for it."""
-        if self._saying is None:
-            return self._state
-        state, chat_format = self._state, self._engine.chat_format
-        said = Segment(Kind.NARRATION, self._saying, state.round)
+        """The state for a question asked now: a round that is under way is cut short for it."""
+        state, chat_format = self._state, self._model.chat_format
+        if state.watching:
+            return replace(state, pending=tuple(chat_format.truncated_round(state.round)))
+        if self._turn is None:
+            return state
+        said = Segment(Kind.NARRATION, tuple(self._turn.ids), state.round)
         return replace(
-            state, ledger=state.ledger.append([said]), pending=chat_format.cut_short(state.round)
-        )
-
-    def _advance(self, token: Tensor) -> Tensor:
-        """One token further, with the same shapes every time; (vocabulary,) logits of the next."""
-        self._slot.fill_(self._cache.length)
-        self._position.add_(1.0)
-        self._cache.length += 1
-        return self._engine.decoder.step(token, self._position, self._slot, self._cache)[0]
-
-    def _finish_round(self, ids: list[int]) -> None:
-        state, chat_format = self._state, self._engine.chat_format
-        self._state = replace(
             state,
-            ledger=state.ledger.append(chat_format.split_generated(state.round, ids)),
-            pending=chat_format.closing(state.round),
-            round=state.round + 1,
+            ledger=state.ledger.append([said]),
+            pending=tuple(chat_format.truncated_end(state.round)),
         )
 
-    def _check_room(self, vision_tokens: int) -> None:
-        limit = self._engine.vision_tokens_per_round
-        if vision_tokens > limit:
-            raise ConfigError(
-                f"a chunk became {vision_tokens} vision tokens, but a round has room for {limit}: "
-                "raise fps, chunk_seconds or max_frame_tokens to what the source sends"
-            )
+    @property
+    def _place(self) -> Place:
+        return self._runner.place(self.row)
 
-    def _check_free(self, slots: int, free: int) -> None:
-        if slots > free:
-            raise QuestionError(
-                f"the question and its frames take {slots} tokens, but there is room for {free}: "
-                "ask from fewer frames (recent_frames, history_moments, question_frame_tokens)"
-            )
+    @property
+    def _steps(self) -> int:
+        """Temporal steps that the round under way has so far."""
+        if not self._state.watching:
+            return 0
+        return -(-len(self._frames) // self.spec.temporal_patch)
+
+    def _positions(self, ledger: Ledger, start: int) -> Tensor:
+        """(3, tokens) positions of a ledger's tokens from number `start` on."""
+        return self._model.positions(ledger)[:, start:]
+
+
+def _seed(seed: int, round: int) -> int:
+    """The seed of a round's random numbers. Generators on a CPU take its lowest 32 bits."""
+    return (seed * 2_654_435_761 + round) % 2**63

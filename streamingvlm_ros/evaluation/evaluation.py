@@ -135,7 +135,7 @@ def _tried(trial: Trial, engine: StreamingEngine, watcher: Watcher) -> dict[str,
             recorded.start_ns,
             questions,
             trial.modes,
-            lambda n: watcher.advanced((n.end_ns - recorded.start_ns) / NS_PER_S),
+            lambda _, n: watcher.advanced((n.end_ns - recorded.start_ns) / NS_PER_S),
         )
         return {"losses": dict(recorded.losses()), **outcome(reference, observed)}
 

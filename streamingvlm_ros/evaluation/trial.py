@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..history.config import HistoryConfig
 from ..history.entry import Entry
 from ..history.store import History
 from ..recordings.timed import TimedQuestion, Utterance
-from ..session import Event, run
+from ..session import Event, Sink, run
 from ..types import NS_PER_S, Answer, Ask, Chunk, Frame, Narration, Question
 
 NOTHING_SEEN = QuestionError("nothing was seen yet that it could rest on")
@@ -56,7 +56,7 @@ def run_trial(
     start_ns: int,
     questions: Sequence[TimedQuestion],
     modes: Sequence[str],
-    advance: Callable[[Narration], None],
+    advance: Sink,
 ) -> Observed:
     """Stream the events once. A question is asked in each mode when all before its time was seen.
 
@@ -66,9 +66,10 @@ def run_trial(
         history = History(Path(folder), HistoryConfig())
         try:
             examiner = _Examiner(engine, history, start_ns, deque(questions), modes)
-            forget_peak(engine.decoder.device)
-            run(examiner.events(events), engine.open_stream(), [examiner.hear, advance])
-            examiner.observed.memory_mb = peak_mb(engine.decoder.device)
+            forget_peak(engine.device)
+            with engine.open_stream() as stream:
+                run(examiner.events(events), stream, [examiner.hear, advance])
+            examiner.observed.memory_mb = peak_mb(engine.device)
         finally:
             history.close()
     return examiner.observed
@@ -103,14 +104,14 @@ class _Examiner:
             yield event
         yield from self._due(float("inf"))
 
-    def hear(self, narration: Narration) -> None:
+    def hear(self, chunk: Chunk, narration: Narration) -> None:
         """Write down a narration, and keep it for questions of long ago."""
         self.observed.round_s.append(time.perf_counter() - self._began_s)
         start_s, end_s = self._since_s(narration.start_ns), self._since_s(narration.end_ns)
         self.observed.said.append(Utterance(start_s, end_s, narration.text))
         if self._questions and "history" in self._modes:
             entry = Entry(narration.text, narration.start_ns, narration.end_ns)
-            self._history.add(entry, self._newest[-1])
+            self._history.add(entry, chunk.frames[-1])
 
     def _due(self, until_s: float) -> Iterator[Event]:
         while self._questions and self._questions[0].time_s < until_s:
@@ -120,20 +121,19 @@ class _Examiner:
 
     def _asked(self, asked: TimedQuestion, mode: str) -> Iterator[Event]:
         began_s = time.perf_counter()
-        heard_s: list[float] = []
+        token_s: list[float] = []
         outcomes: list[Answer | StreamingVLMError] = []
 
-        def heard(piece: str) -> bool:
-            heard_s.append(time.perf_counter() - began_s)
+        def on_token(piece: str) -> bool:
+            token_s.append(time.perf_counter() - began_s)
             return True
 
         question = self._question(asked, mode)
         if question:
-            yield [Ask(question, outcomes.append, heard)]
+            yield [Ask(question, outcomes.append, on_token)]
         answer = outcomes[0] if question else NOTHING_SEEN
         said, error = (answer.text, "") if isinstance(answer, Answer) else ("", str(answer))
-        # It is called once before the first token.
-        first_s = heard_s[1] if len(heard_s) > 1 else None
+        first_s = token_s[0] if token_s else None
         self.observed.answers.append(Answered(asked, mode, said, error, first_s))
 
     def _question(self, asked: TimedQuestion, mode: str) -> Question | None:

@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
+from streamingvlm_ros.engine.sampler import RowSampler
+from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 CHECKPOINT = Path(__file__).parent.parent / "data" / "parity" / "checkpoint"
+
+CPU = torch.device("cpu")
 
 SMALL: dict[str, Any] = {
     "vision_rounds": 4,
@@ -26,6 +31,7 @@ SMALL: dict[str, Any] = {
     "max_frame_tokens": 6,
     "temperature": 0.0,
     "max_new_tokens": 6,
+    "max_streams": 6,
 }
 
 
@@ -48,6 +54,25 @@ def make_engine(loaded: LoadedModel) -> Callable[..., StreamingEngine]:
         return StreamingEngine(loaded, Settings().updated(SMALL | changes))
 
     return make
+
+
+def arenas_of(engine: StreamingEngine) -> list[torch.Tensor]:
+    """The cache's three arenas."""
+    cache = engine.runner.cache
+    return [cache.keys, cache.values, cache.unrotated_keys]
+
+
+def cached(stream: Stream) -> list[torch.Tensor]:
+    """What a stream has in the cache: keys, values, unrotated keys."""
+    place = stream.engine.runner.place(stream.row)
+    return [arena[:, :, place.start : place.end] for arena in arenas_of(stream.engine)]
+
+
+class Chatty(RowSampler):
+    """Never stops by itself."""
+
+    def choose(self, logits: Tensor, rows: slice) -> Tensor:
+        return torch.full((len(logits),), 100)
 
 
 def chunk_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,13 +12,22 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.question_prompts import prompt_of
-from streamingvlm_ros.engine.state import State
+from streamingvlm_ros.engine.runner import Feed, RowLimits
+from streamingvlm_ros.engine.scheduler import Turn
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.types import Answer, Ask, Moment, Question
+from streamingvlm_ros.types import (
+    Answer,
+    Ask,
+    Chunk,
+    ChunkPart,
+    FrameSpan,
+    Moment,
+    Narration,
+    Question,
+)
 
-from .conftest import chunk_of
+from .conftest import CPU, Chatty, cached, chunk_of
 
 MakeEngine = Callable[..., StreamingEngine]
 TEXTS = ["what is on the table?", "where?", "is it moving now", "z " * 9]
@@ -43,35 +51,58 @@ def long_ago(text: str, *rounds: int) -> Question:
 
 
 class Audience:
-    """Hears answers and keeps what comes; stops listening to some after so many pieces."""
+    """Asks questions and keeps what comes; stops listening to some after so many pieces."""
 
     def __init__(self, patience: dict[int, int] | None = None) -> None:
-        self.patience = patience or {}
+        self.patience, self.asked = patience or {}, 0
+        self.spans: dict[int, FrameSpan] = {}
         self.pieces: dict[int, list[str]] = {}
         self.outcomes: dict[int, Answer | StreamingVLMError] = {}
         self.order: list[int] = []
 
-    def heard(self, number: int, piece: str) -> bool:
+    def on_start(self, number: int, span: FrameSpan) -> bool:
+        assert number not in self.spans
+        self.spans[number] = span
+        return self.patience.get(number, 1) > 0
+
+    def on_token(self, number: int, piece: str) -> bool:
         pieces = self.pieces.setdefault(number, [])
         pieces.append(piece)
-        return len(pieces) <= self.patience.get(number, 10_000)
+        return len(pieces) < self.patience.get(number, 10_000)
 
-    def reply(self, number: int, outcome: Answer | StreamingVLMError) -> None:
+    def on_done(self, number: int, outcome: Answer | StreamingVLMError) -> None:
         assert number not in self.outcomes
         self.outcomes[number] = outcome
         self.order.append(number)
 
-    def waiting(self, *questions: Question) -> deque[Ask]:
-        return deque(
-            Ask(question, partial(self.reply, number), partial(self.heard, number))
-            for number, question in enumerate(questions)
-        )
+    def put(self, stream: Stream, *questions: Question) -> None:
+        for question in questions:
+            number, self.asked = self.asked, self.asked + 1
+            stream.engine.ask(
+                stream,
+                Ask(
+                    question,
+                    partial(self.on_done, number),
+                    partial(self.on_token, number),
+                    partial(self.on_start, number),
+                ),
+            )
 
     def ask(self, stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
-        waiting = self.waiting(*questions)
-        while waiting:
-            stream.answer(waiting)
+        self.put(stream, *questions)
+        while len(self.outcomes) < len(questions):
+            stream.engine.advance()
         return [self.outcomes[number] for number in range(len(questions))]
+
+
+def narrate(stream: Stream, chunk: Chunk, between: Callable[[], None]) -> Narration:
+    """A round, with something done before each of its tokens."""
+    stream.engine.see([(stream, ChunkPart.whole(chunk))])
+    while not stream.ready:
+        between()
+        stream.engine.advance()
+    (round,) = stream.engine.take_rounds()
+    return round.narration
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
@@ -88,11 +119,7 @@ def test_questions_leave_the_narration_as_it_was(
         for _ in range(int(random.integers(3))):
             kinds = [Question("what?"), recent("now?", round), long_ago("then?", 1, 2)]
             Audience().ask(asked, *random.permutation(np.array(kinds, dtype=object)))
-    last = asked.cached_tokens
-    assert all(
-        torch.equal(a[:, :, :last], b[:, :, :last])
-        for a, b in zip(_arenas(asked), _arenas(quiet), strict=True)
-    )
+    assert all(map(torch.equal, cached(asked), cached(quiet)))
 
 
 def test_a_question_at_the_fullest_moment_fits(make_engine: MakeEngine) -> None:
@@ -126,58 +153,127 @@ def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
     make_engine: MakeEngine,
 ) -> None:
     stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 9)
-    assert stream.ask("what now?").text == continued(stream, "what now?")
+    assert stream.ask("what now?").text == continued(stream, "what now?", 6)
 
 
-def continued(stream: Stream, question: str) -> str:
+def continued(stream: Stream, question: str, tokens: int) -> str:
     """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
-    chat_format, state = stream._engine.chat_format, stream._standing()
+    engine, state = stream.engine, stream._standing()
+    chat_format, runner = engine.model.chat_format, engine.runner
+    if stream._turn:
+        engine.scheduler.cancel(stream._turn)
     turn = chat_format.user_turn(state.round, *state.span_s, question=question)
-    stream._state = state
+    ledger = state.ledger.append([*state.pending, *turn])
+    fed = len(state.ledger)
+    embedded = engine.model.embed(ledger.ids_from(fed))
+    positions = engine.model.positions(ledger)[:, fed:]
+    said: list[list[int]] = []
     with torch.inference_mode():
-        return chat_format.decode(stream._generate(stream._feed(turn), lambda: None))
+        runner.prefill([Feed(stream.row, runner.place(stream.row), embedded, positions)])
+        engine.scheduler.open(
+            Turn(
+                stream.row,
+                RowLimits(stream.sampling, ledger.distinct_ids, seed=0, tokens=tokens),
+                on_token=lambda id: True,
+                on_done=lambda turn: said.append(turn.ids),
+            )
+        )
+        while not said:
+            engine.scheduler.step()
+    return chat_format.decode(said[0])
 
 
-def test_questions_in_the_middle_of_a_round_leave_the_narration_as_it_was(
+def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
     make_engine: MakeEngine,
 ) -> None:
-    engine = make_engine(temperature=0.9)
+    engine = make_engine(temperature=0.9, max_answer_tokens=9)
     quiet, asked = engine.open_stream(), engine.open_stream()
     random = np.random.default_rng(0)
+    audience = Audience()
 
-    def pause() -> None:
+    def between() -> None:
         if random.random() < 0.4:
-            questions = [Question("what?"), recent("now?", 3)]
-            assert all(isinstance(a, Answer) for a in Audience().ask(asked, *questions))
+            audience.put(asked, Question("what?"), recent("now?", 3))
 
     for round in range(20):
-        assert asked.step(chunk_of(round), pause) == quiet.step(chunk_of(round))
+        assert narrate(asked, chunk_of(round), between) == quiet.step(chunk_of(round))
         assert asked.context_ids == quiet.context_ids
+    engine.finish(asked)
+    assert len(audience.outcomes) == audience.asked > 20
+    assert all(isinstance(answer, Answer) for answer in audience.outcomes.values())
+    assert all(map(torch.equal, cached(asked), cached(quiet)))
+
+
+def test_one_token_of_each_answer_lies_between_two_of_the_narration(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(max_answer_tokens=40, max_new_tokens=20)
+    engine.runner.sampler = Chatty(engine.runner.rows, engine.model.decoder.vocabulary, CPU)
+    stream = watched(engine, 2)
+    order: list[str] = []
+
+    def on_token(name: str, piece: str) -> bool:
+        order.append(name)
+        return True
+
+    def between() -> None:
+        order.append("N")
+        if len(order) == 3:
+            for name in "AB":
+                engine.ask(stream, Ask(Question("?"), lambda _: None, partial(on_token, name)))
+
+    narrate(stream, chunk_of(2), between)
+    engine.finish(stream)
+    assert "".join(order) == "NN" + "NAB" * 18 + "AB" * 22
 
 
 @pytest.mark.parametrize("tokens", [0, 3])
 def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_said_so_far(
     make_engine: MakeEngine, tokens: int
 ) -> None:
-    stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 5)
-    answers: list[Answer] = []
-
-    def pause() -> None:
-        assert stream._saying is not None
-        if len(stream._saying) == tokens:
-            answers.append(stream.ask("what now?"))
-            answers.append(Answer(continued(stream, "what now?"), 0, 0))
-            raise EOFError
-
-    with pytest.raises(EOFError):
-        stream.step(chunk_of(5), pause)
-    asked, plain = answers
-    assert asked.text == plain.text
-    assert asked.seen_until_ns == chunk_of(5).newest_ns
-    stream.reset()
-    assert stream.step(chunk_of(0)) == watched(make_engine(repetition_penalty=1.3), 0).step(
-        chunk_of(0)
+    asked, plain = (
+        watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 5) for _ in range(2)
     )
+    for stream in (asked, plain):
+        stream.engine.see([(stream, ChunkPart.whole(chunk_of(5)))])
+        for _ in range(tokens):
+            stream.engine.advance()
+        assert stream._turn is not None
+        assert len(stream._turn.ids) == tokens
+    answer = asked.ask("what now?")
+    assert answer.text == continued(plain, "what now?", 6)
+    assert answer.seen_until_ns == chunk_of(5).newest_ns
+
+
+def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
+    make_engine: MakeEngine,
+) -> None:
+    asked, plain = (
+        watched(make_engine(fps=4.0, repetition_penalty=1.3, max_answer_tokens=6), 0)
+        for _ in range(2)
+    )
+    whole = chunk_of(0, frames=4, fps=4.0)
+    first = ChunkPart(whole.frames[:2], whole.start_ns, whole.end_ns, last=False)
+    for stream in (asked, plain):
+        stream.engine.see([(stream, first)])
+    answer = asked.ask("what now?")
+    assert answer.text == continued(plain, "what now?", 6)
+    assert answer.seen_until_ns == whole.frames[1].stamp_ns
+
+
+def test_what_an_open_answer_sees_stays_as_it_was_while_rounds_go_on(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(repetition_penalty=1.3, max_answer_tokens=24, max_new_tokens=6)
+    quiet, asked = watched(engine, 12), watched(engine, 12)
+    truth = asked.ask("what is it?")
+    assert truth.tokens > 14
+    audience = Audience()
+    audience.put(asked, Question("what is it?"))
+    for round in range(12, 15):
+        assert asked.step(chunk_of(round)) == quiet.step(chunk_of(round))
+    engine.finish(asked)
+    assert audience.outcomes == {0: truth}
 
 
 def test_a_question_about_frames_alone_is_the_same_on_any_stream(make_engine: MakeEngine) -> None:
@@ -208,9 +304,8 @@ def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: Make
     coarse = make_engine(question_frame_tokens=1).open_stream()
     fine = make_engine(question_frame_tokens=16).open_stream()
     for stream, tokens in ((coarse, 4), (fine, 16)):
-        engine = stream._engine
-        prompt = prompt_of(question, engine, State())
-        assert prompt.ids.count(engine.chat_format.pad_id) == tokens
+        prompt, _ = stream.question(question)
+        assert prompt.ids.count(stream.engine.model.chat_format.pad_id) == tokens
         assert isinstance(stream.ask(question), Answer)
 
 
@@ -329,11 +424,8 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
             raise OSError("gone")
         return True
 
+    engine.ask(stream, Ask(Question("what?", remember=True), print, fail))
     with pytest.raises(OSError, match="gone"):
-        stream.answer(deque([Ask(Question("what?", remember=True), print, fail)]))
+        engine.finish(stream)
     assert stream.cached_tokens == untouched.cached_tokens
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
-
-
-def _arenas(stream: Stream) -> list[torch.Tensor]:
-    return [stream._cache.keys, stream._cache.values, stream._cache.unrotated_keys]

@@ -11,10 +11,9 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import load
-from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.window import evict
 
-from .conftest import CHECKPOINT, SMALL, chunk_of
+from .conftest import CHECKPOINT, SMALL, cached, chunk_of
 
 
 @pytest.mark.slow
@@ -26,12 +25,12 @@ def test_after_2000_rounds_in_bfloat16_keys_equal_freshly_rotated_ones() -> None
     for round in range(2_000):
         stream.step(chunk_of(round % 50))
 
-    cache, length = stream._cache, stream.cached_tokens
-    places = positions(stream.ledger, engine.tokens_per_second)[:, None]
+    keys, _, unrotated = cached(stream)
+    positions = engine.model.positions(stream.ledger)[:, None]
     rotary = loaded.model.model.language_model.rotary_emb
-    unrotated = cache.unrotated_keys[:, :, :length].float()
-    fresh, _ = apply_rotary_pos_emb(unrotated, unrotated, *rotary(unrotated, places))
-    assert torch.equal(cache.keys[:, :, :length], fresh.bfloat16())
+    unrotated = unrotated.float()
+    fresh, _ = apply_rotary_pos_emb(unrotated, unrotated, *rotary(unrotated, positions))
+    assert torch.equal(keys, fresh.bfloat16())
 
 
 def test_what_an_eviction_keeps_is_the_very_bytes_that_were_written(
@@ -39,12 +38,14 @@ def test_what_an_eviction_keeps_is_the_very_bytes_that_were_written(
 ) -> None:
     engine = make_engine(text_sink=8, text_window=24)
     stream = engine.open_stream()
-    cache, moved = stream._cache, 0
-    for round in range(40):
+    stream.step(chunk_of(0))
+    moved = 0
+    for round in range(1, 40):
         plan = evict(stream.ledger, round, engine.settings.window)
-        keys, values = (a[:, :, plan.slots].clone() for a in (cache.unrotated_keys, cache.values))
+        _, values, unrotated = (arena[:, :, plan.slots].clone() for arena in cached(stream))
         stream.step(chunk_of(round))
-        assert torch.equal(cache.unrotated_keys[:, :, : len(plan.slots)], keys)
-        assert torch.equal(cache.values[:, :, : len(plan.slots)], values)
+        _, values_now, unrotated_now = (arena[:, :, : len(plan.slots)] for arena in cached(stream))
+        assert torch.equal(unrotated_now, unrotated)
+        assert torch.equal(values_now, values)
         moved += plan.first_moved < len(plan.slots)
     assert moved == 36

@@ -8,28 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamingvlm_ros.config import SamplingConfig
-from streamingvlm_ros.engine.engine import Stream, StreamingEngine
+from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
-from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.qwen2_5.vision import patch_grid, to_patches
-from streamingvlm_ros.engine.sampler import Sampler
+from streamingvlm_ros.engine.sampler import RowSampler
+from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import Chunk
 
 from .conftest import chunk_of
 
 
-class Listening(Sampler):
+class Recording(RowSampler):
     """Samples as always, and keeps the logits by the place of the token they follow."""
 
-    def __init__(self, stream: Stream, vocabulary: int) -> None:
-        super().__init__(vocabulary, 0, torch.device("cpu"))
+    def __init__(self, stream: Stream) -> None:
+        engine = stream.engine
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
         self._stream = stream
-        self.heard: dict[int, Tensor] = {}
+        self.logits: dict[int, Tensor] = {}
+        engine.runner.sampler = self
 
-    def choose(self, logits: Tensor, config: SamplingConfig) -> Tensor:
-        self.heard[self._stream.cached_tokens - 1] = logits
-        return super().choose(logits, config)
+    def choose(self, logits: Tensor, rows: slice) -> Tensor:
+        self.logits[self._stream.cached_tokens - 1] = logits[0].clone()
+        return super().choose(logits, rows)
 
 
 def full_forward(
@@ -37,15 +38,15 @@ def full_forward(
 ) -> Tensor:
     """(tokens, vocabulary) logits of all that is in the cache, by transformers' own model."""
     patches, grids = zip(
-        *(to_patches([f.image for f in c.frames], engine.vision_spec) for c in chunks),
+        *(to_patches([f.image for f in c.frames], stream.spec) for c in chunks),
         strict=True,
     )
     with torch.inference_mode():
         return loaded.model(
             input_ids=torch.tensor([stream.ledger.ids]),
-            position_ids=positions(stream.ledger, engine.tokens_per_second)[:, None],
+            position_ids=engine.model.positions(stream.ledger)[:, None],
             pixel_values_videos=torch.cat(patches),
-            video_grid_thw=torch.tensor([patch_grid(g, engine.vision_spec) for g in grids]),
+            video_grid_thw=torch.tensor([patch_grid(g, stream.spec) for g in grids]),
         ).logits[0]
 
 
@@ -57,12 +58,12 @@ def test_streaming_equals_a_full_forward_before_the_first_eviction(
 ) -> None:
     engine = make_engine(fps=fps, vision_rounds=8, text_rounds=8)
     stream = engine.open_stream()
-    stream.sampler = listening = Listening(stream, engine.decoder.vocabulary)
+    recording = Recording(stream)
     chunks = [chunk_of(i, frames, fps) for i in range(4)]
     for chunk in chunks:
         stream.step(chunk)
 
     full = full_forward(loaded, stream, engine, chunks)
-    assert len(listening.heard) >= len(chunks)
-    for place, logits in listening.heard.items():
+    assert len(recording.logits) >= len(chunks)
+    for place, logits in recording.logits.items():
         assert (full[place] - logits).abs().max() < 1e-4

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.sampler import Sampler
+from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 from .conftest import CHECKPOINT
 
 
-class Forced(Sampler):
+class Forced(RowSampler):
     """Says what it is told to say and keeps the logits that it was given."""
 
-    def __init__(self, stream_sampler: Sampler) -> None:
-        self.random = stream_sampler.random
-        self.answer: list[int] = []
-        self.logits: list[Tensor] = []
+    answer: Sequence[int]
+    logits: list[Tensor]
 
-    def begin(self, context: Iterable[int]) -> None:
-        pass
-
-    def choose(self, logits: Tensor, config: SamplingConfig) -> Tensor:
-        self.logits.append(logits)
+    def choose(self, logits: Tensor, rows: slice) -> Tensor:
+        self.logits.append(logits[0].clone())
         return torch.tensor([self.answer[len(self.logits) - 1]])
 
 
@@ -39,19 +33,20 @@ def test_forty_rounds_give_the_recorded_logits_and_context(
     case = json.loads((CHECKPOINT.parent / "case.json").read_text())
     truth = np.load(CHECKPOINT.parent / "case.npz")
     expected = iter(np.split(truth["logits"], np.cumsum(truth["logits_len"])[:-1]))
-    stream = make_engine(
+    engine = make_engine(
         vision_rounds=case["window"],
         text_rounds=case["text_round"],
         text_sink=case["sink"],
         text_window=case["slide"],
         instruction=case["query"],
         max_new_tokens=20,
-    ).open_stream()
+    )
+    stream = engine.open_stream()
+    forced = Forced(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+    engine.runner.sampler = forced
 
     for round, (frames, answer) in enumerate(zip(truth["frames"], case["forced"], strict=True)):
-        forced = Forced(stream.sampler)
-        forced.answer = answer
-        stream.sampler = forced
+        forced.answer, forced.logits = answer, []
         start = round * NS_PER_S
         pictures = tuple(Frame(f, start + i * NS_PER_S // 2) for i, f in enumerate(frames))
         narration = stream.step(Chunk(pictures, start, start + NS_PER_S))

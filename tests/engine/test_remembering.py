@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -56,9 +55,9 @@ def ask(stream: Stream) -> Answer:
 
 def outcomes_of(stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
     outcomes: list[Answer | StreamingVLMError] = []
-    waiting = deque(Ask(question, outcomes.append) for question in questions)
-    while waiting:
-        stream.answer(waiting)
+    for question in questions:
+        stream.engine.ask(stream, Ask(question, outcomes.append))
+    stream.engine.finish(stream)
     return outcomes
 
 
@@ -66,20 +65,21 @@ def test_an_answer_whose_asker_left_with_its_last_token_is_not_remembered(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
-    calls = 2 + ask(make_stream()).tokens  # one before the first, one with the stop
+    calls = 1 + ask(make_stream()).tokens  # one with the stop
 
-    def heard(piece: str) -> bool:
+    def on_token(piece: str) -> bool:
         nonlocal calls
         calls -= 1
         return calls > 0
 
     outcomes: list[Answer | StreamingVLMError] = []
-    stream.answer(deque([Ask(ASKED, outcomes.append, heard)]))
+    stream.engine.ask(stream, Ask(ASKED, outcomes.append, on_token))
+    stream.engine.finish(stream)
     (answer,) = outcomes
     assert calls == 0
     assert isinstance(answer, Answer)
     assert not answer.complete
-    assert not stream._state.asked
+    assert not stream._state.remembered
 
 
 def of_round(stream: Stream, round: int) -> list[Segment]:
@@ -90,7 +90,7 @@ def test_question_and_answer_stand_in_the_next_round_as_in_training(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
-    chat_format, answer = stream._engine.chat_format, ask(stream)
+    chat_format, answer = stream.engine.model.chat_format, ask(stream)
     assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
     narration = stream.step(chunk(3))
     user = chat_format.user_turn(3, 3.0, 4.0, (1, 4, 4), 1.0, question="What is on the table?")
@@ -113,7 +113,7 @@ def test_two_in_one_second_stand_in_the_same_round(make_stream: Callable[..., St
     stream.step(chunk(3))
     (said,) = [s.ids for s in of_round(stream, 3) if s.kind is Kind.ANSWER]
     text = f"{first.text}\n{second.text}\n"
-    assert said == stream._engine.chat_format.encode(text)
+    assert said == stream.engine.model.chat_format.encode(text)
 
 
 def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
@@ -124,7 +124,7 @@ def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
     for second in range(3, 13):
         stream.step(chunk(second))
     (body,) = [s.ids for s in stream.ledger if s.kind is Kind.PREVIOUS_TEXT]
-    assert f"{answer.text}\n" in stream._engine.chat_format._tokenizer.decode(body)
+    assert f"{answer.text}\n" in stream.engine.model.chat_format._tokenizer.decode(body)
     assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
     assert stream.cached_tokens == len(stream.ledger)
 
@@ -133,15 +133,15 @@ def test_what_is_remembered_is_bounded_and_leaves_again(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream(max_question_tokens=20, max_answer_tokens=20)
-    engine, refused = stream._engine, 0
+    refused = 0
     for second in range(3, 60):
         for outcome in outcomes_of(stream, ASKED, ASKED):
             if isinstance(outcome, QuestionError):
                 assert "remembers as many" in str(outcome)
                 refused += 1
         stream.step(chunk(second))
-        assert stream._state.remembered_tokens <= engine.remembered_bound
-        assert stream.cached_tokens <= engine.window_bound
+        assert stream._state.remembered_tokens <= stream.budget.remembered
+        assert stream.cached_tokens <= stream.capacity
     assert 0 < refused < 2 * 57
     assert Kind.QUESTION in {segment.kind for segment in stream.ledger}
 

@@ -1,19 +1,35 @@
 """The text decoder's loop over the layers that transformers loaded, on a fixed KV arena.
 
-Ours, so that the cache can be moved, rolled back and shared, and so that a decode step has the
-same shapes every time. Training runs transformers' own forward; tests hold both to the same
-logits.
+Ours, so that the cache can be moved and shared, and so that a decode step has the same shapes
+every time. Training runs transformers' own forward; tests hold both to the same logits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..attention import Attend
 from ..kv_cache import CacheShape, KVCache, rotate
+
+Linear = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One decoder layer: its two norms, and its linear maps with those of one input merged."""
+
+    attention_norm: nn.Module
+    queries_keys_values: Linear
+    attention_out: Linear
+    mlp_norm: nn.Module
+    gate_and_up: Linear
+    mlp_out: Linear
 
 
 class Decoder:
@@ -22,98 +38,116 @@ class Decoder:
     def __init__(self, model: Any) -> None:
         """`model` is a Qwen2_5_VLForConditionalGeneration in evaluation mode."""
         text = model.model.language_model
-        self._embed, self._layers = text.embed_tokens, text.layers
-        self._norm, self._head, self._rotary = text.norm, model.lm_head, text.rotary_emb
-        self._heads = text.config.num_key_value_heads
-        self._groups = text.config.num_attention_heads // self._heads
-        self._head_dim = text.config.hidden_size // text.config.num_attention_heads
+        config = text.config
+        self._embed, self._norm, self._head = text.embed_tokens, text.norm, model.lm_head
+        self._rotary = text.rotary_emb
+        self._layers = [_layer(layer) for layer in text.layers]
+        self._query_heads: int = config.num_attention_heads
+        self._key_heads: int = config.num_key_value_heads
+        self._head_dim: int = getattr(config, "head_dim", None) or (
+            config.hidden_size // config.num_attention_heads
+        )
         self.dtype: torch.dtype = self._embed.weight.dtype
         self.device: torch.device = self._embed.weight.device
         self.vocabulary: int = self._head.out_features
 
-    def new_cache(self, window: int, room: int = 0) -> KVCache:
-        """An empty arena for a stream of `window` tokens and branches of `room` more."""
-        shape = CacheShape(len(self._layers), self._heads, self._head_dim, window, room)
+    def new_cache(self, slots: int) -> KVCache:
+        """Return an empty arena of so many tokens."""
+        shape = CacheShape(len(self._layers), self._key_heads, self._head_dim, slots)
         return KVCache(shape, self.dtype, self.device)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """(tokens, hidden) embeddings of (tokens,) ids."""
+        """Return (tokens, hidden) embeddings of (tokens,) ids."""
         embedded: Tensor = self._embed(ids)
         return embedded
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, each float32 (tokens, head_dim), of (3, tokens) float32 positions."""
+        """Return what `rotate` takes for (3, tokens) float32 positions.
+
+        Cosine and sine, each float32 (tokens, head_dim), the first half of the sine negated.
+        """
         like = torch.empty(0, dtype=torch.float32, device=self.device)
         cos, sin = self._rotary(like, positions[:, None])
-        return cos[0], sin[0]
+        first, second = sin[0].chunk(2, dim=-1)
+        return cos[0], torch.cat([-first, second], dim=-1)
 
-    def prefill(self, embedded: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
-        """Append (tokens, hidden) embeddings to the cache; logits (1, vocabulary) of the last."""
-        start, end = cache.length, cache.length + len(embedded)
-        slots = torch.arange(end, device=self.device)
-        return self.extend(
-            embedded, positions, slots <= slots[start:, None], cache, slots[-1:] - start
-        )
-
-    def extend(
-        self, embedded: Tensor, positions: Tensor, mask: Tensor, cache: KVCache, wanted: Tensor
+    def forward(
+        self,
+        embedded: Tensor,
+        positions: Tensor,
+        *,
+        slots: Tensor,
+        cache: KVCache,
+        attend: Attend,
     ) -> Tensor:
-        """Append (tokens, hidden) embeddings to the cache; logits of the `wanted` ones of them.
+        """Write (tokens, hidden) embeddings to the cache; (tokens, hidden) after all layers.
 
-        `mask` (tokens, slots) is true where a token sees a slot, of all slots that are then in
-        use. `wanted` holds indices of tokens; the logits are (wanted, vocabulary).
+        `positions` are float32 (3, tokens), `slots` (tokens,).
         """
-        start, cache.length = cache.length, cache.length + len(embedded)
-        slots = torch.arange(start, cache.length, device=self.device)
-        return self._logits(self._run(embedded, positions, slots, mask, cache)[wanted])
-
-    def step(self, token: Tensor, position: Tensor, slot: Tensor, cache: KVCache) -> Tensor:
-        """One token through the layers; logits (1, vocabulary).
-
-        `token` and `slot` are (1,), `position` (3, 1). Every shape is the same at every step,
-        whatever the cache holds: attention looks at the stream's whole window through a mask. The
-        caller advances `cache.length`.
-        """
-        mask = torch.arange(cache.window, device=self.device)[None] <= slot[:, None]
-        return self._logits(self._run(self.embed(token), position, slot, mask, cache))
-
-    def _run(
-        self, hidden: Tensor, positions: Tensor, slots: Tensor, mask: Tensor, cache: KVCache
-    ) -> Tensor:
-        """(tokens, hidden) after all layers. Attention sees as many slots as `mask` has columns."""
-        end = mask.shape[1]
-        cos, sin = self.rotation(positions)
-        mask = mask.repeat(self._groups, 1)
+        cos, sin = (part[:, None] for part in self.rotation(positions))
+        hidden = embedded
+        heads = (self._query_heads + self._key_heads, self._key_heads)
         for index, layer in enumerate(self._layers):
-            normed = layer.input_layernorm(hidden)
-            queries, key, value = self._project(layer.self_attn, normed)
-            cache.write(index, slots, key, value, cos, sin)
-            keys, values = cache.keys[index, :, :end], cache.values[index, :, :end]
-            attended = self._attend(rotate(queries, cos, sin), keys, values, mask)
-            hidden = hidden + layer.self_attn.o_proj(attended)
-            hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+            projected = layer.queries_keys_values(_normed(hidden, layer.attention_norm))
+            turning, values = projected.view(len(hidden), -1, self._head_dim).split(heads, dim=1)
+            rotated = rotate(turning, cos, sin)
+            cache.write(
+                index,
+                slots,
+                unrotated=turning[:, self._query_heads :],
+                rotated=rotated[:, self._query_heads :],
+                values=values,
+            )
+            attended = attend(
+                rotated[:, : self._query_heads], cache.keys[index], cache.values[index]
+            )
+            hidden = hidden + layer.attention_out(attended)
+            gate, up = layer.gate_and_up(_normed(hidden, layer.mlp_norm)).chunk(2, dim=-1)
+            hidden = hidden + layer.mlp_out(F.silu(gate) * up)
         return hidden
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._head(self._norm(hidden))
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return (tokens, vocabulary) logits of (tokens, hidden) after all layers."""
+        logits: Tensor = self._head(_normed(hidden, self._norm))
         return logits
 
-    def _project(self, attention: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (groups, heads, tokens, head_dim), keys and values (heads, tokens, head_dim)."""
-        shape = (len(hidden), self._heads, -1, self._head_dim)
-        queries = attention.q_proj(hidden).view(shape).permute(2, 1, 0, 3)
-        key = attention.k_proj(hidden).view(shape).permute(2, 1, 0, 3)[0]
-        value = attention.v_proj(hidden).view(shape).permute(2, 1, 0, 3)[0]
-        return queries, key, value
 
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Attention of (groups, heads, tokens, head_dim) queries; (tokens, hidden).
+def _layer(layer: Any) -> _Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return _Layer(
+        layer.input_layernorm,
+        _merged([attention.q_proj, attention.k_proj, attention.v_proj]),
+        attention.o_proj,
+        layer.post_attention_layernorm,
+        _merged([mlp.gate_proj, mlp.up_proj]),
+        mlp.down_proj,
+    )
 
-        The query heads that share a key head are laid side by side as further queries of it:
-        grouped attention without repeating the cache.
-        """
-        groups, heads, tokens, head_dim = queries.shape
-        rows = queries.transpose(0, 1).reshape(1, heads, groups * tokens, head_dim)
-        out = F.scaled_dot_product_attention(rows, keys[None], values[None], attn_mask=mask)
-        out = out.view(heads, groups, tokens, head_dim).permute(2, 0, 1, 3)
-        return out.reshape(tokens, -1)
+
+def _normed(hidden: Tensor, norm: Any) -> Tensor:
+    return F.rms_norm(hidden, (hidden.shape[-1],), norm.weight, norm.variance_epsilon)
+
+
+def _merged(linears: Sequence[nn.Module]) -> Linear:
+    """Linear maps of one input as one; the originals become views of it, so memory stays as it is.
+
+    Those whose weights are not plain, as when they are quantised, stay apart.
+    """
+    if any(type(linear) is not nn.Linear for linear in linears):
+        return lambda x: torch.cat([linear(x) for linear in linears], dim=-1)
+    merged = {name: _merge_parameters(linears, name) for name in ("weight", "bias")}
+    return lambda x: F.linear(x, merged["weight"], merged["bias"])
+
+
+def _merge_parameters(linears: Sequence[Any], name: str) -> Any:
+    """One tensor with the parameters of all, of which each is a view; None if they have none."""
+    parameters = [getattr(linear, name) for linear in linears]
+    if parameters[0] is None:
+        return None
+    with torch.no_grad():
+        merged = torch.cat([parameter.data for parameter in parameters])
+        for parameter, part in zip(
+            parameters, merged.split([len(p) for p in parameters]), strict=True
+        ):
+            parameter.data = part
+    return merged

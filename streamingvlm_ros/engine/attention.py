@@ -1,0 +1,281 @@
+"""What a token of the decoder attends to, and the kernels that compute it.
+
+Every token sees two intervals of slots: its own row's tokens up to itself, and, for a question
+about a stream, the stream's tokens as they were when it was asked.
+
+Backends: `varlen` is torch's FlashAttention 2 for sequences of different lengths, without masks
+(CUDA, half precision); `flash` is the same call with FlashAttention 3's kernels, where that is
+installed; `masked` is scaled_dot_product_attention with masks, for everything else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ConfigError
+
+try:
+    from torch.nn.attention import varlen
+except ImportError:  # an older torch
+    varlen = None  # type: ignore[assignment]
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(tokens, query heads, head_dim) queries against one layer's (heads, slots, head_dim) keys and
+values: (tokens, query heads * head_dim)."""
+
+FLASH_3 = "flash_attn_interface"
+"""The module that FlashAttention 3 installs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Successive query tokens and the slots that they see, as [start, end) known to the host.
+
+    The tokens are the last of `own`, and each sees `own` only up to itself; all see `shared`.
+    """
+
+    tokens: int
+    own: tuple[int, int]
+    shared: tuple[int, int] = (0, 0)
+
+    @property
+    def own_tokens(self) -> int:
+        """Slots of `own`."""
+        return self.own[1] - self.own[0]
+
+    @property
+    def shared_tokens(self) -> int:
+        """Slots of `shared`."""
+        return self.shared[1] - self.shared[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpans:
+    """What one token of each decode row sees; (rows,) slots on the device, [start, end)."""
+
+    own_start: Tensor
+    own_end: Tensor
+    shared_start: Tensor
+    shared_end: Tensor
+
+
+def choose_backend(name: str, device: torch.device, dtype: torch.dtype) -> str:
+    """Return the backend for a setting; 'auto' takes `varlen` where it works.
+
+    Raises:
+        ConfigError: the backend that was asked for doesn't work here.
+    """
+    if name == "masked":
+        return name
+    missing = _missing(device, dtype)
+    if name == "flash" and not missing and importlib.util.find_spec(FLASH_3) is None:
+        missing = f"{FLASH_3} (FlashAttention 3) is not installed"
+    if not missing:
+        return "varlen" if name == "auto" else name
+    if name == "auto":
+        return "masked"
+    raise ConfigError(f"attention {name!r} can't be used: {missing}; use 'auto'")
+
+
+def activate(backend: str) -> None:
+    """Prepare torch for a backend, process-wide."""
+    if backend == "masked":
+        avoid_cudnn()
+    if backend == "flash":
+        torch.nn.attention.activate_flash_attention_impl("FA3")
+
+
+def _missing(device: torch.device, dtype: torch.dtype) -> str:
+    """Why torch's own FlashAttention can't be used; empty if it can."""
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return f"it needs CUDA and half precision, not {device.type} and {dtype}"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "it needs an Ampere GPU or newer"
+    known = inspect.signature(varlen.varlen_attn).parameters if varlen else {}
+    if not {"seqused_k", "enable_gqa"} <= set(known):
+        return f"torch {torch.__version__} is too old: it needs 2.13"
+    return ""
+
+
+def avoid_cudnn() -> None:
+    """Keep masked attention away from cuDNN, process-wide.
+
+    Since torch 2.11 masked attention on an H100 goes to cuDNN, which builds a plan for every new
+    shape (a new one each round) and keeps all of them; it is also reported to give wrong results
+    for few key heads (pytorch #193893) and NaN gradients (pytorch #196678).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def over_spans(backend: str, spans: Sequence[Span], device: torch.device) -> Attend:
+    """Return the attention of tokens whose spans the host knows."""
+    if backend == "masked":
+        return _masked_spans(spans, device)
+    bounds = [[*span.own, *span.shared] for span in spans]
+    counts = [span.tokens for span in spans]
+    has_shared = [span.shared_tokens > 0 for span in spans for _ in range(span.tokens)]
+    return _flash(
+        RowSpans(*torch.tensor(bounds, device=device).unbind(1)),
+        query_ends=torch.tensor([0, *accumulate(counts)], dtype=torch.int32, device=device),
+        has_shared=torch.tensor(has_shared, device=device) if any(has_shared) else None,
+        max_query=max(counts),
+        max_keys=max(max(span.own_tokens, span.shared_tokens) for span in spans),
+    )
+
+
+def over_rows(backend: str, rows: RowSpans, slots: int) -> Attend:
+    """Return the attention of one token a row, which asks the host for nothing.
+
+    `slots` bounds the length of every interval.
+    """
+    if backend == "masked":
+        return _masked_rows(rows)
+    count = len(rows.own_start)
+    return _flash(
+        rows,
+        query_ends=torch.arange(count + 1, dtype=torch.int32, device=rows.own_start.device),
+        has_shared=rows.shared_end > rows.shared_start,
+        max_query=1,
+        max_keys=slots,
+    )
+
+
+def _masked_spans(spans: Sequence[Span], device: torch.device) -> Attend:
+    """A call for each span, over its own slots alone."""
+    masks = [_causal(span, device) for span in spans]
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        outputs = []
+        for query, span, mask in zip(
+            queries.split([span.tokens for span in spans]), spans, masks, strict=True
+        ):
+            outputs.append(_grouped(query, _seen(keys, span), _seen(values, span), mask))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    return attend
+
+
+def _seen(arena: Tensor, span: Span) -> Tensor:
+    own = arena[:, slice(*span.own)]
+    if not span.shared_tokens:
+        return own
+    return torch.cat([arena[:, slice(*span.shared)], own], dim=1)
+
+
+def _causal(span: Span, device: torch.device) -> Tensor | None:
+    """(tokens, slots) that is true where a token sees a slot; None if all see all."""
+    if span.tokens == 1:
+        return None
+    own, shared = span.own_tokens, span.shared_tokens
+    last = torch.arange(own - span.tokens, own, device=device) + shared
+    return torch.arange(shared + own, device=device) <= last[:, None]
+
+
+def _masked_rows(rows: RowSpans) -> Attend:
+    """One call over the whole arena, its mask made on the device once a pass."""
+    masks: dict[int, Tensor] = {}
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        slots = keys.shape[1]
+        if slots not in masks:
+            masks[slots] = _row_mask(rows, slots)
+        return _grouped(queries, keys, values, masks[slots])
+
+    return attend
+
+
+def _row_mask(rows: RowSpans, slots: int) -> Tensor:
+    """(rows, slots) that is true where a row's token sees a slot."""
+    slot = torch.arange(slots, device=rows.own_start.device)
+    own = (slot >= rows.own_start[:, None]) & (slot < rows.own_end[:, None])
+    shared = (slot >= rows.shared_start[:, None]) & (slot < rows.shared_end[:, None])
+    return own | shared
+
+
+def _grouped(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of (tokens, query heads, head_dim) queries; (tokens, query heads * head_dim).
+
+    The query heads that share a key head are laid side by side as further queries of it:
+    grouped attention without repeating the cache.
+    """
+    tokens, _, head_dim = queries.shape
+    heads = keys.shape[0]
+    grouped = queries.view(tokens, heads, -1, head_dim).transpose(0, 1)
+    groups = grouped.shape[2]
+    rows = grouped.reshape(1, heads, tokens * groups, head_dim)
+    if mask is not None:
+        mask = mask.repeat_interleave(groups, 0, output_size=tokens * groups)
+    out = F.scaled_dot_product_attention(rows, keys[None], values[None], attn_mask=mask)
+    return out.view(heads, tokens, -1).transpose(0, 1).reshape(tokens, -1)
+
+
+def _flash(
+    rows: RowSpans,
+    *,
+    query_ends: Tensor,
+    has_shared: Tensor | None,
+    max_query: int,
+    max_keys: int,
+) -> Attend:
+    """Return a call without masks over own slots, merged with one over shared ones if any.
+
+    `has_shared` is (tokens,) and true where a token has shared slots; None if none has.
+    The keys' starts need not ascend: told how many keys are used, the kernel reads no end. How it
+    splits the keys follows from `max_keys` and the number of rows, which don't change in a decode
+    step: a row's sums don't depend on what the other rows hold.
+    """
+    # Its own starts and lengths as the kernel takes them, made once a pass.
+    own = _KeySpans(rows.own_start, rows.own_end)
+    shared = _KeySpans(rows.shared_start, rows.shared_end)
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        def over(spans: _KeySpans, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
+            out, lse = varlen.varlen_attn(
+                queries,
+                keys.transpose(0, 1),
+                values.transpose(0, 1),
+                query_ends,
+                spans.starts,
+                max_query,
+                max_keys,
+                return_aux=varlen.AuxRequest(lse=True),
+                window_size=window,
+                enable_gqa=True,
+                seqused_k=spans.used,
+            )
+            return out, lse
+
+        out, lse = over(own, (-1, 0))
+        if has_shared is not None:
+            out = _merged(out, lse, *over(shared, (-1, -1)), has_shared)
+        return out.flatten(1)
+
+    return attend
+
+
+class _KeySpans:
+    """Where the keys of each row begin, and how many it uses: int32, as the kernel takes them."""
+
+    def __init__(self, start: Tensor, end: Tensor) -> None:
+        self.starts = F.pad(start.int(), (0, 1))
+        self.used = (end - start).int()
+
+
+def _merged(
+    own: Tensor, own_lse: Tensor, shared: Tensor, shared_lse: Tensor, has_shared: Tensor
+) -> Tensor:
+    """Attentions over two sets of keys, (tokens, heads, head_dim), as one over all of them.
+
+    The log-sum-exp are (heads, tokens).
+    """
+    weight = torch.sigmoid(own_lse - shared_lse)
+    weight = torch.where(has_shared, weight, 1.0).transpose(0, 1)[..., None]
+    return torch.lerp(shared, own, weight.to(own.dtype))

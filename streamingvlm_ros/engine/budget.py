@@ -1,0 +1,78 @@
+"""How many tokens a stream and the questions beside it can take at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..config import Settings
+from .chat_format import ChatFormat
+from .ledger import Segment
+from .window import token_bound
+
+LATEST_S = 9_999_999_999.9
+"""The longest time that a round's turn has room for: a clock may jump by decades."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Token bounds that follow from settings.
+
+    `temporal_patch` is the number of frames that become one temporal step of vision tokens.
+    """
+
+    chat_format: ChatFormat
+    settings: Settings
+    temporal_patch: int
+
+    @property
+    def steps_per_round(self) -> int:
+        """Most temporal steps of vision tokens of one round."""
+        return math.ceil(self.settings.frames.frames_per_chunk / self.temporal_patch)
+
+    @property
+    def remembered(self) -> int:
+        """Most tokens of remembered questions and answers in a stream's cache."""
+        asking = self.settings.asking
+        return asking.max_question_tokens + asking.max_answer_tokens + 2
+
+    def window(self, step_tokens: int) -> int:
+        """Most slots that a stream fills whose frames give `step_tokens` a temporal step."""
+        settings, chat_format = self.settings, self.chat_format
+        return token_bound(
+            settings.window,
+            fixed=_tokens(chat_format.opening())
+            + len(chat_format.encode(settings.prompt.instruction))
+            + self.remembered,
+            vision=self.steps_per_round * step_tokens + 2,
+            user=self._turn,
+            assistant=settings.sampling.max_new_tokens + len(chat_format.closing(0)),
+        )
+
+    def questions(self, frame_tokens: int) -> int:
+        """Slots for the questions that are answered at once, the longest of each kind.
+
+        `frame_tokens` are the most of a frame that is looked at for a question.
+        """
+        asking, chat_format = self.settings.asking, self.chat_format
+        own = _tokens(chat_format.truncated_round(0)) + self._turn
+        own += asking.max_question_tokens + asking.max_answer_tokens
+        opening, frame = _tokens(chat_format.opening()), frame_tokens + 2
+        steps = math.ceil(asking.recent_frames / self.temporal_patch)
+        said = _tokens(chat_format.assistant_turn(0, ""))
+        said += self.settings.sampling.max_new_tokens
+        return max(
+            asking.questions_at_once * own,
+            opening + steps * frame + own,
+            opening + asking.history_moments * (self._turn + frame + said) + own,
+        )
+
+    @property
+    def _turn(self) -> int:
+        """Most tokens of a turn's header and times."""
+        return _tokens(self.chat_format.user_turn(0, LATEST_S, LATEST_S))
+
+
+def _tokens(segments: Sequence[Segment]) -> int:
+    return sum(map(len, segments))

@@ -1,0 +1,178 @@
+"""Questions that wait for a row, and those that are being answered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from ..errors import QuestionError, StreamingVLMError
+from ..types import Answer, Ask
+from .chat_format import ChatFormat
+from .detokenizer import IncrementalDetokenizer
+from .question_prompts import Prompt
+from .runner import Feed, RowLimits, Runner
+from .scheduler import Scheduler, Turn
+from .slots import SlotAllocator
+from .state import State
+from .stream import Stream
+
+
+@dataclass(eq=False)
+class _Answering:
+    """A question whose answer is being said."""
+
+    stream: Stream
+    ask: Ask
+    prompt: Prompt
+    generation: int
+    text: IncrementalDetokenizer
+    turn: Turn = field(init=False)
+
+
+class Questions:
+    """Gives questions a row each, first come, first served, as soon as there is room.
+
+    A question sees its stream's cache as it was when it got its row. Its own tokens lie in the
+    first `slots` of the arena.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        scheduler: Scheduler,
+        *,
+        chat_format: ChatFormat,
+        rows: range,
+        slots: int,
+    ) -> None:
+        self._runner, self._scheduler, self._chat_format = runner, scheduler, chat_format
+        self._rows, self._slots, self._room = rows, SlotAllocator(0, slots), slots
+        self._waiting: deque[tuple[Stream, Ask]] = deque()
+        self._open: list[_Answering] = []
+
+    @property
+    def waiting(self) -> bool:
+        """True while a question waits for a row."""
+        return bool(self._waiting)
+
+    def add(self, stream: Stream, ask: Ask) -> None:
+        """Take in a question to a stream. Its `on_done` is told how it ended, whatever happens."""
+        if stream.closed:
+            return ask.on_done(QuestionError("the stream is closed: ask another"))
+        self._waiting.append((stream, ask))
+
+    def are_asked(self, stream: Stream) -> bool:
+        """True while a question to a stream waits or is being answered."""
+        return any(asked is stream for asked, _ in self._waiting) or any(
+            answering.stream is stream for answering in self._open
+        )
+
+    def read(self, regions: Collection[int]) -> bool:
+        """True while an answer reads a region of the cache, given by where it starts."""
+        places = (self._runner.place(answering.turn.row).shared for answering in self._open)
+        return any(end > start and start in regions for start, end in places)
+
+    def open_next(self) -> None:
+        """Open the questions that there is room for, fed in one pass."""
+        opened: list[tuple[_Answering, Feed]] = []
+        while self._waiting and (rows := self._free_rows(len(opened))):
+            stream, ask = self._waiting[0]
+            try:
+                prompt, state = stream.question(ask.question)
+                self._check_size(prompt)
+            except QuestionError as error:
+                self._waiting.popleft()
+                ask.on_done(error)
+                continue
+            if not self._slots.has_room(prompt.slots) or self._remembers(stream, ask, opened):
+                break
+            self._waiting.popleft()
+            if ask.on_start(prompt.seen):
+                opened.append(self._begin(stream, ask, prompt, state, row=rows[len(opened)]))
+            else:
+                ask.on_done(_answer(prompt, "", tokens=0, complete=False))
+        if opened:
+            self._runner.prefill([feed for _, feed in opened])
+        for answering, _ in opened:
+            self._open.append(answering)
+            self._scheduler.open(answering.turn)
+
+    def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
+        """End the questions to the streams that it concerns; who asked them is told `error`."""
+        failed = [ask for stream, ask in self._waiting if concerns(stream)]
+        self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
+        for answering in [answering for answering in self._open if concerns(answering.stream)]:
+            self._leave(answering)
+            failed.append(answering.ask)
+        for ask in failed:
+            ask.on_done(error)
+
+    def _free_rows(self, but: int) -> list[int]:
+        free = [row for row in self._rows if self._scheduler.row_is_free(row)]
+        return free if len(free) > but else []
+
+    def _check_size(self, prompt: Prompt) -> None:
+        if prompt.slots > self._room:
+            raise QuestionError(
+                f"the question and its frames take {prompt.slots} tokens, but there is room for "
+                f"{self._room}: ask from fewer frames (recent_frames, history_moments, "
+                "question_frame_tokens)"
+            )
+
+    def _remembers(self, stream: Stream, ask: Ask, opened: list[tuple[_Answering, Feed]]) -> bool:
+        """True if the question must wait for another: the room of what is remembered is shared."""
+        others = [*self._open, *(answering for answering, _ in opened)]
+        return ask.question.remember and any(
+            other.stream is stream and other.ask.question.remember for other in others
+        )
+
+    def _begin(
+        self, stream: Stream, ask: Ask, prompt: Prompt, state: State, *, row: int
+    ) -> tuple[_Answering, Feed]:
+        start = self._slots.take(prompt.slots)
+        feed = stream.question_feed(prompt, state, row=row, start=start)
+        answering = _Answering(
+            stream, ask, prompt, stream.generation, IncrementalDetokenizer(self._chat_format)
+        )
+        context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
+        answering.turn = Turn(
+            row,
+            RowLimits(stream.sampling, context, stream.sampling.seed, prompt.max_tokens),
+            on_token=lambda id: self._hear(answering, id),
+            on_done=lambda turn: self._end(answering),
+        )
+        return answering, feed
+
+    def _hear(self, answering: _Answering, id: int) -> bool:
+        piece = answering.text.add(id)
+        if len(answering.turn.ids) >= answering.prompt.max_tokens:
+            piece += answering.text.end()
+        return self._tell(answering, piece)
+
+    def _tell(self, answering: _Answering, piece: str) -> bool:
+        try:
+            return answering.ask.on_token(piece)
+        except BaseException:
+            self._leave(answering)
+            raise
+
+    def _end(self, answering: _Answering) -> None:
+        turn, ask, stream = answering.turn, answering.ask, answering.stream
+        complete = turn.complete and self._tell(answering, answering.text.end())
+        self._leave(answering)
+        text = self._chat_format.decode(turn.ids)
+        if ask.question.remember and complete and answering.generation == stream.generation:
+            stream.remember(ask.question.text, text)
+        ask.on_done(_answer(answering.prompt, text, tokens=len(turn.ids), complete=complete))
+
+    def _leave(self, answering: _Answering) -> None:
+        """Give a row and its slots back."""
+        if answering in self._open:
+            self._scheduler.cancel(answering.turn)
+            self._slots.give_back(self._runner.place(answering.turn.row).start)
+            self._open.remove(answering)
+
+
+def _answer(prompt: Prompt, text: str, *, tokens: int, complete: bool) -> Answer:
+    return Answer(text, prompt.seen.from_ns, prompt.seen.until_ns, tokens, complete)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from .types import Ask, Chunk, ChunkPart, Narration
 
 if TYPE_CHECKING:
-    from .engine.engine import StreamingEngine
-    from .engine.stream import Stream
+    from .engine.stream import Engine, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Source(Protocol):
 
 def serve(
     source: Source,
-    engine: StreamingEngine,
+    engine: Engine,
     streams: Mapping[str, Stream],
     sinks: Sequence[CameraSink],
 ) -> None:
@@ -118,7 +117,7 @@ class _InOrder:
 
 def _handle(
     events: Sequence[PartEvent | RequestEvent],
-    engine: StreamingEngine,
+    engine: Engine,
     streams: Mapping[str, Stream],
 ) -> None:
     parts: list[tuple[Stream, ChunkPart]] = []

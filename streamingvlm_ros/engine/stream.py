@@ -32,12 +32,17 @@ class Round:
     narration: Narration
 
 
-class StreamEngine(Protocol):
-    """What a stream asks of the engine that decodes its turns."""
+class Engine(Protocol):
+    """What streams and sessions ask of the engine that decodes their turns."""
 
+    @property
+    def busy(self) -> bool: ...  # noqa: D102
     def step(self, chunks: Sequence[tuple[Stream, Chunk]]) -> list[Narration]: ...  # noqa: D102
+    def see(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> None: ...  # noqa: D102
     def ask(self, stream: Stream, ask: Ask) -> None: ...  # noqa: D102
     def advance(self) -> None: ...  # noqa: D102
+    def take_rounds(self) -> list[Round]: ...  # noqa: D102
+    def finish(self, stream: Stream) -> None: ...  # noqa: D102
     def reset(self, stream: Stream) -> None: ...  # noqa: D102
     def close(self, stream: Stream) -> None: ...  # noqa: D102
 
@@ -50,7 +55,7 @@ class Stream:
     """
 
     def __init__(
-        self, engine: StreamEngine, model: Model, runner: Runner, settings: Settings, *, row: int
+        self, engine: Engine, model: Model, runner: Runner, settings: Settings, *, row: int
     ) -> None:
         self.engine, self._model, self._runner = engine, model, runner
         self.row, self.settings = row, settings

@@ -140,6 +140,11 @@ def to_array(message: Picture) -> Image:
     return _converted(message)
 
 
+def to_frame(message: Picture) -> Frame:
+    """The picture with its stamp. BadImageError if it can't be read."""
+    return Frame(to_array(message), stamp_ns_of(message), message.header.frame_id)
+
+
 def to_frames(
     messages: Sequence[tuple[int, Picture]], reject: Callable[[BadImageError], None]
 ) -> tuple[Frame, ...]:

@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": set(),
     "bags": set(),
     "session": {"engine"},
-    "ros": {"session", "frames", "engine", "demo", "history", "bags"},
+    "inbox": {"session", "frames"},
+    "ros": {"inbox", "session", "frames", "engine", "demo", "history", "bags"},
     "recordings": {"session", "bags", "frames"},
     "evaluation": {"session", "bags", "engine", "frames", "history", "recordings"},
     "cli": {
@@ -132,8 +133,9 @@ def test_frames_and_the_world_work_without_torch() -> None:
         ["torch", "transformers", "rclpy"],
         [
             "streamingvlm_ros.session",
-            "streamingvlm_ros.frames.sampler",
-            "streamingvlm_ros.frames.buffer",
+            "streamingvlm_ros.inbox",
+            "streamingvlm_ros.frames.chunker",
+            "streamingvlm_ros.frames.chunk_buffer",
             "streamingvlm_ros.frames.sources",
         ],
         "from streamingvlm_ros.demo.world import World; World(0).frame(0.5, 56, 56)",

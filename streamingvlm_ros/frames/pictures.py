@@ -16,16 +16,16 @@ from ..errors import ImageError
 from ..types import NS_PER_S, Frame, Image
 
 RGB_CHANNELS = {
-    "rgb8": (3, [0, 1, 2]),
-    "8UC3": (3, [2, 1, 0]),  # OpenCV's own order, as cv_bridge has it
-    "bgr8": (3, [2, 1, 0]),
-    "rgba8": (4, [0, 1, 2]),
-    "bgra8": (4, [2, 1, 0]),
-    "8UC4": (4, [2, 1, 0]),
-    "mono8": (1, [0, 0, 0]),
-    "8UC1": (1, [0, 0, 0]),
+    "rgb8": (3, None),
+    "8UC3": (3, "COLOR_BGR2RGB"),  # OpenCV's own order, as cv_bridge has it
+    "bgr8": (3, "COLOR_BGR2RGB"),
+    "rgba8": (4, "COLOR_RGBA2RGB"),
+    "bgra8": (4, "COLOR_BGRA2RGB"),
+    "8UC4": (4, "COLOR_BGRA2RGB"),
+    "mono8": (1, "COLOR_GRAY2RGB"),
+    "8UC1": (1, "COLOR_GRAY2RGB"),
 }
-"""Encodings that need no arithmetic: bytes per pixel, and where red, green and blue are."""
+"""Encodings that need no arithmetic: bytes per pixel, and OpenCV's name for the reordering."""
 
 CONVERTED_BYTES = {
     "mono16": 2,
@@ -136,10 +136,13 @@ def to_array(message: Picture) -> Image:
     if isinstance(message, CompressedPicture):
         return _decompressed(message)
     if message.encoding in RGB_CHANNELS:
-        channels, order = RGB_CHANNELS[message.encoding]
-        picture = _rows(message, channels).reshape(message.height, message.width, channels)
-        return np.ascontiguousarray(picture[..., order])
+        return _reordered(message, *RGB_CHANNELS[message.encoding])
     return _converted(message)
+
+
+def to_frame(message: Picture) -> Frame:
+    """The picture with its stamp. BadImageError if it can't be read."""
+    return Frame(to_array(message), stamp_ns_of(message), message.header.frame_id)
 
 
 def to_frames(
@@ -171,26 +174,40 @@ def _bytes_per_pixel(encoding: str) -> int:
     )
 
 
-def _rows(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
-    """(height, width * bytes per pixel) bytes without what pads the rows. The last may be short."""
-    used = message.width * pixel
-    buffer = np.frombuffer(message.data, np.uint8)
+def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
+    """(height, width, bytes per pixel) of the message's own bytes, without what pads the rows.
+
+    The last row may be short.
+    """
     return np.lib.stride_tricks.as_strided(
-        buffer, (message.height, used), (message.step, 1), writeable=False
+        np.frombuffer(message.data, np.uint8),
+        (message.height, message.width, pixel),
+        (message.step, pixel, 1),
+        writeable=False,
     )
 
 
+def _reordered(message: RawPicture, channels: int, reordering: str | None) -> Image:
+    """The picture in one pass. numpy takes 10 to 60 times as long where channels change."""
+    pixels = _pixels(message, channels)
+    if reordering is None:
+        return pixels.copy()
+    import cv2  # not with the others: rgb8 and compressed images need none
+
+    return np.asarray(cv2.cvtColor(pixels, getattr(cv2, reordering)), np.uint8)
+
+
 def _converted(message: RawPicture) -> Image:
-    rows = _rows(message, CONVERTED_BYTES[message.encoding])
+    pixel = CONVERTED_BYTES[message.encoding]
     packed = _Packed(
         message.height,
         message.width,
         message.encoding,
         message.is_bigendian,
-        rows.shape[1],
-        rows.tobytes(),
+        message.width * pixel,
+        _pixels(message, pixel).tobytes(),
     )
-    import cv2  # not with the others: most cameras never need it
+    import cv2
 
     try:
         return np.ascontiguousarray(_converter()(packed), np.uint8)

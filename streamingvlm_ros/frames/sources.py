@@ -15,7 +15,7 @@ from ..clock import clock
 from ..config import FrameConfig
 from ..errors import SourceError
 from ..types import NS_PER_S, Chunk, Frame, Image
-from .sampler import RawChunk, Sampler
+from .chunker import Chunker, RawChunk
 
 _CUT_S = 1.0
 """So much more than the last frame lasts, the file says that it is longer, if it was cut off."""
@@ -40,21 +40,21 @@ class VideoSource:
             """Length in seconds; None where the file doesn't say."""
 
     def __iter__(self) -> Iterator[Chunk]:
-        sampler: Sampler[VideoFrame] = Sampler(self._config)
+        chunker: Chunker[VideoFrame] = Chunker(self._config)
         self.losses.clear()
         try:
             with self._opened() as container:
                 for stamp_ns, picture in self._seen(container):
-                    if sampler.jumped_back(stamp_ns - self._begin_ns):
+                    if chunker.jumped_back(stamp_ns - self._begin_ns):
                         raise SourceError(
                             f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
                             "joined recordings: narrate its parts one by one, or encode it anew"
                         )
-                    _, done = sampler.offer(stamp_ns - self._begin_ns, picture)
+                    _, done = chunker.offer(stamp_ns - self._begin_ns, picture)
                     yield from map(self._decode, done)
         except av.FFmpegError as error:
             raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
-        yield from map(self._decode, sampler.close())
+        yield from map(self._decode, chunker.close())
 
     def _seen(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
         """The frames of the span; notes what is wrong with them."""
@@ -84,9 +84,7 @@ class VideoSource:
     def _decode(self, chunk: RawChunk[VideoFrame]) -> Chunk:
         begin_ns = self._begin_ns
         frames = (Frame(_upright(picture), begin_ns + ns) for ns, picture in chunk.frames)
-        return Chunk(
-            tuple(frames), begin_ns + chunk.start_ns, begin_ns + chunk.end_ns, chunk.dropped
-        )
+        return Chunk(tuple(frames), begin_ns + chunk.start_ns, begin_ns + chunk.end_ns)
 
     def _opened(self) -> InputContainer:
         try:

@@ -11,8 +11,8 @@ from ..bags.reader import BagReader
 from ..bags.recorded import IMAGE_TYPES, Topic
 from ..config import FrameConfig
 from ..errors import BagError, SourceError
+from ..frames.chunker import Chunker, RawChunk, SampleResult
 from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
-from ..frames.sampler import RawChunk, Sampler, Verdict
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
 from .rejected import Rejected
@@ -67,18 +67,18 @@ class BagSource:
         self._behind_ns = first.behind_ns
 
     def __iter__(self) -> Iterator[Event]:
-        sampler: Sampler[Picture] = Sampler(self._config)
+        chunker: Chunker[Picture] = Chunker(self._config)
         begin_ns, pictures = self._span()
         self.rejected.clear()
         for stamp_ns, _, picture in pictures:
-            if sampler.jumped_back(stamp_ns - begin_ns):
-                sampler = Sampler(self._config)
+            if chunker.jumped_back(stamp_ns - begin_ns):
+                chunker = Chunker(self._config)
                 yield [Reset()]
-            verdict, done = sampler.offer(stamp_ns - begin_ns, picture)
-            if verdict is Verdict.LATE:
+            result, done = chunker.offer(stamp_ns - begin_ns, picture)
+            if result is SampleResult.LATE:
                 self.rejected.add("late", "each came after a later one")
             yield from self._decoded(done, begin_ns)
-        yield from self._decoded(sampler.close(), begin_ns)
+        yield from self._decoded(chunker.close(), begin_ns)
 
     def stamps(self) -> Iterator[tuple[int, int]]:
         """The camera's and the recorder's, in ns, of all images in the bag; none is decoded."""
@@ -152,11 +152,11 @@ def until_back(
     stamped: Iterable[T], stamp_ns: Callable[[T], int], config: FrameConfig
 ) -> Iterator[T]:
     """What comes before time goes back, as a stream would begin anew there."""
-    sampler: Sampler[None] = Sampler(config)
+    chunker: Chunker[None] = Chunker(config)
     for its in stamped:
-        if sampler.jumped_back(stamp_ns(its)):
+        if chunker.jumped_back(stamp_ns(its)):
             return
-        sampler.offer(stamp_ns(its), None)
+        chunker.offer(stamp_ns(its), None)
         yield its
 
 

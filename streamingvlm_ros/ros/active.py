@@ -11,9 +11,10 @@ from rclpy.node import Node
 from streamingvlm_ros.msg import Narration
 
 from .. import types
-from ..frames.buffer import FrameBuffer
-from ..frames.pictures import BadImageError, check, stamp_ns_of, to_frames
-from ..frames.sampler import Verdict
+from ..frames.chunk_buffer import ChunkBuffer
+from ..frames.chunker import SampleResult
+from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_frame
+from ..inbox import Inbox
 from ..session import Reset
 from ..types import Chunk, Frame
 from . import qos
@@ -23,8 +24,7 @@ from .loaded import Loaded
 from .messages import narration_message
 from .params import NodeConfig
 from .recall import Recall
-from .view import View
-from .worker import Inbox, Message, Worker
+from .worker import CAMERA, Worker
 
 INACTIVE = "the narrator is not active: activate it with `ros2 lifecycle set`"
 DEACTIVATED = "the narrator was deactivated"
@@ -38,8 +38,8 @@ LOG_EVERY_S = 1.0
 class Active:
     """From the moment it is created until `close`: images of `node` to `publish` and `recall`.
 
-    `desk` takes questions, `view` says what the stream sees. Questions and `reset` wait for the
-    model; call them where waiting keeps no image waiting.
+    `desk` takes questions. Questions and `reset` wait for the model; call them where waiting keeps
+    no image waiting.
     """
 
     def __init__(
@@ -56,14 +56,15 @@ class Active:
         self._latency_s = 0.0
         self.topic = qos.image_topic(node, config.image_transport)
         """Where images are expected."""
-        asking = loaded.asking
-        self._inbox: Inbox = FrameBuffer(
-            loaded.frames, self._on_jump, asking.questions_at_once, asking.recent_frames
-        )
+        buffer = ChunkBuffer(loaded.frames, recent_frames=loaded.asking.recent_frames)
+        self._inbox = Inbox({CAMERA: buffer}, self._on_jump)
         self.desk = Desk(self._inbox, config.max_questions)
-        self.view = View(loaded.vision_rounds)
         self._worker = Worker(
-            loaded, self._inbox, self.view, tally, self._publish, self._reject, self._log_failure
+            loaded,
+            self._inbox,
+            tally=tally,
+            publish=self._publish,
+            log_error=self._log_failure,
         )
         self._images = qos.subscribe_images(node, config.image_transport, self._on_image, group)
         self._expiry = node.create_timer(EXPIRY_S, self._expire, group)
@@ -75,15 +76,14 @@ class Active:
         return {
             "topic": self.topic,
             "publishers": str(self._node.count_publishers(self.topic)),
-            "backlog (chunks)": str(self._inbox.backlog),
+            "backlog (chunks)": str(self._inbox.backlog(CAMERA)),
             "latency (s)": f"{self._latency_s:.3f}",
             "questions waiting": str(len(self.desk)),
         }
 
     def recent(self) -> tuple[Frame, ...]:
-        """The newest frames, decoded; none if nothing was seen since the stream began."""
-        # Those that can't be decoded are the worker's to tell of.
-        return to_frames(self._inbox.newest(), lambda error: None)
+        """The newest frames; none if nothing was seen since the stream began."""
+        return self._inbox.newest(CAMERA)
 
     def close(self) -> None:
         """Unsubscribe, end all questions, and end when the round in flight is done."""
@@ -95,39 +95,42 @@ class Active:
     def reset(self) -> None:
         """Forget everything seen and said; narration goes on with the next whole chunk."""
         done = threading.Event()
-
-        def begun() -> None:
-            self.view.clear()
-            done.set()
-
-        if self._inbox.restart(Reset(begun)):
+        if self._inbox.restart(CAMERA, Reset(done.set)):
             done.wait()
 
-    def _on_image(self, message: Message) -> None:
+    def _on_image(self, message: Picture) -> None:
         self._tally.add("frames received")
         try:
             check(message)
         except BadImageError as error:
             return self._reject(error)
-        stamp_ns = stamp_ns_of(message)
-        verdict = self._inbox.put(stamp_ns, message, self._now_ns())
-        if verdict is Verdict.SAMPLED:
+        result = self._inbox.wants(CAMERA, stamp_ns_of(message))
+        if result is SampleResult.SAMPLED:
             self._tally.add("frames sampled")
-        elif verdict is Verdict.LATE:
+            self._take_in(message)
+        elif result is SampleResult.LATE:
             self._tally.add("frames late")
+
+    def _take_in(self, message: Picture) -> None:
+        now_ns = self._now_ns()
+        try:
+            self._inbox.put(CAMERA, to_frame(message), now_ns=now_ns)
+        except BadImageError as error:
+            self._inbox.skip(CAMERA, stamp_ns_of(message), now_ns=now_ns)
+            self._reject(error)
 
     def _expire(self) -> None:
         self._inbox.expire(self._now_ns())
 
-    def _on_jump(self) -> Reset:
+    def _on_jump(self, camera: str) -> Reset:
         self._tally.add(JUMPS)
         self._node.get_logger().warning(
             "the images' stamps jumped back: the stream begins anew",
             throttle_duration_sec=LOG_EVERY_S,
         )
-        return Reset(self.view.clear)
+        return Reset()
 
-    def _publish(self, narration: types.Narration, chunk: Chunk) -> None:
+    def _publish(self, camera: str, chunk: Chunk, narration: types.Narration) -> None:
         self._tally.add(ROUNDS)
         message = narration_message(narration, self._now_ns())
         self._latency_s = message.latency

@@ -25,7 +25,6 @@ from .inquiry import CANCELLED, Inquiry, Outcome
 from .messages import answer_message, reply
 from .questions import mode_of
 from .recall import Recall
-from .view import Sight, sight_of
 from .wording import seen_at
 
 Goal: TypeAlias = ServerGoalHandle[AskAction.Goal, AskAction.Result, AskAction.Feedback]
@@ -131,8 +130,8 @@ class Asking:
             with active.desk.place(inquiry):
                 question = self._question(request, mode, active)
                 active.desk.ask(question, inquiry, hear)
-                outcome = inquiry.outcome(_sight(question) or active.view.sight)
-                outcome = _with_memory(question, _with_times(question, outcome, hear))
+                outcome = _with_times(question, inquiry.outcome(), hear)
+                outcome = _with_memory(question, outcome)
                 self._keep(question, mode, outcome)
                 return outcome
         except StreamingVLMError as error:
@@ -156,12 +155,6 @@ class Asking:
             with losing_what_is_refused():
                 self._answers.publish(answer_message(question, mode, outcome, now_ns))
             self._recall.add_answer(question.text, outcome.answer)
-
-
-def _sight(question: Question) -> Sight | None:
-    """What a question brings along; None if it is asked of the stream."""
-    frames = question.frames or tuple(moment.frame for moment in question.moments)
-    return sight_of(frames) if frames else None
 
 
 def _with_times(question: Question, outcome: Outcome, hear: Callable[[str], None]) -> Outcome:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import QuestionError
+from ..inbox import Inbox
 from ..types import Ask, Question
 from .inquiry import Inquiry
-from .worker import Inbox
+from .worker import CAMERA
 
 
 class Desk:
@@ -49,8 +50,8 @@ class Desk:
 
     def ask(self, question: Question, inquiry: Inquiry, hear: Callable[[str], None]) -> None:
         """Let `question` be answered; `hear` is given each piece. Returns when it is over."""
-        request = Ask(question, inquiry.reply, inquiry.heard)
-        self._inbox.post(request)
+        request = Ask(question, inquiry.on_done, inquiry.on_token, inquiry.on_start)
+        self._inbox.post(CAMERA, request)
         try:
             for piece in inquiry.pieces():
                 hear(piece)

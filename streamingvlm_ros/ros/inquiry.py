@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import StreamingVLMError
-from ..types import Answer
-from .view import Sight
+from ..types import Answer, FrameSpan
 
 TIME_IS_UP = "the time was up"
 CANCELLED = "it was cancelled"
@@ -39,8 +38,8 @@ class Outcome:
 class Inquiry:
     """Collects an answer piece by piece, until it is whole or nobody wants more of it.
 
-    `heard` and `reply` are for the thread that answers: they never raise, and do nothing once it
-    is over. Safe between threads.
+    `on_start`, `on_token` and `on_done` are for the thread that answers: they never raise, and do
+    nothing once it is over. Safe between threads.
     """
 
     def __init__(self, timeout_s: float = 0.0) -> None:
@@ -48,7 +47,8 @@ class Inquiry:
         self._began_s = time.monotonic()
         self._timeout_s = min(timeout_s, _LONGEST_S) or None
         self._first_token_s = 0.0
-        self._calls = 0
+        self._tokens = 0
+        self._span = FrameSpan()
         self._pieces: list[str] = []
         self._result: Answer | StreamingVLMError | None = None
         self._ended = ""
@@ -59,22 +59,25 @@ class Inquiry:
         """It is over because it was cancelled."""
         return self._ended == CANCELLED
 
-    def heard(self, piece: str) -> bool:
-        """Take in the next piece of the answer. False if nobody wants more.
+    def on_start(self, span: FrameSpan) -> bool:
+        """Take in what the answer rests on. False if nobody wants it any more."""
+        with self._changed:
+            self._span = span
+            return not self._over()
 
-        Called once before the first token and then with each: some tokens have no piece.
-        """
+    def on_token(self, piece: str) -> bool:
+        """Take in a token's piece of the answer, perhaps empty. False if nobody wants more."""
         with self._changed:
             if self._over():
                 return False
-            self._calls += 1
+            self._tokens += 1
             if piece:
                 self._first_token_s = self._first_token_s or time.monotonic() - self._began_s
                 self._pieces.append(piece)
                 self._changed.notify_all()
             return True
 
-    def reply(self, result: Answer | StreamingVLMError) -> None:
+    def on_done(self, result: Answer | StreamingVLMError) -> None:
         """Take in the whole answer, or why there is none."""
         with self._changed:
             if not self._over():
@@ -102,8 +105,8 @@ class Inquiry:
             if over:
                 return
 
-    def outcome(self, sight: Sight) -> Outcome:
-        """How it ended, once it is over; `sight` is what the question was asked of."""
+    def outcome(self) -> Outcome:
+        """How it ended, once it is over."""
         match self._result:
             case Answer() as answer:
                 message = _why_cut(answer)
@@ -112,12 +115,12 @@ class Inquiry:
             case _ if not self._pieces:
                 return Outcome(None, f"{self._ended} before the answer began")
             case _:
-                answer, message = self._so_far(sight), f"cut off: {self._ended}"
-        return Outcome(answer, message, self._first_token_s, sight.frame_id)
+                answer, message = self._so_far(), f"cut off: {self._ended}"
+        return Outcome(answer, message, self._first_token_s, self._span.frame_id)
 
-    def _so_far(self, sight: Sight) -> Answer:
-        text = "".join(self._pieces)
-        return Answer(text, sight.from_ns, sight.until_ns, self._calls - 1, complete=False)
+    def _so_far(self) -> Answer:
+        text, span = "".join(self._pieces), self._span
+        return Answer(text, span.from_ns, span.until_ns, self._tokens, complete=False)
 
     def _over(self) -> bool:
         return self._result is not None or bool(self._ended)

@@ -33,9 +33,8 @@ class Loaded:
             )
         settings = params.declare_settings(node, settings_for(self.checkpoint))
         self.frames, self.asking = settings.frames, settings.asking
-        self.vision_rounds = settings.window.vision_rounds
-        self._engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
-        self.stream: Stream = self._engine.open_stream()
+        self.engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
+        self.stream: Stream = self.engine.open_stream()
         self.sampling: SamplingConfig = settings.sampling
         """How to sample now; changes with the parameters."""
         self._node = node
@@ -46,7 +45,7 @@ class Loaded:
         from ..engine.memory import release_memory
 
         self._node.remove_on_set_parameters_callback(self._on_set)
-        del self.stream, self._engine
+        del self.stream, self.engine
         release_memory()
 
     def _change(self, sampling: SamplingConfig) -> None:

@@ -1,57 +1,45 @@
-"""The thread that owns the stream: everything that takes long happens here."""
+"""The thread that owns the engine: everything that takes long happens here."""
 
 from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
-
-from sensor_msgs.msg import CompressedImage, Image
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from .. import session
 from ..errors import StreamingVLMError
-from ..frames.buffer import FrameBuffer
-from ..frames.pictures import BadImageError, to_frames
-from ..frames.sampler import RawChunk
-from ..session import Event, Request, Reset
-from ..types import Ask, Chunk, Narration
+from ..inbox import Inbox
+from ..session import PartEvent, Request, RequestEvent, Sink
+from ..types import Ask
 from .diagnostics import FAILURES, Tally
 from .loaded import Loaded
-from .view import View
 
-Message: TypeAlias = Image | CompressedImage
-Inbox: TypeAlias = FrameBuffer[Message, Request]
+CAMERA = "image"
+"""The name by which the inbox and the session know the one camera."""
 
 
 class Worker:
-    """Serves an inbox's chunks and requests, one after another, until it is stopped.
+    """Serves an inbox's parts and requests until it is stopped.
 
-    Whatever goes wrong in a round is logged and counted, the stream is reset, and the next round
-    goes on. Every request is replied to, also when the worker stops.
+    Whatever goes wrong is logged and counted, the stream is reset, and the next chunk goes on.
+    Every request is replied to, also when the worker stops.
     """
 
     def __init__(
         self,
         loaded: Loaded,
         inbox: Inbox,
-        view: View,
+        *,
         tally: Tally,
-        publish: Callable[[Narration, Chunk], None],
-        reject: Callable[[BadImageError], None],
+        publish: Sink,
         log_error: Callable[[str], Any],
     ) -> None:
-        """`publish` and `reject` (of an image) are called from the worker's thread.
-
-        `publish` is given the chunk that a narration is about, too. `view` is told what the
-        stream looks at; whoever asks for a reset clears it.
-        """
-        self._loaded, self._stream = loaded, loaded.stream
-        self._inbox, self._view, self._tally = inbox, view, tally
-        self._publish, self._reject, self._log_error = publish, reject, log_error
-        self._chunk: Chunk | None = None
-        self._asked: list[Request] = []
-        self._dropped = 0
+        """`publish` is called from the worker's thread, with each narration and its chunk."""
+        self._loaded, self._engine, self._stream = loaded, loaded.engine, loaded.stream
+        self._inbox, self._tally = inbox, tally
+        self._publish, self._log_error = publish, log_error
+        self._requests: list[Request] = []
         self._stale = True  # what the stream saw before this worker is not worth keeping
         self._thread = threading.Thread(target=self._run, name="narration")
 
@@ -60,14 +48,34 @@ class Worker:
         self._thread.start()
 
     def stop(self, why: str) -> None:
-        """End when the round in flight is done. Who still waits is told `why`."""
-        _refuse(self._inbox.close(), why)
+        """End when the narration in flight is done. Who still waits is told `why`."""
+        _refuse(self._inbox.close(), StreamingVLMError(why))
         self._thread.join()
+
+    def take(
+        self, *, wait: bool, ready: Collection[str]
+    ) -> Sequence[PartEvent | RequestEvent] | None:
+        """Take from the inbox, for the session; the stream is made fit for what comes.
+
+        None once the inbox is closed and no turn is open any more.
+        """
+        events = self._inbox.take(wait=wait, ready=ready)
+        if events is None:
+            return [] if self._engine.busy else None
+        self._requests = [event.request for event in events if isinstance(event, RequestEvent)]
+        parts = [event.part for event in events if isinstance(event, PartEvent)]
+        self._tally.add("frames dropped", sum(part.dropped for part in parts))
+        if self._stale and events:
+            self._stream.reset()
+            self._stale = False
+        self._stream.sampling = self._loaded.sampling
+        return events
 
     def _run(self) -> None:
         while True:
             try:
-                return session.run(self._events(), self._stream, [self._say], self._interjected)
+                streams = {CAMERA: self._stream}
+                return session.serve(self, self._engine, streams, [self._publish])
             except Exception as error:
                 self._fail(error)
 
@@ -75,51 +83,17 @@ class Worker:
         self._stale = True
         self._tally.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
-        self._chunk = None
-        # Whoever was answered before it failed listens no more.
-        _refuse(self._asked, f"the model failed: {error!r}")
-
-    def _say(self, narration: Narration) -> None:
-        assert self._chunk
-        self._publish(narration, self._chunk)
-
-    def _interjected(self) -> Sequence[Ask]:
-        asked = self._inbox.interjected()
-        self._asked += asked
-        return [request for request in asked if isinstance(request, Ask)]
-
-    def _events(self) -> Iterator[Event]:
-        for raw in self._inbox:
-            event = self._decoded(raw) if isinstance(raw, RawChunk) else raw
-            if not event:
-                continue
-            self._asked = [] if isinstance(event, Chunk) else list(event)
-            if self._stale:
-                self._stream.reset()
-                self._view.clear()
-                self._stale = False
-            if isinstance(event, Chunk):
-                self._chunk = event
-                self._view.add(event)
-            self._stream.sampling = self._loaded.sampling
-            yield event
-            self._chunk = None
-
-    def _decoded(self, raw: RawChunk[Message]) -> Chunk | None:
-        """The chunk with its pictures; None if none of them can be used."""
-        self._tally.add("frames dropped", raw.dropped)
-        self._dropped += raw.dropped
-        frames = to_frames(raw.frames, self._reject)
-        if not frames:
-            return None
-        dropped, self._dropped = self._dropped, 0
-        return Chunk(frames, raw.start_ns, raw.end_ns, dropped)
+        self._inbox.drop_begun()
+        failure = StreamingVLMError(f"the model failed: {error!r}")
+        self._engine.abort(failure)
+        # Those that had not reached the engine. Whoever was replied to listens no more.
+        _refuse(self._requests, failure)
 
 
-def _refuse(requests: Sequence[Request], why: str) -> None:
+def _refuse(requests: Sequence[Request], error: StreamingVLMError) -> None:
     for request in requests:
         match request:
             case Ask():
-                request.reply(StreamingVLMError(why))
-            case Reset():
-                request.reply()
+                request.on_done(error)
+            case _:
+                request.on_done()

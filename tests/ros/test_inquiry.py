@@ -10,22 +10,22 @@ import pytest
 
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.frames.buffer import FrameBuffer
+from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
+from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.ros.desk import Desk
 from streamingvlm_ros.ros.inquiry import CANCELLED, Inquiry
-from streamingvlm_ros.ros.view import Sight
-from streamingvlm_ros.ros.worker import Inbox
-from streamingvlm_ros.session import Reset
-from streamingvlm_ros.types import Answer, Ask, Question
+from streamingvlm_ros.ros.worker import CAMERA
+from streamingvlm_ros.session import RequestEvent, Reset
+from streamingvlm_ros.types import Answer, Ask, FrameSpan, Question
 
-SIGHT = Sight(3, 9, "camera")
+SPAN = FrameSpan(3, 9, "camera")
 ENOUGH_S = 1e30  # more than Python can wait
 
 
 def begun(*pieces: str, timeout_s: float = 0.0) -> Inquiry:
     inquiry = Inquiry(timeout_s)
-    assert inquiry.heard("")
-    assert all(map(inquiry.heard, pieces))
+    assert inquiry.on_start(SPAN)
+    assert all(map(inquiry.on_token, pieces))
     return inquiry
 
 
@@ -33,9 +33,9 @@ def begun(*pieces: str, timeout_s: float = 0.0) -> Inquiry:
 def test_an_answer_is_told_piece_by_piece_and_then_whole(timeout_s: float) -> None:
     inquiry = begun("A ", "cup", timeout_s=timeout_s)
     answer = Answer("A cup.", 1, 2, tokens=3)
-    inquiry.reply(answer)
+    inquiry.on_done(answer)
     assert list(inquiry.pieces()) == ["A ", "cup"]
-    outcome = inquiry.outcome(SIGHT)
+    outcome = inquiry.outcome()
     assert (outcome.answer, outcome.message, outcome.frame_id) == (answer, "", "camera")
     assert outcome.first_token_s > 0
 
@@ -46,7 +46,7 @@ def test_a_piece_is_told_while_the_answer_is_under_way() -> None:
     listener = threading.Thread(target=lambda: [told.put(p) for p in inquiry.pieces()])
     listener.start()
     assert told.get(timeout=60) == "A "
-    inquiry.heard("cup")
+    inquiry.on_token("cup")
     assert told.get(timeout=60) == "cup"
     inquiry.end(CANCELLED)
     listener.join(60)
@@ -57,7 +57,7 @@ def test_an_answer_that_is_ended_half_way_is_what_was_heard() -> None:
     inquiry = begun("A ", "", "cup")
     inquiry.end(CANCELLED)
     assert list(inquiry.pieces()) == ["A ", "cup"]
-    outcome = inquiry.outcome(SIGHT)
+    outcome = inquiry.outcome()
     assert outcome.answer == Answer("A cup", 3, 9, tokens=3, complete=False)
     assert outcome.message == "cut off: it was cancelled"
     assert inquiry.cancelled
@@ -66,53 +66,65 @@ def test_an_answer_that_is_ended_half_way_is_what_was_heard() -> None:
 def test_one_that_is_ended_before_it_began_has_no_answer() -> None:
     inquiry = begun()
     inquiry.end(CANCELLED)
-    outcome = inquiry.outcome(SIGHT)
+    outcome = inquiry.outcome()
     assert outcome.answer is None
     assert outcome.message == "it was cancelled before the answer began"
     assert outcome.first_token_s == 0
 
 
+def test_one_that_is_ended_when_it_begins_is_told_to_stop() -> None:
+    inquiry = Inquiry()
+    inquiry.end(CANCELLED)
+    assert not inquiry.on_start(SPAN)
+
+
+def test_one_that_never_began_rests_on_nothing() -> None:
+    inquiry = Inquiry()
+    inquiry.on_done(Answer("", 0, 0, complete=True))
+    assert inquiry.outcome().frame_id == ""
+
+
 def test_pieces_that_never_cease_do_not_outlast_the_time() -> None:
     inquiry = Inquiry(timeout_s=1e-9)
-    inquiry.heard("")
+    inquiry.on_start(SPAN)
     pieces = inquiry.pieces()
     for _ in range(1000):
-        inquiry.heard("on and ")
+        inquiry.on_token("on and ")
         if next(pieces, None) is None:
             break
-    assert inquiry.outcome(SIGHT).message == "cut off: the time was up"
+    assert inquiry.outcome().message == "cut off: the time was up"
 
 
 def test_whatever_comes_after_the_end_is_ignored() -> None:
     ended, answered = begun("A "), begun("A ")
     ended.end(CANCELLED)
-    assert not ended.heard("cup")
-    ended.reply(Answer("A cup", 1, 2))
+    assert not ended.on_token("cup")
+    ended.on_done(Answer("A cup", 1, 2))
     ended.end("something else")
-    assert ended.outcome(SIGHT).message == "cut off: it was cancelled"
-    answered.reply(Answer("A", 1, 2))
-    answered.reply(StreamingVLMError("too late"))
+    assert ended.outcome().message == "cut off: it was cancelled"
+    answered.on_done(Answer("A", 1, 2))
+    answered.on_done(StreamingVLMError("too late"))
     answered.end(CANCELLED)
-    assert not answered.heard("cup")
+    assert not answered.on_token("cup")
     assert not answered.cancelled
-    assert answered.outcome(SIGHT).answer == Answer("A", 1, 2)
+    assert answered.outcome().answer == Answer("A", 1, 2)
 
 
 def test_a_refusal_is_told_as_it_is() -> None:
     inquiry = begun()
-    inquiry.reply(QuestionError("too long"))
+    inquiry.on_done(QuestionError("too long"))
     assert list(inquiry.pieces()) == []
-    assert inquiry.outcome(SIGHT).message == "too long"
+    assert inquiry.outcome().message == "too long"
 
 
 def test_an_answer_that_may_have_no_more_tokens_says_so() -> None:
     inquiry = begun("A ")
-    inquiry.reply(Answer("A ", 1, 2, tokens=1, complete=False))
-    assert "max_tokens: 1" in inquiry.outcome(SIGHT).message
+    inquiry.on_done(Answer("A ", 1, 2, tokens=1, complete=False))
+    assert "max_tokens: 1" in inquiry.outcome().message
 
 
 def new_desk(most: int) -> tuple[Desk, Inbox]:
-    inbox: Inbox = FrameBuffer(FrameConfig(), Reset, at_once=8)
+    inbox = Inbox({CAMERA: ChunkBuffer(FrameConfig())}, lambda camera: Reset())
     return Desk(inbox, most), inbox
 
 
@@ -145,7 +157,7 @@ def test_one_who_can_not_listen_any_more_wants_no_more() -> None:
 
     with pytest.raises(RuntimeError):
         desk.ask(Question("?"), inquiry, deaf)
-    assert not inquiry.heard("cup")
+    assert not inquiry.on_token("cup")
     assert inbox.close() == []
 
 
@@ -160,11 +172,15 @@ def test_a_desk_that_closes_ends_every_question_and_waits_until_all_have_left() 
 
     asker = threading.Thread(target=ask)
     asker.start()
-    (request,) = next(iter(inbox))
-    assert isinstance(request, Ask)
+    events = inbox.take(wait=True, ready=())
+    assert events
+    (event,) = events
+    assert isinstance(event, RequestEvent)
+    assert isinstance(event.request, Ask)
+    assert event.camera == CAMERA
     desk.close("gone")
     assert left.is_set()
-    assert inquiry.outcome(SIGHT).message == "cut off: gone"
+    assert inquiry.outcome().message == "cut off: gone"
     with pytest.raises(QuestionError, match="gone"), desk.place(Inquiry()):
         pass
     asker.join(60)

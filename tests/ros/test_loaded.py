@@ -14,7 +14,7 @@ from .test_params import node
 def test_unloading_leaves_nobody_who_holds_the_weights_or_the_cache() -> None:
     with node(**TINY) as n:
         loaded = Loaded(n, params.declare_model(n))
-        held = [weakref.ref(thing) for thing in (loaded.stream._cache, loaded._engine.decoder)]
+        held = [weakref.ref(thing) for thing in (loaded.stream._cache, loaded.engine.decoder)]
         assert all(ref() for ref in held)
         loaded.unload()
         assert not any(ref() for ref in held)

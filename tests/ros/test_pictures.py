@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from streamingvlm_ros.frames.pictures import CONVERTED_BYTES, BadImageError, check, to_array
+from streamingvlm_ros.frames.pictures import (
+    CONVERTED_BYTES,
+    RGB_CHANNELS,
+    BadImageError,
+    check,
+    to_array,
+)
 from streamingvlm_ros.ros.conversions import to_compressed, to_message, to_ns, to_time
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
@@ -63,6 +69,50 @@ def test_colour_encodings(encoding: str, rows: np.ndarray) -> None:
     assert np.array_equal(to_array(message(rows, encoding, 32)), PICTURE)
     padded = np.pad(rows, ((0, 0), (0, 8)), constant_values=99)
     assert np.array_equal(to_array(message(padded, encoding, 32)), PICTURE)
+
+
+RED_GREEN_BLUE = {
+    "rgb8": [0, 1, 2],
+    "bgr8": [2, 1, 0],
+    "8UC3": [2, 1, 0],
+    "rgba8": [0, 1, 2],
+    "bgra8": [2, 1, 0],
+    "8UC4": [2, 1, 0],
+    "mono8": [0, 0, 0],
+    "8UC1": [0, 0, 0],
+}
+
+
+@pytest.mark.parametrize("encoding", RED_GREEN_BLUE)
+@given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 9), st.booleans())
+def test_any_size_and_padding_gives_a_picture_of_its_own(
+    encoding: str, height: int, width: int, padding: int, last_row_is_short: bool
+) -> None:
+    channels, _ = RGB_CHANNELS[encoding]
+    used = width * channels
+    rows = np.random.default_rng(height).integers(0, 256, (height, used + padding), np.uint8)
+    image = message(rows, encoding, width)
+    if last_row_is_short:
+        image.data = image.data[: len(image.data) - padding]
+    picture = to_array(image)
+    expected = rows[:, :used].reshape(height, width, channels)[..., RED_GREEN_BLUE[encoding]]
+    assert np.array_equal(picture, expected)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    assert picture.flags.writeable
+    assert not np.shares_memory(picture, np.frombuffer(image.data, np.uint8))
+
+
+def test_every_encoding_that_needs_no_arithmetic_is_tested() -> None:
+    assert set(RED_GREEN_BLUE) == set(RGB_CHANNELS)
+
+
+@pytest.mark.parametrize("encoding", RED_GREEN_BLUE)
+def test_one_row_may_have_a_step_beyond_all_bounds(encoding: str) -> None:
+    channels, _ = RGB_CHANNELS[encoding]
+    image = message(np.full((1, 32 * channels), 7, np.uint8), encoding, 32)
+    image.step = 2**32 - 1
+    assert np.array_equal(to_array(image), np.full((1, 32, 3), 7))
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1", "mono16"])

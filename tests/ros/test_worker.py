@@ -1,12 +1,10 @@
-"""What the thread that owns the stream does when things go wrong."""
+"""What the thread that owns the engine does when things go wrong."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
@@ -16,18 +14,28 @@ import pytest
 
 from streamingvlm_ros.config import FrameConfig, SamplingConfig
 from streamingvlm_ros.errors import StreamingVLMError
-from streamingvlm_ros.frames.buffer import FrameBuffer
-from streamingvlm_ros.frames.pictures import BadImageError
-from streamingvlm_ros.ros.conversions import to_message
+from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
+from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.ros.diagnostics import Tally
-from streamingvlm_ros.ros.view import Sight, View
-from streamingvlm_ros.ros.worker import Inbox, Worker
+from streamingvlm_ros.ros.worker import CAMERA, Worker
 from streamingvlm_ros.session import Reset
-from streamingvlm_ros.types import Answer, Ask, Chunk, Narration, Question
+from streamingvlm_ros.types import (
+    Answer,
+    Ask,
+    Chunk,
+    ChunkPart,
+    Frame,
+    FrameSpan,
+    Narration,
+    Question,
+)
 
 from .peer import PATIENCE_S
 
 S = 1_000_000_000
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+PASSES = 3
+"""Passes of the engine in which a narration is said; an answer takes one."""
 
 
 Outcome = Answer | StreamingVLMError
@@ -38,33 +46,89 @@ class BreakableStream:
 
     def __init__(self) -> None:
         self.broken = False
-        self.began, self.may_go_on = threading.Event(), threading.Event()
-        self.may_go_on.set()
+        self.parts: list[ChunkPart] = []
+        self.asks: list[Ask] = []
+        self.passes_left = 0
         self.resets = 0
         self.sampling: Any = None
 
-    def step(self, chunk: Chunk, pause: Callable[[], None]) -> Narration:
-        self._check()
-        self.began.set()
-        assert self.may_go_on.wait(PATIENCE_S)
-        pause()
-        text = "x".join(str(frame.image.shape[0]) for frame in chunk.frames)
-        return Narration(text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped)
+    @property
+    def ready(self) -> bool:
+        return not self.passes_left
 
-    def answer(self, waiting: deque[Ask]) -> None:
-        """There is room for one at a time."""
-        ask = waiting.popleft()
-        self._check()
-        ask.heard("a piece")
-        ask.reply(Answer(str(self.sampling), 0, 1))
+    def see(self, part: ChunkPart) -> None:
+        self.check()
+        self.parts.append(part)
+        if part.last:
+            self.passes_left = PASSES
+
+    def ask(self, ask: Ask) -> None:
+        self.check()
+        self.asks.append(ask)
 
     def reset(self) -> None:
         self.resets += 1
-        self._check()
+        self.check()
+        self.parts, self.passes_left = [], 0
 
-    def _check(self) -> None:
+    def answer(self) -> None:
+        while self.asks:
+            self.check()
+            ask = self.asks[0]
+            ask.on_start(FrameSpan())
+            ask.on_token("a piece")
+            ask.on_done(Answer(str(self.sampling), 0, 1))
+            self.asks.pop(0)
+
+    def narrate(self) -> tuple[Chunk, Narration] | None:
+        """What is said is how many frames came in each part."""
+        if not self.passes_left:
+            return None
+        self.check()
+        self.passes_left -= 1
+        if self.passes_left:
+            return None
+        frames = tuple(frame for part in self.parts for frame in part.frames)
+        text = "+".join(str(len(part.frames)) for part in self.parts)
+        first, self.parts = self.parts[0], []
+        chunk = Chunk(frames, first.start_ns, first.end_ns, first.dropped)
+        return chunk, Narration(
+            text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped
+        )
+
+    def check(self) -> None:
         if self.broken:
             raise RuntimeError("out of memory")
+
+
+class BreakableEngine:
+    """Stands in for the engine: `began` a narration, which goes on when it `may_go_on`."""
+
+    def __init__(self, stream: BreakableStream) -> None:
+        self._stream = stream
+        self.began, self.may_go_on = threading.Event(), threading.Event()
+        self.may_go_on.set()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._stream.asks or self._stream.passes_left)
+
+    def decode(self) -> list[tuple[BreakableStream, Chunk, Narration]]:
+        if self._stream.passes_left:
+            self.began.set()
+            assert self.may_go_on.wait(PATIENCE_S)
+        said = self._stream.narrate()
+        self._stream.answer()
+        return [(self._stream, *said)] if said else []
+
+    def finish(self, stream: BreakableStream) -> None:
+        while self.busy:
+            self.decode()
+
+    def abort(self, error: StreamingVLMError) -> None:
+        for ask in self._stream.asks:
+            ask.on_done(error)
+        self._stream.asks, self._stream.passes_left = [], 0
 
 
 class Bench:
@@ -72,37 +136,46 @@ class Bench:
 
     def __init__(self) -> None:
         self.stream = BreakableStream()
-        self.loaded: Any = SimpleNamespace(stream=self.stream, sampling=SamplingConfig())
-        self.inbox: Inbox = FrameBuffer(FrameConfig(fps=2.0), Reset, at_once=8)
-        self.view, self.tally = View(rounds=2), Tally()
-        self.said: Queue[Narration] = Queue()
-        self.rejected: Queue[BadImageError] = Queue()
+        self.engine = BreakableEngine(self.stream)
+        self.loaded: Any = SimpleNamespace(
+            engine=self.engine, stream=self.stream, sampling=SamplingConfig()
+        )
+        buffer = ChunkBuffer(FrameConfig(fps=4.0))
+        self.inbox = Inbox({CAMERA: buffer}, lambda camera: Reset())
+        self.tally = Tally()
+        self.narrations: Queue[Narration] = Queue()
         self.logged: Queue[str] = Queue()
         self.worker = Worker(
             self.loaded,
             self.inbox,
-            self.view,
-            self.tally,
-            self.say,
-            self.rejected.put,
-            self.logged.put,
+            tally=self.tally,
+            publish=self.publish,
+            log_error=self.logged.put,
         )
 
-    def say(self, narration: Narration, chunk: Chunk) -> None:
+    def publish(self, camera: str, chunk: Chunk, narration: Narration) -> None:
+        assert camera == CAMERA
         assert narration.newest_ns == chunk.newest_ns
-        self.said.put(narration)
+        self.narrations.put(narration)
 
-    def second(self, second: int, sizes: tuple[int, int] = (8, 8), encoding: str = "rgb8") -> None:
-        for half, size in enumerate(sizes):
-            stamp_ns = second * S + half * S // 2
-            message = to_message(np.zeros((size, size, 3), np.uint8), stamp_ns, "camera")
-            message.encoding = encoding
-            self.inbox.put(stamp_ns, message, stamp_ns)
+    def frame(self, second: float) -> None:
+        self.inbox.put(CAMERA, Frame(PICTURE, round(second * S), "camera"), now_ns=1)
+
+    def second(self, second: int) -> None:
+        """Four frames, of which the worker may take two before the others are there."""
+        for quarter in range(4):
+            self.frame(second + quarter / 4)
 
     def ask(self) -> Outcome:
-        replies: Queue[Outcome] = Queue()
-        assert self.inbox.post(Ask(Question("?"), replies.put))
-        return replies.get(timeout=PATIENCE_S)
+        outcomes: Queue[Outcome] = Queue()
+        assert self.post(Ask(Question("?"), outcomes.put))
+        return outcomes.get(timeout=PATIENCE_S)
+
+    def post(self, request: Ask | Reset) -> bool:
+        return self.inbox.post(CAMERA, request)
+
+    def narrated(self) -> Narration:
+        return self.narrations.get(timeout=PATIENCE_S)
 
 
 @contextmanager
@@ -118,15 +191,44 @@ def bench() -> Iterator[Bench]:
 def test_a_failed_round_is_logged_and_counted_and_the_next_goes_on_with_an_empty_stream() -> None:
     with bench() as b:
         b.second(1)
-        b.said.get(timeout=PATIENCE_S)
+        b.narrated()
         resets, b.stream.broken = b.stream.resets, True
-        b.second(2)
+        b.frame(2.0)
+        b.frame(2.25)
         assert "out of memory" in b.logged.get(timeout=PATIENCE_S)
         b.stream.broken = False
         b.second(3)
-        assert b.said.get(timeout=PATIENCE_S).start_ns == 3 * S
+        assert b.narrated().start_ns == 3 * S
         assert b.stream.resets == resets + 1
         assert b.tally.counts()["failures"] == 1
+
+
+def test_the_rest_of_a_chunk_that_failed_half_way_is_not_narrated() -> None:
+    with bench() as b:
+        b.frame(1.0)
+        b.frame(1.25)
+        assert isinstance(b.ask(), Answer)  # the pair is seen before or with it
+        assert isinstance(b.ask(), Answer)
+        assert b.stream.parts
+        b.stream.broken = True
+        assert isinstance(b.ask(), StreamingVLMError)
+        b.stream.broken = False
+        b.frame(1.5)
+        b.frame(1.75)
+        b.second(2)
+        assert b.narrated().start_ns == 2 * S
+
+
+def test_a_chunk_is_seen_in_parts_and_narrated_whole() -> None:
+    with bench() as b:
+        b.frame(1.0)
+        b.frame(1.25)
+        assert isinstance(b.ask(), Answer)
+        assert isinstance(b.ask(), Answer)
+        b.frame(1.5)
+        b.frame(1.75)
+        narration = b.narrated()
+        assert (narration.text, narration.newest_ns) == ("2+2", S + 3 * S // 4)
 
 
 def test_a_question_that_breaks_the_model_is_told_so() -> None:
@@ -139,36 +241,18 @@ def test_a_question_that_breaks_the_model_is_told_so() -> None:
         assert isinstance(b.ask(), Answer)
 
 
-def test_a_question_is_answered_within_the_round_in_flight() -> None:
+def test_a_question_is_answered_while_a_narration_is_in_flight() -> None:
     with bench() as b:
-        b.stream.may_go_on.clear()
+        b.engine.may_go_on.clear()
         b.second(1)
-        assert b.stream.began.wait(PATIENCE_S)
-        replies: Queue[Any] = Queue()
-        asked = Ask(Question("?"), lambda outcome: replies.put((outcome, b.said.empty())))
-        b.inbox.post(asked)
-        b.stream.may_go_on.set()
-        outcome, narration_was_to_come = replies.get(timeout=PATIENCE_S)
+        assert b.engine.began.wait(PATIENCE_S)
+        outcomes: Queue[Any] = Queue()
+        b.post(Ask(Question("?"), lambda outcome: outcomes.put((outcome, b.narrations.empty()))))
+        b.engine.may_go_on.set()
+        outcome, narration_was_to_come = outcomes.get(timeout=PATIENCE_S)
         assert isinstance(outcome, Answer)
         assert narration_was_to_come
-        assert b.said.get(timeout=PATIENCE_S).start_ns == S
-
-
-def test_of_questions_within_a_round_those_without_room_wait_for_its_end() -> None:
-    with bench() as b:
-        b.stream.may_go_on.clear()
-        b.second(1)
-        assert b.stream.began.wait(PATIENCE_S)
-        replies: Queue[tuple[int, bool]] = Queue()
-        for number in range(3):
-            told = partial(lambda number, _: replies.put((number, b.said.empty())), number)
-            b.inbox.post(Ask(Question("?"), told))
-        b.stream.may_go_on.set()
-        assert [replies.get(timeout=PATIENCE_S) for _ in range(3)] == [
-            (0, True),
-            (1, False),
-            (2, False),
-        ]
+        assert b.narrated().start_ns == S
 
 
 def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
@@ -177,81 +261,77 @@ def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
         assert "out of memory" in str(b.ask())
         assert "out of memory" in str(b.ask())
         done = threading.Event()
-        assert b.inbox.restart(Reset(done.set))
+        assert b.inbox.restart(CAMERA, Reset(done.set))
         assert done.wait(PATIENCE_S)
 
 
-def test_a_question_that_breaks_a_round_is_told_so() -> None:
+def test_questions_that_are_open_when_a_narration_fails_are_told_so() -> None:
     with bench() as b:
-        b.stream.may_go_on.clear()
+        b.engine.may_go_on.clear()
         b.second(1)
-        assert b.stream.began.wait(PATIENCE_S)
-        replies: Queue[Any] = Queue()
-        b.inbox.post(Ask(Question("?"), replies.put))
+        assert b.engine.began.wait(PATIENCE_S)
+        outcomes: Queue[Any] = Queue()
+        for _ in range(2):
+            b.post(Ask(Question("?"), outcomes.put))
         b.stream.broken = True
-        b.stream.may_go_on.set()
-        assert "out of memory" in str(replies.get(timeout=PATIENCE_S))
+        b.engine.may_go_on.set()
+        for _ in range(2):
+            assert "out of memory" in str(outcomes.get(timeout=PATIENCE_S))
 
 
-def test_what_is_in_view_is_known_while_a_round_is_in_flight() -> None:
-    with bench() as b:
-        assert b.view.sight == Sight()
-        for second in (1, 2, 3):
-            b.second(second)
-            b.said.get(timeout=PATIENCE_S)
-        b.stream.began.clear()
-        b.stream.may_go_on.clear()
-        b.second(4)
-        assert b.stream.began.wait(PATIENCE_S)
-        assert b.view.sight == Sight(3 * S, 4 * S + S // 2, "camera")
-        b.stream.may_go_on.set()
-        b.said.get(timeout=PATIENCE_S)
-        b.stream.broken = True
-        b.second(5)
-        b.logged.get(timeout=PATIENCE_S)
-        b.stream.broken = False
-        b.second(6)
-        b.said.get(timeout=PATIENCE_S)
-        assert b.view.sight == Sight(6 * S, 6 * S + S // 2, "camera")
+def test_a_reset_in_a_batch_that_fails_is_replied_to() -> None:
+    b = Bench()
+    outcomes: Queue[Any] = Queue()
+    b.post(Ask(Question("?"), outcomes.put))
+    b.post(Reset(lambda: outcomes.put("reset")))
+    b.stream.broken = True
+    b.worker.start()
+    assert "out of memory" in str(outcomes.get(timeout=PATIENCE_S))
+    assert outcomes.get(timeout=PATIENCE_S) == "reset"
+    b.worker.stop("the test is over")
 
 
-def test_whoever_waits_when_it_stops_is_told() -> None:
+def test_whoever_waits_when_it_stops_is_told_and_the_narration_in_flight_is_finished() -> None:
     b = Bench()
     b.worker.start()
-    b.stream.may_go_on.clear()
+    b.engine.may_go_on.clear()
     b.second(1)
-    assert b.stream.began.wait(PATIENCE_S)
-    replies: Queue[Any] = Queue()
-    b.inbox.post(Ask(Question("?"), replies.put))
-    b.inbox.post(Reset(lambda: replies.put("reset")))
+    assert b.engine.began.wait(PATIENCE_S)
+    outcomes: Queue[Any] = Queue()
+    b.post(Ask(Question("?"), outcomes.put))
+    b.post(Reset(lambda: outcomes.put("reset")))
     stopping = threading.Thread(target=b.worker.stop, args=("deactivated",))
     stopping.start()
-    assert "deactivated" in str(replies.get(timeout=PATIENCE_S))
-    assert replies.get(timeout=PATIENCE_S) == "reset"
-    b.stream.may_go_on.set()
+    assert "deactivated" in str(outcomes.get(timeout=PATIENCE_S))
+    assert outcomes.get(timeout=PATIENCE_S) == "reset"
+    b.engine.may_go_on.set()
     stopping.join(PATIENCE_S)
-    assert b.said.get(timeout=PATIENCE_S).start_ns == S
+    assert b.narrated().start_ns == S
 
 
-def test_frames_of_another_size_than_the_newest_are_left_out() -> None:
-    with bench() as b:
-        b.second(1, sizes=(8, 12))
-        assert b.said.get(timeout=PATIENCE_S).text == "12"
-        assert b.rejected.get(timeout=PATIENCE_S).reason == "changed"
-
-
-def test_what_was_dropped_before_a_chunk_of_bad_images_is_told_with_the_next() -> None:
+def test_one_that_fails_while_it_stops_stops() -> None:
     b = Bench()
-    b.second(1)
-    b.second(2)
-    b.second(3, encoding="yuv422", sizes=(7, 7))
-    b.second(4)
     b.worker.start()
-    narration = b.said.get(timeout=PATIENCE_S)
+    b.engine.may_go_on.clear()
+    b.second(1)
+    assert b.engine.began.wait(PATIENCE_S)
+    b.inbox.close()
+    b.stream.broken = True
+    b.engine.may_go_on.set()
     b.worker.stop("the test is over")
-    assert (narration.start_ns, narration.dropped) == (4 * S, 4)
-    assert b.rejected.qsize() == 2
-    assert b.tally.counts()["frames dropped"] == 4
+    assert b.logged.qsize() == 1
+    assert b.narrations.empty()
+
+
+def test_what_is_dropped_is_counted_and_told_with_the_next_narration() -> None:
+    b = Bench()
+    for second in range(1, 5):
+        b.second(second)
+    b.worker.start()
+    narrations = [b.narrated() for _ in range(2)]
+    b.worker.stop("the test is over")
+    assert [(n.start_ns // S, n.dropped) for n in narrations] == [(3, 8), (4, 0)]
+    assert b.tally.counts()["frames dropped"] == 8
 
 
 @pytest.mark.parametrize("temperature", [0.0, 3.0])

@@ -1,0 +1,185 @@
+"""The frames of one camera, from their arrival until they are narrated: bounded, newest first."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..config import FrameConfig
+from ..types import NS_PER_S, ChunkPart, Frame
+from .chunker import Chunker, RawChunk, SampleResult
+from .pictures import BadImageError
+
+GRACE_NS = NS_PER_S // 2
+"""How long after its end an incomplete chunk is closed: longer than frames are under way."""
+
+
+class ChunkBuffer:
+    """Takes in the frames of one camera and hands out chunks, in parts as soon as they are there.
+
+    Chunks are handed out in order, each whole, except those that are dropped. At most
+    `backlog_chunks` complete chunks wait that have not begun: an older one is dropped, and the
+    next chunk says in `dropped` how many frames that cost. Every sampled frame is handed out or
+    counted, once, except those of the chunk that is still open.
+
+    Nothing here waits. Not safe between threads: an inbox guards it.
+    """
+
+    def __init__(
+        self, config: FrameConfig, *, part_frames: int = 2, recent_frames: int = 0
+    ) -> None:
+        """A part has a multiple of `part_frames` frames, unless it is a chunk's last.
+
+        `recent_frames` are kept for `newest`.
+        """
+        self._config, self._part_frames = config, part_frames
+        self._chunker: Chunker[Frame] = Chunker(config)
+        self._complete: deque[RawChunk[Frame]] = deque()
+        self._newest: deque[Frame] = deque(maxlen=recent_frames)
+        # Of the oldest chunk, which is the open one if none is complete.
+        self._frames_handed_out = 0
+        self._dropped = 0
+        self._patience_ns: int | None = None
+        self._since_ns = 0
+
+    @property
+    def backlog(self) -> int:
+        """Complete chunks that wait and have not begun."""
+        return len(self._complete) - self._begun_chunks
+
+    @property
+    def newest(self) -> tuple[Frame, ...]:
+        """The newest frames, at most `recent_frames`, oldest first, all of one size.
+
+        None from before a restart.
+        """
+        return tuple(self._newest)
+
+    @property
+    def has_part(self) -> bool:
+        """True if `next_part` returns one."""
+        return bool(self._complete) or self._open_frames_due > self._frames_handed_out
+
+    def jumped_back(self, stamp_ns: int) -> bool:
+        """True for a stamp a chunk or more behind the newest: `restart` first."""
+        return self._chunker.jumped_back(stamp_ns)
+
+    def wants(self, stamp_ns: int) -> SampleResult:
+        """Return what becomes of a frame that arrives.
+
+        If it is SAMPLED, it is to be decoded and given to `put`, or to `skip` if it can't be
+        used; else nothing remains to be done.
+        """
+        return self._chunker.wants(stamp_ns)
+
+    def put(self, frame: Frame, *, now_ns: int) -> SampleResult:
+        """Take in a frame that arrived at `now_ns`, on a clock that need not be the sensor's.
+
+        0 is a clock that has not begun, as simulated time before its first message.
+
+        Raises:
+            BadImageError: it has another size than its chunk's first frame. Nothing has changed.
+        """
+        if self.wants(frame.stamp_ns) is SampleResult.SAMPLED:
+            self._check_size(frame)
+        result, done = self._chunker.offer(frame.stamp_ns, frame)
+        if result is SampleResult.SAMPLED:
+            self._remember(frame)
+            self._advance(frame.stamp_ns, done, now_ns)
+        return result
+
+    def skip(self, stamp_ns: int, *, now_ns: int) -> SampleResult:
+        """Go on without a frame that can't be used: its chunk does not wait for another."""
+        result, done = self._chunker.skip(stamp_ns)
+        if result is SampleResult.SAMPLED:
+            self._advance(stamp_ns, done, now_ns)
+        return result
+
+    def expire(self, now_ns: int) -> None:
+        """Close the open chunk if its end is past, as `put`'s clock runs: the camera stopped."""
+        # Of a frame from before the clock began, patience begins with the clock.
+        self._since_ns = self._since_ns or now_ns
+        if self._patience_ns is not None and now_ns - self._since_ns >= self._patience_ns:
+            self._patience_ns = None
+            self._enqueue(self._chunker.close())
+
+    def next_part(self) -> ChunkPart | None:
+        """Hand out all frames of the oldest chunk that are due; None if there are none.
+
+        An open chunk begins when `part_frames` of its frames are there.
+        """
+        if not self.has_part:
+            return None
+        last = bool(self._complete)
+        chunk = self._complete.popleft() if last else self._chunker.open_chunk
+        assert chunk
+        begin, end = self._frames_handed_out, len(chunk.frames) if last else self._open_frames_due
+        frames = tuple(frame for _, frame in chunk.frames[begin:end])
+        dropped = 0
+        if not begin:
+            dropped, self._dropped = self._dropped, 0
+        self._frames_handed_out = 0 if last else end
+        return ChunkPart(frames, chunk.start_ns, chunk.end_ns, last, dropped)
+
+    def drop_begun(self) -> None:
+        """Drop the rest of a chunk that has begun, as its beginning was lost."""
+        if not self._frames_handed_out:
+            return
+        if not self._complete:
+            self._complete += self._chunker.close()
+            self._patience_ns = None
+        self._dropped += len(self._complete.popleft().frames) - self._frames_handed_out
+        self._frames_handed_out = 0
+
+    def restart(self) -> None:
+        """Drop every frame, and begin anew with the next."""
+        waiting = [*self._complete, *self._chunker.close()]
+        self._dropped += sum(len(chunk.frames) for chunk in waiting) - self._frames_handed_out
+        self._frames_handed_out = 0
+        self._complete.clear()
+        self._newest.clear()
+        self._chunker = Chunker(self._config)
+        self._patience_ns = None
+
+    @property
+    def _begun_chunks(self) -> int:
+        """Complete chunks that have begun: at most one, the oldest."""
+        return int(bool(self._complete and self._frames_handed_out))
+
+    @property
+    def _open_frames_due(self) -> int:
+        """Frames of the open chunk that need not wait for the next."""
+        chunk = self._chunker.open_chunk
+        return len(chunk.frames) // self._part_frames * self._part_frames if chunk else 0
+
+    def _check_size(self, frame: Frame) -> None:
+        chunk = self._chunker.open_chunk
+        if chunk is None or frame.stamp_ns >= chunk.end_ns:
+            return
+        (height, width, _), (first_height, first_width, _) = (
+            frame.image.shape,
+            chunk.frames[0][1].image.shape,
+        )
+        if (height, width) != (first_height, first_width):
+            raise BadImageError(
+                "changed",
+                f"the images' size changed from {first_width}x{first_height} px to "
+                f"{width}x{height} within a chunk",
+            )
+
+    def _remember(self, frame: Frame) -> None:
+        if self._newest and self._newest[-1].image.shape != frame.image.shape:
+            self._newest.clear()
+        self._newest.append(frame)
+
+    def _advance(self, stamp_ns: int, done: list[RawChunk[Frame]], now_ns: int) -> None:
+        self._enqueue(done)
+        chunk = self._chunker.open_chunk
+        self._patience_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None
+        self._since_ns = now_ns
+
+    def _enqueue(self, chunks: list[RawChunk[Frame]]) -> None:
+        self._complete += chunks
+        while self.backlog > self._config.backlog_chunks:
+            oldest = self._begun_chunks
+            self._dropped += len(self._complete[oldest].frames)
+            del self._complete[oldest]

@@ -1,0 +1,137 @@
+"""What the worker of a live node does next: parts of any camera's chunks, and requests."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+
+from .frames.chunk_buffer import ChunkBuffer
+from .frames.chunker import SampleResult
+from .session import PartEvent, Request, RequestEvent, Reset
+from .types import Frame
+
+
+class Inbox:
+    """Takes in frames and requests from any thread; the one worker waits for them in `take`.
+
+    Nothing but `take` ever waits for another thread.
+    """
+
+    def __init__(self, buffers: Mapping[str, ChunkBuffer], on_jump: Callable[[str], Reset]) -> None:
+        """`buffers` by camera; nothing else may use them any more.
+
+        `on_jump` is given a camera whose clock was set back, and makes the request that is
+        handed out then.
+        """
+        self._buffers, self._on_jump = buffers, on_jump
+        self._requests: deque[RequestEvent] = deque()
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def wants(self, camera: str, stamp_ns: int) -> SampleResult:
+        """Return what becomes of a frame that arrives; see `ChunkBuffer.wants`.
+
+        A stamp a chunk or more behind the newest is a clock set back: `restart` with `on_jump`'s
+        request.
+        """
+        with self._changed:
+            buffer = self._buffers[camera]
+            if buffer.jumped_back(stamp_ns):
+                self.restart(camera, self._on_jump(camera))
+            return buffer.wants(stamp_ns)
+
+    def put(self, camera: str, frame: Frame, *, now_ns: int) -> SampleResult:
+        """Take in a frame that is wanted; see `ChunkBuffer.put`.
+
+        Raises:
+            BadImageError: it has another size than its chunk's first frame.
+        """
+        with self._changed:
+            result = self._buffers[camera].put(frame, now_ns=now_ns)
+            self._changed.notify()
+            return result
+
+    def skip(self, camera: str, stamp_ns: int, *, now_ns: int) -> None:
+        """Go on without a frame that is wanted and can't be used."""
+        with self._changed:
+            self._buffers[camera].skip(stamp_ns, now_ns=now_ns)
+            self._changed.notify()
+
+    def expire(self, now_ns: int) -> None:
+        """Close the open chunk of each camera that stopped; see `ChunkBuffer.expire`."""
+        with self._changed:
+            for buffer in self._buffers.values():
+                buffer.expire(now_ns)
+            self._changed.notify()
+
+    def newest(self, camera: str) -> tuple[Frame, ...]:
+        """The newest frames of a camera, oldest first, all of one size."""
+        with self._changed:
+            return self._buffers[camera].newest
+
+    def backlog(self, camera: str) -> int:
+        """Complete chunks of a camera that wait."""
+        with self._changed:
+            return self._buffers[camera].backlog
+
+    def post(self, camera: str, request: Request) -> bool:
+        """Hand out `request` as soon as the worker asks. False, and not taken, if closed."""
+        with self._changed:
+            if not self._closed:
+                self._requests.append(RequestEvent(camera, request))
+                self._changed.notify()
+            return not self._closed
+
+    def withdraw(self, request: Request) -> None:
+        """Don't hand out `request`, if that has not happened yet."""
+        with self._changed:
+            left = [event for event in self._requests if event.request is not request]
+            self._requests = deque(left)
+
+    def restart(self, camera: str, reset: Reset) -> bool:
+        """Drop every frame of a camera and `post` the reset; no later frame comes before it."""
+        with self._changed:
+            if not self._closed:
+                self._buffers[camera].restart()
+            return self.post(camera, reset)
+
+    def drop_begun(self) -> None:
+        """Drop the rest of each chunk that has begun, as its beginning was lost."""
+        with self._changed:
+            for buffer in self._buffers.values():
+                buffer.drop_begun()
+
+    def close(self) -> list[Request]:
+        """Let `take` return None from now on. Returns the requests that nobody will serve."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            unserved = [event.request for event in self._requests]
+            self._requests.clear()
+            return unserved
+
+    def take(self, *, wait: bool, ready: Collection[str]) -> list[PartEvent | RequestEvent] | None:
+        """Return what to do next: all requests in order, then a part of each `ready` camera.
+
+        With `wait`, wait until there is something. Without, return at once, perhaps with
+        nothing. None if closed.
+        """
+        with self._changed:
+            buffers = {name: self._buffers[name] for name in self._buffers if name in ready}
+            if wait:
+                self._changed.wait_for(
+                    lambda: (
+                        self._closed
+                        or self._requests
+                        or any(buffer.has_part for buffer in buffers.values())
+                    )
+                )
+            if self._closed:
+                return None
+            events: list[PartEvent | RequestEvent] = list(self._requests)
+            self._requests.clear()
+            for camera, buffer in buffers.items():
+                if part := buffer.next_part():
+                    events.append(PartEvent(camera, part))
+            return events

@@ -10,7 +10,7 @@ from typing import Any
 from .. import session
 from ..errors import StreamingVLMError
 from ..inbox import Inbox
-from ..session import PartEvent, Request, RequestEvent, Sink
+from ..session import CameraSink, PartEvent, Request, RequestEvent
 from ..types import Ask
 from .diagnostics import FAILURES, Tally
 from .loaded import Loaded
@@ -32,7 +32,7 @@ class Worker:
         inbox: Inbox,
         *,
         tally: Tally,
-        publish: Sink,
+        publish: CameraSink,
         log_error: Callable[[str], Any],
     ) -> None:
         """`publish` is called from the worker's thread, with each narration and its chunk."""

@@ -120,7 +120,8 @@ class SamplingConfig:
         read_only=False,
     )  # fmt: skip
     top_k: int = setting(
-        -1, "Sample among the k likeliest tokens; 0 means all, -1 what the checkpoint says.",
+        -1, "Sample among the k likeliest tokens; 0 means all, -1 what the checkpoint says, or 50 "
+        "where it says nothing.",
         low=-1, high=200_000, read_only=False,
     )  # fmt: skip
     top_p: float = setting(

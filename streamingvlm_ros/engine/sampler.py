@@ -178,7 +178,7 @@ def _of_mass(
     ties = within.sum(-1, keepdim=True) - top_k
     wanted = top_p * (listed + ties * last)
     ranks = torch.arange(ordered.shape[1], device=ordered.device)
-    count = (mass - weights < wanted).sum(-1, keepdim=True)
+    count = ((mass - weights < wanted) & (ranks < top_k)).sum(-1, keepdim=True)
     tied = ((wanted - listed) / last).ceil().clamp(min=0).minimum(ties)
     count = (count + tied.long()).clamp(min=1)
     limit = ordered.gather(1, count.minimum(top_k) - 1)

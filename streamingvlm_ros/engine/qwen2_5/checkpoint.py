@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     Qwen2_5_VLForConditionalGeneration,
 )
@@ -20,6 +21,8 @@ from ...config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingCon
 from ...errors import ModelError
 
 _MODEL_TYPE = "qwen2_5_vl"
+_TOP_K = 50
+"""What transformers' generate takes where a checkpoint names no top_k."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,15 @@ class LoadedModel:
 
     model: Any
     tokenizer: Any
-    top_k: int = 0
+    top_k: int = _TOP_K
     top_p: float = 1.0
     stop_ids: frozenset[int] = frozenset()
 
     def complete(self, config: SamplingConfig) -> SamplingConfig:
-        """`config` with what it leaves to the checkpoint filled in."""
+        """`config` with what it leaves to the checkpoint filled in.
+
+        Then a top_k of 0 means all tokens, a top_p of 1 too, and a top_p of 0 the likeliest only.
+        """
         top_k = self.top_k if config.top_k < 0 else config.top_k
         top_p = self.top_p if config.top_p == 0.0 else config.top_p
         return SamplingConfig(**{**vars(config), "top_k": top_k, "top_p": top_p})
@@ -100,7 +106,20 @@ def load(checkpoint: Path | str, config: ModelConfig, quantization: Any = None) 
     own = model.generation_config
     stop = own.eos_token_id if own.eos_token_id is not None else []
     stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
-    return LoadedModel(model.eval(), tokenizer, own.top_k or 0, own.top_p or 1.0, stop_ids)
+    top_k, top_p = _limits(own, model.config.get_text_config().vocab_size)
+    return LoadedModel(model.eval(), tokenizer, top_k, top_p, stop_ids)
+
+
+def _limits(own: GenerationConfig, vocabulary: int) -> tuple[int, float]:
+    """A checkpoint's own top_k and top_p, as transformers' generate takes them."""
+    top_k = _TOP_K if own.top_k is None else own.top_k
+    top_p = 1.0 if own.top_p is None else own.top_p
+    if top_k < 0 or top_p < 0.0:
+        raise ModelError(
+            f"generation_config.json asks for top_k {top_k} and top_p {top_p}: neither may be "
+            "negative"
+        )
+    return min(top_k, vocabulary), min(top_p, 1.0)
 
 
 def own_device(number: int) -> str:

@@ -155,7 +155,7 @@ class StreamingEngine:
         )
         for stream, part in parts:
             if part.last:
-                self.scheduler.open(stream.narrate(part, self._rounds.append))
+                self.scheduler.open(stream.narrate(part, lambda round: self._rounds.append(round)))
 
     def ask(self, stream: Stream, ask: Ask) -> None:
         """Answer a question beside the narrations, as soon as there is a row for it.

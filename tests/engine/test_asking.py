@@ -14,7 +14,7 @@ from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.runner import Feed, RowLimits
 from streamingvlm_ros.engine.scheduler import Turn
-from streamingvlm_ros.engine.stream import Stream
+from streamingvlm_ros.engine.stream import Round, Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.types import (
     Answer,
@@ -98,11 +98,12 @@ class Audience:
 def narrate(stream: Stream, chunk: Chunk, between: Callable[[], None]) -> Narration:
     """A round, with something done before each of its tokens."""
     stream.engine.see([(stream, ChunkPart.whole(chunk))])
-    while not stream.ready:
+    rounds: list[Round] = []
+    while not rounds:
         between()
         stream.engine.advance()
-    (round,) = stream.engine.take_rounds()
-    return round.narration
+        rounds += stream.engine.take_rounds()
+    return rounds[0].narration
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])

@@ -19,7 +19,7 @@ from transformers.generation.logits_process import (
 )
 
 from streamingvlm_ros.config import SamplingConfig
-from streamingvlm_ros.engine.sampler import GREEDY_BELOW, ChoiceKey, RowSampler, Sampler
+from streamingvlm_ros.engine.sampler import GREEDY_BELOW, ChoiceKey, RowSampler
 
 VOCABULARY = 50
 CPU = torch.device("cpu")
@@ -43,37 +43,29 @@ def test_chooses_as_transformers_processors_do(top_k: int, top_p: float) -> None
         ]
     )
     context = list(range(0, VOCABULARY, 2))
-    sampler = Sampler(VOCABULARY, 11, CPU)
-    sampler.begin(context)
+    sampler = RowSampler(1, VOCABULARY, CPU)
+    sampler.open(0, config, context=context, seed=11)
     random = torch.Generator().manual_seed(11)
     for seed in range(40):
         scores = reference(torch.tensor([context]), logits(seed)[None])
         expected = torch.multinomial(scores.softmax(-1)[0], 1, generator=random)
-        assert sampler.choose(logits(seed), config).equal(expected)
+        assert step(sampler, logits(seed)[None]) == expected.tolist()
         context.append(int(expected))
 
 
 def test_greedy_takes_the_likeliest_and_a_penalty_moves_it_off_what_was_said() -> None:
-    sampler = Sampler(4, 0, CPU)
-    sampler.begin([0])
     scores = torch.tensor([2.0, 1.9, 0.1, -1.0])
-    greedy = SamplingConfig(temperature=0.0, repetition_penalty=1.0)
-    assert sampler.choose(scores, greedy).tolist() == [0]
-    sampler.begin([0])
-    assert sampler.choose(scores, SamplingConfig(temperature=1e-39)).tolist() in ([0], [1])
-    sampler.begin([0])
-    penalised = SamplingConfig(temperature=0.0, repetition_penalty=1.1)
-    assert sampler.choose(scores, penalised).tolist() == [1]
-    assert sampler.choose(scores, penalised).tolist() == [0]
+    plain = complete(temperature=0.0, repetition_penalty=1.0)
+    assert choices(plain, [scores], seed=0, context=[0]) == [0]
+    steep = complete(temperature=1e-39)
+    assert choices(steep, [scores], seed=0, context=[0])[0] in (0, 1)
+    penalised = complete(temperature=0.0, repetition_penalty=1.1)
+    assert choices(penalised, [scores, scores], seed=0, context=[0]) == [1, 0]
 
 
 def test_the_same_seed_says_the_same() -> None:
-    config = SamplingConfig(temperature=1.0)
-    runs = []
-    for seed in (5, 5, 6):
-        sampler = Sampler(VOCABULARY, seed, CPU)
-        sampler.begin([0])
-        runs.append([int(sampler.choose(logits(i), config)) for i in range(20)])
+    steps = [logits(i) for i in range(20)]
+    runs = [choices(complete(), steps, seed, context=[0]) for seed in (5, 5, 6)]
     assert runs[0] == runs[1] != runs[2]
 
 

@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerFast
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
-from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import Chunk
@@ -53,11 +52,11 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
     """Token ids, positions and labels, for the frames and words of the same bag."""
     engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
     stream = engine.open_stream()
-    newline, said = engine.chat_format.encode("\n"), list[int]()
+    newline, said = engine.model.chat_format.encode("\n"), list[int]()
     for n in range(until):
-        turn = engine.chat_format.assistant_turn(n, WORLD.caption(n))
+        turn = engine.model.chat_format.assistant_turn(n, WORLD.caption(n))
         said += [id for segment in turn for id in segment.ids if id not in newline]
-    stream.sampler = Reciting(len(tokenizer), said)
+    Reciting(engine, said)
     with recording(bag, None, settings.frames, (0.0, until)) as recorded:
         for chunk in recorded.events:
             assert isinstance(chunk, Chunk)
@@ -70,7 +69,7 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
     (record,) = [clip for clip in clips if clip.end_s == until]
     sequence = collator_for(model, tokenizer, settings).sequence(clip_of(record, settings.frames))
     assert sequence.ledger.ids[:-1] == stream.context_ids
-    held = positions(stream.ledger, engine.tokens_per_second)
+    held = engine.model.positions(stream.ledger)
     assert (sequence.positions[:, : held.shape[1]] == held).all()
     learnt = [label for label in sequence.labels if label != IGNORED]
     spoken = [its for n in range(until - window, until) for its in _said(engine, n)]
@@ -78,8 +77,8 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
 
 
 def _said(engine: StreamingEngine, second: int) -> list[int]:
-    newline = engine.chat_format.encode("\n")
-    turn = engine.chat_format.assistant_turn(second, WORLD.caption(second))
+    newline = engine.model.chat_format.encode("\n")
+    turn = engine.model.chat_format.assistant_turn(second, WORLD.caption(second))
     return [id for segment in turn for id in segment.ids if id not in newline]
 
 

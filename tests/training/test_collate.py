@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from streamingvlm_ros.engine.model.chat_format import ChatFormat
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from streamingvlm_ros.config import SamplingConfig, Settings
+from streamingvlm_ros.config import Settings
 from streamingvlm_ros.demo.questions import ABSENT
 from streamingvlm_ros.demo.world import World
-from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.question_prompts import prompt_of
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
-from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
-from streamingvlm_ros.engine.sampler import Sampler
+from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
@@ -36,14 +35,15 @@ from training.world_clips import ClipConfig, WorldClips
 WORLD = World(3)
 
 
-class Reciting(Sampler):
+class Reciting(RowSampler):
     """Says what it is given, whatever the model thinks."""
 
-    def __init__(self, vocabulary: int, ids: list[int]) -> None:
-        super().__init__(vocabulary, 0, torch.device("cpu"))
+    def __init__(self, engine: StreamingEngine, ids: list[int]) -> None:
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
         self._ids = iter(ids)
+        engine.runner.sampler = self
 
-    def choose(self, logits: Tensor, config: SamplingConfig) -> Tensor:
+    def choose(self, logits: Tensor, rows: slice) -> Tensor:
         return torch.tensor([next(self._ids)])
 
 
@@ -86,17 +86,17 @@ def test_a_clip_is_what_the_engine_holds_when_it_has_streamed_as_far(
     stream = engine.open_stream()
     said: list[int] = []
     for n in range(streamed):
-        for segment in engine.chat_format.assistant_turn(n, WORLD.caption(n)):
-            said += [id for id in segment.ids if id not in engine.chat_format.encode("\n")]
-    stream.sampler = Reciting(len(tokenizer), said)
+        for segment in engine.model.chat_format.assistant_turn(n, WORLD.caption(n)):
+            said += [id for id in segment.ids if id not in engine.model.chat_format.encode("\n")]
+    Reciting(engine, said)
     for n in range(streamed):
         stream.step(Chunk(frames(n), n * NS_PER_S, (n + 1) * NS_PER_S))
 
     first = max(0, streamed - settings.window.text_rounds)
     trained = collator.sequence(clip(first, streamed, settings)).ledger
     assert trained.ids[:-1] == stream.context_ids
-    held = positions(stream.ledger, engine.tokens_per_second)
-    assert (positions(trained, engine.tokens_per_second)[:, : held.shape[1]] == held).all()
+    held = engine.model.positions(stream.ledger)
+    assert (engine.model.positions(trained)[:, : held.shape[1]] == held).all()
 
 
 def test_labels_are_what_the_assistant_says_up_to_the_end_of_its_turn(

@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from streamingvlm_ros.engine.model.chat_format import ChatFormat
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.demo.questions import ABSENT
 from streamingvlm_ros.demo.world import World
+from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.question_prompts import prompt_of
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.engine.sampler import RowSampler
-from streamingvlm_ros.engine.state import State
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 from training.collate import Collator
@@ -151,7 +149,7 @@ def test_a_plain_clip_is_the_prompt_that_frames_alone_are_asked_with(
 ) -> None:
     engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
     pictures = (*frames(0), *frames(1))
-    prompt = prompt_of(Question("Where?", frames=pictures), engine, State())
+    prompt = engine.open_stream().question(Question("Where?", frames=pictures))[0]
     seen = ClipRound(0, 0, tuple(frame.image for frame in pictures))
     sequence = collator.sequence(
         ClipSample((seen,), asked=(("How?", "So."), ("Where?", "There.")), plain=True)
@@ -177,7 +175,7 @@ def test_moments_are_the_prompt_that_they_are_asked_with(
     moments = tuple(
         Moment(frames(n)[1], n * NS_PER_S, (n + 1) * NS_PER_S, WORLD.caption(n)) for n in seconds
     )
-    prompt = prompt_of(Question("Where?", moments=moments), engine, State())
+    prompt = engine.open_stream().question(Question("Where?", moments=moments))[0]
     rounds = tuple(
         ClipRound(n, n + 1, (frames(n)[1].image,), WORLD.caption(n), given=True) for n in seconds
     )

@@ -1,0 +1,229 @@
+"""Several streams on one engine: each says and holds what it would alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.stream import Stream
+from streamingvlm_ros.errors import ConfigError, QuestionError
+from streamingvlm_ros.types import Answer, Ask, Chunk, ChunkPart, Narration, Question
+
+from .conftest import SMALL, arenas_of, cached, chunk_of
+from .test_asking import Audience
+
+MakeEngine = Callable[..., StreamingEngine]
+STREAMS = 8
+ROUNDS = 14
+SIZES = [(56, 84), (28, 28), (84, 56), (56, 56), (112, 140), (56, 84), (28, 140), (60, 50)]
+
+
+def settings_of(number: int) -> Settings:
+    """Streams that differ in window, rate, prompt and seed."""
+    return Settings().updated(
+        SMALL
+        | {
+            "vision_rounds": 2 + number % 4,
+            "text_rounds": 2 + number % 3,
+            "text_window": 8 + 3 * number,
+            "fps": 4.0 if number % 2 else 2.0,
+            "temperature": 0.9 if number in (3, 4) else 0.0,
+            "seed": number,
+            "previous_text": "the ball stops " * number,
+        }
+    )
+
+
+def seen(number: int, round: int) -> Chunk:
+    rate = settings_of(number).frames.fps
+    return chunk_of(round, int(rate), rate, seed=number, size=SIZES[number])
+
+
+def attends(number: int, round: int) -> bool:
+    """Streams begin one after another, and some rest now and then."""
+    return round >= number and (round + number) % 5 != 4
+
+
+def alone(make_engine: MakeEngine, number: int) -> tuple[list[Narration], list[torch.Tensor]]:
+    stream = make_engine(max_streams=1).open_stream(settings_of(number))
+    said = [stream.step(seen(number, n)) for n in range(ROUNDS) if attends(number, n)]
+    return said, cached(stream)
+
+
+def step_together(streams: list[Stream], round: int, said: list[list[Narration]]) -> None:
+    due = [number for number in range(len(streams)) if attends(number, round)]
+    chunks = [(streams[number], seen(number, round)) for number in due]
+    for number, narration in zip(due, streams[0].engine.step(chunks), strict=True):
+        said[number].append(narration)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["quiet", "asked"])
+def test_eight_streams_together_are_the_same_as_each_alone(
+    make_engine: MakeEngine, asked: bool
+) -> None:
+    engine = make_engine(max_streams=STREAMS, max_answer_tokens=30)
+    streams = [engine.open_stream(settings_of(number)) for number in range(STREAMS)]
+    said: list[list[Narration]] = [[] for _ in streams]
+    audience = Audience()
+    for round in range(ROUNDS):
+        if asked and round > 2:
+            audience.put(streams[round % 3], Question("what is it?"))
+        step_together(streams, round, said)
+    assert len(audience.outcomes) >= 5 * asked
+    for number, stream in enumerate(streams):
+        expected, arenas = alone(make_engine, number)
+        assert said[number] == expected, f"stream {number}"
+        for mine, theirs in zip(cached(stream), arenas, strict=True):
+            assert (mine - theirs).abs().max() < 1e-5, f"stream {number}"
+
+
+def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(max_streams=3)
+    streams = [engine.open_stream(settings_of(number)) for number in range(3)]
+    said: list[list[Narration]] = [[] for _ in streams]
+    audience = Audience()
+    for round in range(ROUNDS):
+        if round == 6:
+            streams[2].step(seen(2, 0))
+            audience.put(streams[2], Question("what?"))
+            engine.see([(streams[2], ChunkPart.whole(seen(2, round)))])
+            streams[2].reset()
+        if round == 9:
+            streams[2].close()
+            streams[2] = engine.open_stream(settings_of(2))
+        step_together(streams[:2], round, said)
+    assert isinstance(audience.outcomes[0], Answer)
+    for number in (0, 1):
+        assert said[number] == alone(make_engine, number)[0]
+    assert streams[2].cached_tokens == 0
+
+
+def test_a_narration_that_is_reset_is_never_told_and_the_stream_begins_anew(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine()
+    stream = engine.open_stream()
+    first = stream.step(chunk_of(0))
+    engine.see([(stream, ChunkPart.whole(chunk_of(1)))])
+    engine.advance()
+    stream.reset()
+    assert not engine.busy
+    assert stream.step(chunk_of(0)) == first
+    assert engine.take_rounds() == []
+
+
+def test_more_streams_than_configured_are_refused(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=2)
+    first, _ = engine.open_stream(), engine.open_stream()
+    with pytest.raises(ConfigError, match="max_streams"):
+        engine.open_stream()
+    first.close()
+    assert engine.open_stream().step(chunk_of(0)).sequence == 0
+
+
+def test_a_closed_stream_tells_who_asked_and_the_others_go_on(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_answer_tokens=30)
+    closed, other = engine.open_stream(), engine.open_stream()
+    for stream in (closed, other):
+        stream.step(chunk_of(0))
+    truth = other.ask("what?")
+    before, during, beside = Audience(), Audience(), Audience()
+    during.put(closed, Question("what?"))
+    beside.put(other, Question("what?"))
+    engine.see([(closed, ChunkPart.whole(chunk_of(1)))])
+    for _ in range(3):
+        engine.advance()
+    before.put(closed, Question("and now?"))
+    closed.close()
+    closed.close()
+    after: list[Any] = []
+    engine.ask(closed, Ask(Question("what?"), after.append))
+    engine.finish(other)
+    for outcome in (during.outcomes[0], before.outcomes[0], *after):
+        assert isinstance(outcome, QuestionError)
+        assert "closed" in str(outcome)
+    assert beside.outcomes == {0: truth}
+    with pytest.raises(ConfigError, match="closed"):
+        closed.step(chunk_of(1))
+    with pytest.raises(QuestionError, match="closed"):
+        closed.ask("what?")
+
+
+def test_a_chunk_that_is_refused_changes_no_stream(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    one, other = engine.open_stream(), engine.open_stream()
+    engine.step([(one, chunk_of(0)), (other, chunk_of(0))])
+    before = one.context_ids
+    with pytest.raises(ConfigError, match="raise fps"):
+        engine.step([(one, chunk_of(1)), (other, chunk_of(1, frames=6))])
+    assert one.context_ids == before
+    assert one.step(chunk_of(1)) == other.step(chunk_of(1))
+
+
+def test_a_stream_that_still_narrates_takes_no_further_chunk(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    stream = engine.open_stream()
+    engine.see([(stream, ChunkPart.whole(chunk_of(0)))])
+    with pytest.raises(ConfigError, match="still narrating"):
+        stream.step(chunk_of(1))
+
+
+def test_larger_frames_open_a_larger_cache_once_and_nothing_is_lost(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The window's tokens stay; so does what another stream holds and what is being answered."""
+    engine, roomy = make_engine(), make_engine()
+    roomy_stream = roomy.open_stream()
+    roomy._make_room(roomy_stream, (1, 2, 3))
+    stream, other = engine.open_stream(), engine.open_stream()
+    sizes = [(28, 28)] * 6 + [(56, 84)] * 6 + [(28, 28)] * 2
+    for round, size in enumerate(sizes):
+        audience, truth = Audience(), None
+        if round == 6:
+            before = [arena.clone() for arena in cached(other)]
+            truth = other.ask("what?")
+            audience.put(other, Question("what?"))
+        chunk = chunk_of(round, size=size)
+        assert stream.step(chunk) == roomy_stream.step(chunk)
+        if round < 3:
+            other.step(chunk_of(round, size=(28, 28)))
+        if round == 6:
+            engine.finish(other)
+            assert audience.outcomes == {0: truth}
+            assert all(map(torch.equal, before, cached(other)))
+    assert [r.message for r in caplog.records if "grows" in r.message] == [
+        f"a stream's frames became larger: its cache grows from "
+        f"{stream.budget.window(1)} to {stream.budget.window(6)} tokens"
+    ]
+    assert arenas_of(engine)[0].shape[2] > 2 * stream.capacity
+
+
+def test_frames_in_pairs_as_they_arrive_are_the_same_as_all_at_once(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(fps=8.0)
+    whole, parts = engine.open_stream(), engine.open_stream()
+    for round in range(9):
+        chunk = chunk_of(round, frames=7 if round == 4 else 8, fps=8.0)
+        expected = whole.step(chunk)
+        cuts = [0, 2, 6, len(chunk.frames), len(chunk.frames)][: 5 if round % 2 else 4]
+        for start, end in pairwise(cuts):
+            last = (start, end) == tuple(cuts[-2:])
+            part = ChunkPart(chunk.frames[start:end], chunk.start_ns, chunk.end_ns, last=last)
+            engine.see([(parts, part)])
+        while not parts.ready:
+            engine.advance()
+        (round_of_parts,) = engine.take_rounds()
+        assert round_of_parts.narration == expected
+        assert round_of_parts.chunk == chunk
+        assert parts.ledger == whole.ledger
+    for mine, theirs in zip(cached(parts), cached(whole), strict=True):
+        assert (mine - theirs).abs().max() < 1e-5

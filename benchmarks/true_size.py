@@ -35,7 +35,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForCondition
 from streamingvlm_ros.config import SamplingConfig, Settings  # noqa: E402
 from streamingvlm_ros.engine.engine import StreamingEngine  # noqa: E402
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, attention_backend  # noqa: E402
-from streamingvlm_ros.engine.sampler import Sampler  # noqa: E402
+from streamingvlm_ros.engine.sampler import RowSampler as Sampler  # noqa: E402
 from streamingvlm_ros.engine.stream import Stream  # noqa: E402
 from streamingvlm_ros.types import NS_PER_S, Ask, Chunk, Frame, Question  # noqa: E402
 

@@ -86,7 +86,7 @@ def test_eight_streams_together_are_the_same_as_each_alone(
 def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
     make_engine: MakeEngine,
 ) -> None:
-    engine = make_engine(max_streams=3)
+    engine = make_engine(max_streams=3, max_answer_tokens=12)
     streams = [engine.open_stream(settings_of(number)) for number in range(3)]
     said: list[list[Narration]] = [[] for _ in streams]
     audience = Audience()

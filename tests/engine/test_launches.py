@@ -1,0 +1,88 @@
+"""At 7B shapes, without memory: nothing waits for the device, and few kernels are launched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.true_size import SHAPES
+from streamingvlm_ros.config import Settings
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.runner import Feed, Place, Runner
+
+from .conftest import CHECKPOINT
+from .operations import Recorder
+
+META = torch.device("meta")
+BACKENDS = ["masked", "varlen"]
+LAYERS = SHAPES["7b"]["text"]["num_hidden_layers"]
+
+
+def loaded_on_meta(layers: int) -> LoadedModel:
+    """A model of the true shapes that takes no memory and computes nothing."""
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    config = Qwen2_5_VLConfig(
+        text_config=SHAPES["7b"]["text"] | {"num_hidden_layers": layers},
+        vision_config=SHAPES["7b"]["vision"],
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+    )
+    with META:
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    return LoadedModel(model.to(torch.bfloat16).eval(), tokenizer)
+
+
+def runner_on_meta(layers: int, backend: str) -> Runner:
+    engine = StreamingEngine(loaded_on_meta(layers), Settings())
+    decoder = engine.model.decoder
+    cache = decoder.new_cache(2 * 27_000)
+    return Runner(
+        decoder, cache, streams=1, questions=8, stop_ids=[0], backend=backend, on_device=True
+    )
+
+
+def launches_of_a_step(layers: int, backend: str) -> list[str]:
+    runner = runner_on_meta(layers, backend)
+    with torch.inference_mode(), Recorder() as recorder:
+        runner.step(slice(0, runner.rows))
+    return recorder.launches
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_decode_step_launches_at_most_25_kernels_a_layer(backend: str) -> None:
+    few, many = (len(launches_of_a_step(layers, backend)) for layers in (2, 6))
+    assert (many - few) / 4 <= 25
+    assert few - 2 * 25 <= 60
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_prefill_waits_for_nothing(backend: str) -> None:
+    runner = runner_on_meta(2, backend)
+    feeds = [
+        Feed(0, Place(0, 20_000), torch.empty(400, 3584, device=META), torch.zeros(3, 400)),
+        Feed(1, Place(30_000, 30_000, (0, 20_000)), *_question()),
+    ]
+    feeds[0] = Feed(0, Place(0, 20_000), _question(400)[0], torch.zeros(3, 400))
+    with torch.inference_mode(), Recorder() as recorder:
+        runner.prefill(feeds)
+    assert len(recorder.launches) < 2 * 60 + 60
+
+
+def test_an_eviction_waits_for_nothing_and_copies_no_arena_whole() -> None:
+    runner = runner_on_meta(LAYERS, "masked")
+    cos = torch.empty(20_000, 128, device=META)
+    sources = torch.arange(100, 20_100, device=META)
+    with torch.inference_mode(), Recorder() as recorder:
+        runner.cache.move(sources, 27_000, cos=cos, sin=cos)
+    assert len(recorder.launches) <= 12 * LAYERS
+    assert (
+        max(x.numel() for op in recorder.operations if not op.is_view for x in op.out)
+        <= (runner.cache.keys.numel()) / LAYERS * 2
+    )
+
+
+def _question(tokens: int = 30) -> Any:
+    return torch.empty(tokens, 3584, dtype=torch.bfloat16, device=META), torch.zeros(3, tokens)

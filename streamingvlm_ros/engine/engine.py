@@ -15,7 +15,8 @@ from .chat_format import ChatFormat
 from .ledger import Grid
 from .qwen2_5.checkpoint import LoadedModel, load
 from .qwen2_5.decoder import Decoder
-from .qwen2_5.vision import VisionSpec, patch_grid, to_patches
+from .qwen2_5.vision import VisionSpec
+from .qwen2_5.vision_encoder import VisionEncoder
 from .stream import Stream
 from .window import token_bound
 
@@ -37,7 +38,9 @@ class StreamingEngine:
         self.vision_spec = VisionSpec.of(vision, settings.model)
         self.question_spec = self.vision_spec.of_questions(settings.asking)
         self.grid_seconds = self.vision_spec.grid_seconds(settings.frames.fps)
-        self._tower = loaded.model.model.visual
+        tower = loaded.model.model.visual
+        flash = tower.config._attn_implementation == "flash_attention_2"
+        self._encoder = VisionEncoder(tower, "flash" if flash else "masked")
 
     @classmethod
     def from_pretrained(cls, checkpoint: Path | str, settings: Settings) -> StreamingEngine:
@@ -100,11 +103,7 @@ class StreamingEngine:
 
     def look(self, frames: Sequence[Frame], spec: VisionSpec) -> tuple[Tensor, Grid]:
         """Vision tokens (tokens, hidden) of frames that belong together, and their grid."""
-        images = [frame.image for frame in frames]
-        patches, grid = to_patches(images, spec, self.decoder.device)
-        shape = torch.tensor([patch_grid(grid, spec)], device=self.decoder.device)
-        seen = self._tower(patches.to(self.decoder.dtype), grid_thw=shape)
-        return seen.pooler_output, grid
+        return self._encoder.encode([[frame.image for frame in frames]], spec)[0]
 
     def embed(self, ids: Sequence[int], seen: Tensor | None = None) -> Tensor:
         """(tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""

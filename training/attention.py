@@ -18,6 +18,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.flash_attention import flash_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from streamingvlm_ros.engine.attention import attend_equal_runs, avoid_cudnn
+
 if TYPE_CHECKING:
     from peft import PeftModel
 
@@ -45,10 +47,8 @@ def attend_equal_chunks(
         chunks = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
         each = [F.scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in chunks]
         return torch.cat(each, dim=2).transpose(1, 2), None
-    shape = (len(lengths), lengths[0])
-    q, k, v = (x[0].unflatten(1, shape).transpose(0, 1) for x in (query, key, value))
-    attended = F.scaled_dot_product_attention(q, k, v, scale=scaling)
-    return attended.permute(0, 2, 1, 3).flatten(0, 1)[None], None
+    by_token = (x[0].transpose(0, 1) for x in (query, key, value))
+    return attend_equal_runs(*by_token, count=len(lengths), scale=scaling)[None], None
 
 
 def attend_clip_by_clip(
@@ -95,6 +95,7 @@ def choose(model: PreTrainedModel | PeftModel) -> None:
     One that was loaded with flash-attn keeps it; where clips branch, SDPA takes its place.
     """
     register()
+    avoid_cudnn()
     if model.config.text_config._attn_implementation != FLASH:
         model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": CLIP_BY_CLIP})
 

@@ -48,7 +48,7 @@ def examine() -> Iterator[Finding]:
     if torch:
         yield _gpu(torch)
     if torch and transformers:
-        yield _attention()
+        yield _attention(torch)
     yield _library("transformers", transformers)
     yield from _ros()
     if torch and transformers:
@@ -80,11 +80,16 @@ def _gpu(torch: ModuleType) -> Finding:
     return Finding("GPU", State.OK, f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
 
 
-def _attention() -> Finding:
+def _attention(torch: ModuleType) -> Finding:
     from transformers.utils import is_flash_attn_2_available  # type: ignore[attr-defined]
 
-    backends = "flash-attn and sdpa" if is_flash_attn_2_available() else "sdpa (no flash-attn)"
-    return Finding("attention", State.OK, backends)
+    from ..engine.attention import choose_backend
+
+    cuda = torch.cuda.is_available()
+    device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
+    backend = choose_backend("auto", torch.device(device), dtype)
+    training = "flash-attn" if is_flash_attn_2_available() else "sdpa (no flash-attn)"
+    return Finding("attention", State.OK, f"{backend}; in training {training}")
 
 
 def _ros() -> Iterator[Finding]:

@@ -1,7 +1,8 @@
-"""What a token of the decoder attends to, and the kernels that compute it.
+"""What tokens attend to, and the kernels that compute it.
 
-Every token sees two intervals of slots: its own row's tokens up to itself, and, for a question
-about a stream, the stream's tokens as they were when it was asked.
+A token of the decoder sees two intervals of slots: its own row's tokens up to itself, and, for a
+question about a stream, the stream's tokens as they were when it was asked. A token of the vision
+tower sees its own run: a window of a frame, or a whole frame.
 
 Backends: `varlen` is torch's FlashAttention 2 for sequences of different lengths, without masks
 (CUDA, half precision); `flash` is the same call with FlashAttention 3's kernels, where that is
@@ -14,6 +15,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -33,6 +35,10 @@ values: (tokens, query heads * head_dim)."""
 
 FLASH_3 = "flash_attn_interface"
 """The module that FlashAttention 3 installs."""
+
+
+AttendRun = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(tokens, heads, head_dim) queries, keys and values: attended values of the same shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +285,67 @@ def _merged(
     weight = torch.sigmoid(own_lse - shared_lse)
     weight = torch.where(has_shared, weight, 1.0).transpose(0, 1)[..., None]
     return torch.lerp(shared, own, weight.to(own.dtype))
+
+
+# --- the vision tower: runs of tokens, each of which sees itself alone ---
+
+
+def within_runs(
+    backend: str, lengths: Sequence[int], *, device: torch.device, dtype: torch.dtype
+) -> AttendRun:
+    """Return the attention of tokens in runs of these lengths, one after another.
+
+    What depends on the lengths is computed here, so that calling it asks the host for nothing.
+    """
+    if backend != "masked":
+        return _unpadded(lengths, device)
+    if len(set(lengths)) == 1:
+        return partial(attend_equal_runs, count=len(lengths))
+    return _padded(lengths, device, dtype)
+
+
+def attend_equal_runs(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    count: int,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention within `count` runs of one length, as one batch.
+
+    `mask` is added to the scores and broadcast to (runs, heads, queries, keys).
+    """
+    q, k, v = (x.unflatten(0, (count, -1)).transpose(1, 2) for x in (query, key, value))
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return attended.transpose(1, 2).flatten(0, 1)
+
+
+def _padded(lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> AttendRun:
+    """Runs padded to the longest, with a mask over what is padding."""
+    counts, slots = torch.tensor(lengths)[:, None], torch.arange(max(lengths))
+    real = slots < counts
+    sources = torch.where(real, counts.cumsum(0) - counts + slots, 0).flatten().to(device)
+    kept = real.flatten().nonzero()[:, 0].to(device)
+    mask = torch.zeros(real.shape, dtype=dtype).masked_fill(~real, float("-inf"))
+    mask = mask[:, None, None].to(device)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (x.index_select(0, sources) for x in (query, key, value))
+        return attend_equal_runs(q, k, v, count=len(lengths), mask=mask).index_select(0, kept)
+
+    return attend
+
+
+def _unpadded(lengths: Sequence[int], device: torch.device) -> AttendRun:
+    """A kernel that is told where runs begin and end."""
+    ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+    longest = max(lengths)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        attended = varlen.varlen_attn(query, key, value, ends, ends, longest, longest)
+        assert isinstance(attended, Tensor)
+        return attended
+
+    return attend

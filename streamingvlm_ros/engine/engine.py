@@ -12,7 +12,6 @@ from torch import Tensor
 from ..config import Settings
 from ..errors import ConfigError, QuestionError, StreamingVLMError
 from ..types import Ask, Chunk, ChunkPart, Narration
-from . import attention
 from .budget import Budget
 from .ledger import Grid
 from .questions import Questions
@@ -44,12 +43,9 @@ class StreamingEngine:
         Raises:
             ConfigError: the attention that the settings name doesn't work here.
         """
-        self.settings, self.model = settings, Model(loaded)
+        self.settings, self.model = settings, Model(loaded, settings.model)
         decoder = self.model.decoder
-        self.attention = attention.choose_backend(
-            settings.model.attention, decoder.device, decoder.dtype
-        )
-        attention.activate(self.attention)
+        log.info("attention: %s on %s", self.model.attention, decoder.device)
         streams, questions = settings.model.max_streams, settings.asking.questions_at_once
         spec = self.model.frame_spec(settings.model)
         budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
@@ -60,7 +56,7 @@ class StreamingEngine:
             streams=streams,
             questions=questions,
             stop_ids=self.model.stop_ids,
-            backend=self.attention,
+            backend=self.model.attention,
             on_device=on_device,
         )
         self.scheduler = Scheduler(self.runner)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .rotary import rotate
+
 
 @dataclass(frozen=True)
 class CacheShape:
@@ -22,17 +24,6 @@ class CacheShape:
     heads: int
     head_dim: int
     slots: int
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding in the half-split layout: (…, head_dim) by broadcastable (…, head_dim).
-
-    The first half of `sin` is negated (see `Decoder.rotation`). Computed in the float32 of `cos`
-    and `sin` and rounded once, so that a key written by a layer and one rotated afresh from its
-    unrotated bytes are equal.
-    """
-    swapped = torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
-    return (x * cos + swapped * sin).to(x.dtype)
 
 
 class KVCache:

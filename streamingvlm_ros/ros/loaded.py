@@ -34,6 +34,7 @@ class Loaded:
         settings = params.declare_settings(node, settings_for(self.checkpoint))
         self.frames, self.asking = settings.frames, settings.asking
         self.engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
+        node.get_logger().info(f"attention: {self.engine.model.attention} on {self.engine.device}")
         self.stream: Stream = self.engine.open_stream()
         self.sampling: SamplingConfig = settings.sampling
         """How to sample now; changes with the parameters."""

@@ -12,7 +12,14 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
     smart_resize,
 )
 
-from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec, frame_size, patch_grid, to_patches
+from streamingvlm_ros.engine.qwen2_5.vision import (
+    CLIP_MEAN,
+    CLIP_STD,
+    VisionSpec,
+    frame_size,
+    patch_grid,
+    to_patches,
+)
 
 SPEC = VisionSpec()
 
@@ -76,3 +83,13 @@ def test_resizing_equals_torchvisions(size: tuple[int, int]) -> None:
     got, _ = to_patches([image], SPEC)
     same, _ = to_patches([expected.permute(1, 2, 0).numpy()], SPEC)
     assert torch.allclose(got, same, atol=1e-5)
+
+
+def test_every_level_of_every_colour_is_normalised_as_in_three_steps() -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(56 * 28).reshape(-1, 56, 28)
+    images = [np.stack([level] * 3, axis=-1) for level in levels]
+    patches, _ = to_patches(images, VisionSpec(min_tokens=1))
+    got = patches.view(128, 8, 3, 2, 196).permute(0, 3, 2, 1, 4).reshape(256, 3, -1)
+    mean, std = torch.tensor(CLIP_MEAN), torch.tensor(CLIP_STD)
+    expected = (torch.arange(256.0)[:, None] / 255.0 - mean) / std
+    assert (got - expected[..., None]).abs().max() < 1e-6

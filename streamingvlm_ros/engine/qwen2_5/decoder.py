@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..attention import Attend
-from ..kv_cache import CacheShape, KVCache, rotate
+from ..kv_cache import CacheShape, KVCache
+from ..rotary import rotate, signed
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -62,14 +63,13 @@ class Decoder:
         return embedded
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `rotate` takes for (3, tokens) float32 positions.
+        """Return cosine and signed sine, each float32 (tokens, head_dim).
 
-        Cosine and sine, each float32 (tokens, head_dim), the first half of the sine negated.
+        `positions` are float32 (3, tokens).
         """
         like = torch.empty(0, dtype=torch.float32, device=self.device)
         cos, sin = self._rotary(like, positions[:, None])
-        first, second = sin[0].chunk(2, dim=-1)
-        return cos[0], torch.cat([-first, second], dim=-1)
+        return cos[0], signed(sin[0])
 
     def forward(
         self,

@@ -9,24 +9,34 @@ from torch import Tensor
 
 from ...config import FrameConfig, ModelConfig
 from ...types import Frame
+from ..attention import activate, choose_backend
 from ..chat_format import ChatFormat
 from ..ledger import Grid, Segment
 from .checkpoint import LoadedModel
 from .decoder import Decoder
 from .positions import positions
-from .vision import VisionSpec, patch_grid, to_patches
+from .vision import VisionSpec
+from .vision_encoder import VisionEncoder
 
 
 class Model:
     """Text to ids, frames to vision tokens, positions, and the decoder. Holds no stream."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, config: ModelConfig) -> None:
+        """Take over a checkpoint that was loaded.
+
+        Raises:
+            ConfigError: the attention that `config` names doesn't work here.
+        """
         self.complete = loaded.complete
         self.chat_format = ChatFormat(loaded.tokenizer)
         self.stop_ids = loaded.stop_ids | {self.chat_format.end_id}
         self.decoder = Decoder(loaded.model)
+        self.attention = choose_backend(config.attention, self.decoder.device, self.decoder.dtype)
+        """The backend; see engine/attention.py."""
+        activate(self.attention)
         self._vision_config = loaded.model.config.vision_config
-        self._tower = loaded.model.model.visual
+        self._encoder = VisionEncoder(loaded.model.model.visual, self.attention)
         self.tokens_per_second = float(self._vision_config.tokens_per_second)
 
     def frame_spec(self, config: ModelConfig) -> VisionSpec:
@@ -48,14 +58,7 @@ class Model:
 
         The frames of a group have one size and belong together; an odd last one is doubled.
         """
-        return [self._encode(frames, spec) for frames in groups]
-
-    def _encode(self, frames: Sequence[Frame], spec: VisionSpec) -> tuple[Tensor, Grid]:
-        images = [frame.image for frame in frames]
-        patches, grid = to_patches(images, spec, self.decoder.device)
-        shape = torch.tensor([patch_grid(grid, spec)], device=self.decoder.device)
-        seen = self._tower(patches.to(self.decoder.dtype), grid_thw=shape)
-        return seen.pooler_output, grid
+        return self._encoder.encode([[frame.image for frame in group] for group in groups], spec)
 
     def embed(self, ids: Sequence[int], seen: Tensor | None = None) -> Tensor:
         """Return (tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -94,32 +96,49 @@ def to_patches(
     float32 (patches, 3 * temporal_patch * patch_px**2) in the tower's order (four patches of a
     token together) and the merged grid.
     """
-    video = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
-    size = frame_size(video.shape[2], video.shape[3], spec)
-    if size != tuple(video.shape[2:]):
+    missing = -len(images) % spec.temporal_patch
+    video = _uploaded(np.stack([*images, *[images[-1]] * missing]), torch.device(device))
+    size = frame_size(video.shape[1], video.shape[2], spec)
+    if size != tuple(video.shape[1:3]):
         video = _resize(video, size)
-    missing = -len(video) % spec.temporal_patch
-    if missing:
-        video = torch.cat([video, video[-1:].expand(missing, -1, -1, -1)])
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
-    return _cut((video.float() / 255.0 - mean) / std, spec)
+    patches, grid = _cut(video, spec)
+    scale, offset = _normalisation(spec.patch_px**2 * spec.temporal_patch, patches.device)
+    return torch.addcmul(offset, patches.float(), scale), grid
+
+
+def _uploaded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Bytes on the device; the host does not wait until a GPU has them."""
+    host = torch.from_numpy(pixels)
+    if device.type == "cuda":
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)
+
+
+@cache
+def _normalisation(values: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and summand of each column of patches with `values` values of each colour."""
+    mean, std = torch.tensor(CLIP_MEAN).double(), torch.tensor(CLIP_STD).double()
+    scale, offset = 1 / (255 * std), -mean / std
+    columns = torch.stack([scale, offset]).float().repeat_interleave(values, dim=1).to(device)
+    return columns[0], columns[1]
 
 
 def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
     """Bicubic with antialiasing, rounded to uint8 levels: what torchvision does to a tensor."""
-    resized = F.interpolate(video.float(), size=size, mode="bicubic", antialias=True)
-    return resized.round().clamp(0, 255)
+    channels_first = video.permute(0, 3, 1, 2).float()
+    resized = F.interpolate(channels_first, size=size, mode="bicubic", antialias=True)
+    return resized.round_().clamp_(0, 255).permute(0, 2, 3, 1)
 
 
 def _cut(video: Tensor, spec: VisionSpec) -> tuple[Tensor, Grid]:
-    """(frames, 3, height, width) into rows of one patch each, grouped by merged token."""
-    frames, channels, height, width = video.shape
+    """(frames, height, width, 3) into rows of one patch each, grouped by merged token."""
+    frames, height, width, colours = video.shape
     steps, merge, patch = frames // spec.temporal_patch, spec.merge, spec.patch_px
     rows, columns = height // spec.token_px, width // spec.token_px
     video = video.reshape(
-        steps, spec.temporal_patch, channels, rows, merge, patch, columns, merge, patch
+        steps, spec.temporal_patch, rows, merge, patch, columns, merge, patch, colours
     )
-    video = video.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    video = video.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
     patches = video.reshape(steps * rows * columns * merge * merge, -1)
     return patches, (steps, rows, columns)
 

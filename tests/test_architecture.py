@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,36 @@ def test_imports_stay_within_the_walls(room: str, path: Path) -> None:
 
 def test_every_room_is_known() -> None:
     assert {room for room, _ in modules()} == set(MAY_IMPORT) | GROUND
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Modules of the package and what each imports, type checking and functions included."""
+    paths = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for _, p in modules()}
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        names = set(imports(path))
+        targets = names | {name.rpartition(".")[0] for name in names}
+        graph[module] = {name for name in targets if name in paths} - {module}
+    return graph
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """An import for type checking counts: two modules that name each other are one."""
+    try:
+        tuple(TopologicalSorter(import_graph()).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+FAMILY = re.compile(r"\.(vision_config|text_config|video_token_id)\b|CLIP_MEAN|CLIP_STD|image_mean")
+"""How a checkpoint's own configuration or its normalisation would be read."""
+
+
+def test_only_one_folder_reads_what_belongs_to_the_model_family() -> None:
+    readers = {
+        path.relative_to(ROOT).parent for _, path in modules() if FAMILY.search(path.read_text())
+    }
+    assert readers == {Path(PACKAGE, "engine", "qwen2_5")}
 
 
 WITHOUT = """

@@ -96,7 +96,7 @@ def choose(model: PreTrainedModel | PeftModel) -> None:
     """
     register()
     avoid_cudnn()
-    if model.config.text_config._attn_implementation != FLASH:
+    if model.config.get_text_config()._attn_implementation != FLASH:
         model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": CLIP_BY_CLIP})
 
 

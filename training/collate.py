@@ -32,7 +32,6 @@ class Collator:
         chat_format: ChatFormat,
         settings: Settings,
         spec: VisionSpec,
-        tokens_per_second: float,
         always_sees: bool = False,
         packing: bool = False,
     ) -> None:
@@ -40,7 +39,7 @@ class Collator:
         self._chat_format, self._settings, self._spec = chat_format, settings, spec
         self._question_spec = spec.of_questions(settings.asking)
         self._grid_seconds = spec.grid_seconds(settings.frames.fps)
-        self._tokens_per_second = tokens_per_second
+        self._tokens_per_second = spec.tokens_per_second
 
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
         """Rows, as `packed` or `padded` make them, and all their patches in the same order."""
@@ -56,7 +55,7 @@ class Collator:
         return batch
 
     def sequence(self, sample: ClipSample) -> ClipSequence:
-        """The clip's chat_format, as if the engine had streamed it and nothing had left since.
+        """The clip's dialogue, as if the engine had streamed it and nothing had left since.
 
         Its questions branch off at the end, side by side, as the engine answers them.
         """

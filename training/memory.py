@@ -122,7 +122,7 @@ def _activations(recipe: Recipe, config: PreTrainedConfig, bytes_each: int) -> f
     What a layer keeps was counted with torch's hooks for saved tensors: the inputs of its matrices,
     the gate and its product, keys and values, and float32 copies for both of its norms.
     """
-    text = config.text_config
+    text = config.get_text_config()
     clips, clip_s = recipe.training.batch_clips, _clip_s(recipe)
     of_clip = clip_tokens(recipe.settings, clip_s)
     tokens, hidden, inner = clips * of_clip, text.hidden_size, text.intermediate_size

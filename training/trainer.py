@@ -107,7 +107,7 @@ def trainer_for(
     """
     together = shard.count > 1
     if together:
-        check_positions(recipe, model.config.vision_config)
+        check_positions(recipe, VisionSpec.of(model.config, recipe.settings.model))
     choose(model)
     if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, shard):
         checkpoint_layers(model)
@@ -143,13 +143,10 @@ class _Intervals(TrainerCallback):
         state.compute_steps(args, state.max_steps)
 
 
-def check_positions(recipe: Recipe, tower: Any) -> None:
-    """ConfigError if a sharded model would get positions that are rounded: see `Collator`.
-
-    `tower` is the model's `vision_config`.
-    """
+def check_positions(recipe: Recipe, spec: VisionSpec) -> None:
+    """ConfigError if a sharded model would get positions that are rounded: see `Collator`."""
     its, fps = recipe.training, recipe.settings.frames.fps
-    if its.sharding and its.bfloat16 and tower.temporal_patch_size * tower.tokens_per_second % fps:
+    if its.sharding and its.bfloat16 and spec.temporal_patch * spec.tokens_per_second % fps:
         raise ConfigError(
             f"at {fps:g} frames per second positions are fractions, which sharding: {its.sharding} "
             "rounds in bfloat16: take 1, 2 or 4 frames, no sharding, or bfloat16: false"
@@ -164,10 +161,8 @@ def collator_for(
     packing: bool = False,
 ) -> Collator:
     """The collator that makes batches for a model as the engine would stream it."""
-    vision = model.config.vision_config
-    spec = VisionSpec.of(vision, settings.model)
-    seconds = float(vision.tokens_per_second)
-    return Collator(ChatFormat(tokenizer), settings, spec, seconds, always_sees, packing)
+    spec = VisionSpec.of(model.config, settings.model)
+    return Collator(ChatFormat(tokenizer), settings, spec, always_sees, packing)
 
 
 def checkpoint_layers(model: Trained) -> None:

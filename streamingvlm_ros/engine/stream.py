@@ -61,7 +61,7 @@ class Stream:
         self.row, self.settings = row, settings
         self.spec = model.frame_spec(settings.model)
         self.budget = Budget(model.chat_format, settings, self.spec.temporal_patch)
-        self.grid_seconds = model.grid_seconds(settings.frames)
+        self.grid_seconds = self.spec.grid_seconds(settings.frames.fps)
         self._question_spec = self.spec.of_questions(settings.asking)
         self.prompts = QuestionPrompts(self.budget, self._question_spec, self.grid_seconds)
         runner.set_place(row, Place(0, 0))

@@ -293,8 +293,8 @@ def test_frames_that_a_question_brings_along_are_learnt_at_its_resolution(
     model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings
 ) -> None:
     finer = settings.updated({"question_frame_tokens": 16})
-    spec = VisionSpec.of(model.config.vision_config, finer.model)
-    collator = Collator(ChatFormat(tokenizer), finer, spec, tokens_per_second=2.0)
+    spec = VisionSpec.of(model.config, finer.model)
+    collator = Collator(ChatFormat(tokenizer), finer, spec)
     large = np.zeros((112, 112, 3), np.uint8)
     seen, asked = ClipRound(0, 1, (large,)), (("Where?", "There."),)
     live = collator.sequence(ClipSample((seen,), asked=asked))

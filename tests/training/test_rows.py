@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from streamingvlm_ros.config import Settings
+from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.shards import ALONE
 from training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
@@ -273,9 +274,12 @@ def test_positions_that_sharding_would_round_are_refused(
     for fps, fits in ((1.0, True), (2.0, True), (4.0, True), (3.0, False), (8.0, False)):
         recipe = replace(tiny, training=training, streaming={**tiny.streaming, "fps": fps})
         with nullcontext() if fits else pytest.raises(ConfigError, match=sharding):
-            check_positions(recipe, model.config.vision_config)
+            check_positions(recipe, VisionSpec.of(model.config, recipe.settings.model))
         for harmless in (TrainConfig(sharding=sharding), TrainConfig(bfloat16=True)):
-            check_positions(replace(recipe, training=harmless), model.config.vision_config)
+            check_positions(
+                replace(recipe, training=harmless),
+                VisionSpec.of(model.config, recipe.settings.model),
+            )
 
 
 def test_a_recipe_that_packs_learns_what_one_that_pads_does(

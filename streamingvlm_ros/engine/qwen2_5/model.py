@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ...config import FrameConfig, ModelConfig
+from ...config import ModelConfig
 from ...types import Frame
 from ..attention import activate, choose_backend
 from ..chat_format import ChatFormat
@@ -35,21 +35,17 @@ class Model:
         self.attention = choose_backend(config.attention, self.decoder.device, self.decoder.dtype)
         """The backend; see engine/attention.py."""
         activate(self.attention)
-        self._vision_config = loaded.model.config.vision_config
+        self._config = loaded.model.config
         self._encoder = VisionEncoder(loaded.model.model.visual, self.attention)
-        self.tokens_per_second = float(self._vision_config.tokens_per_second)
+        self._tokens_per_second = self.frame_spec(config).tokens_per_second
 
     def frame_spec(self, config: ModelConfig) -> VisionSpec:
         """How frames become tokens under a budget of tokens."""
-        return VisionSpec.of(self._vision_config, config)
-
-    def grid_seconds(self, config: FrameConfig) -> float:
-        """Time between two temporal steps of vision tokens."""
-        return float(self._vision_config.temporal_patch_size) / config.fps
+        return VisionSpec.of(self._config, config)
 
     def positions(self, segments: Iterable[Segment], start: float = 0.0) -> Tensor:
         """Return (3, tokens) float32 positions of a fresh sequence of segments, on the CPU."""
-        return positions(segments, self.tokens_per_second, start)
+        return positions(segments, self._tokens_per_second, start)
 
     def encode(
         self, groups: Sequence[Sequence[Frame]], spec: VisionSpec

@@ -24,21 +24,27 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """How a checkpoint's vision tower cuts frames. `min_tokens` and `max_tokens` are per frame."""
+    """How a checkpoint's vision tower cuts frames. `min_tokens` and `max_tokens` are per frame.
+
+    A temporal step of `grid_seconds` is `grid_seconds * tokens_per_second` positions long.
+    """
 
     patch_px: int = 14
     temporal_patch: int = 2
     merge: int = 2
+    tokens_per_second: float = 2.0
     min_tokens: int = 100
     max_tokens: int = 768
 
     @classmethod
-    def of(cls, tower: Any, config: ModelConfig) -> VisionSpec:
-        """That of a checkpoint (`tower` is its `vision_config`) with a user's budget."""
+    def of(cls, checkpoint: Any, config: ModelConfig) -> VisionSpec:
+        """That of a checkpoint, given its configuration, with a user's budget."""
+        tower = checkpoint.vision_config
         return cls(
             patch_px=tower.patch_size,
             temporal_patch=tower.temporal_patch_size,
             merge=tower.spatial_merge_size,
+            tokens_per_second=float(tower.tokens_per_second),
             min_tokens=config.min_frame_tokens,
             max_tokens=config.max_frame_tokens,
         )

@@ -156,13 +156,10 @@ class ModelConfig:
     )
     attention: str = setting(
         "auto",
-        "Attention of the text decoder: 'varlen' (torch's FlashAttention, on a GPU in half "
+        "Attention kernels: 'varlen' (torch's FlashAttention, on a GPU in half "
         "precision), 'flash' (the same with FlashAttention 3, if installed) or 'masked' "
         "(everywhere); 'auto' takes varlen where it works.",
         choices=("auto", "varlen", "flash", "masked"),
-    )
-    max_streams: int = setting(
-        1, "Cameras that can be narrated at once; each takes memory.", low=1, high=64
     )
     min_frame_tokens: int = setting(
         100, "Frames are enlarged to at least this many 28x28 px tokens.", low=1, high=16384

@@ -36,9 +36,14 @@ class StreamingEngine:
     """What `open_stream` makes."""
 
     def __init__(
-        self, loaded: LoadedModel, settings: Settings, *, on_device: bool | None = None
+        self,
+        loaded: LoadedModel,
+        settings: Settings,
+        *,
+        max_streams: int = 1,
+        on_device: bool | None = None,
     ) -> None:
-        """`on_device` is as in `Runner`.
+        """At most `max_streams` are open at once; `on_device` is as in `Runner`.
 
         Raises:
             ConfigError: the attention that the settings name doesn't work here.
@@ -46,20 +51,21 @@ class StreamingEngine:
         self.settings, self.model = settings, Model(loaded, settings.model)
         decoder = self.model.decoder
         log.info("attention: %s on %s", self.model.attention, decoder.device)
-        streams, questions = settings.model.max_streams, settings.asking.questions_at_once
+        questions = settings.asking.questions_at_once
         spec = self.model.frame_spec(settings.model)
         budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
         room = budget.questions(spec.of_questions(settings.asking).max_tokens)
         self.runner = Runner(
             decoder,
             decoder.new_cache(room),
-            streams=streams,
+            streams=max_streams,
             questions=questions,
             stop_ids=self.model.stop_ids,
             backend=self.model.attention,
             on_device=on_device,
         )
         self.scheduler = Scheduler(self.runner)
+        self._stream_rows = range(max_streams)
         self._streams: dict[int, Stream] = {}
         self._regions = SlotAllocator(room)
         self._rounds: list[Round] = []
@@ -67,18 +73,20 @@ class StreamingEngine:
             self.runner,
             self.scheduler,
             chat_format=self.model.chat_format,
-            rows=range(streams, streams + questions),
+            rows=range(max_streams, max_streams + questions),
             slots=room,
         )
 
     @classmethod
-    def from_pretrained(cls, checkpoint: Path | str, settings: Settings) -> StreamingEngine:
+    def from_pretrained(
+        cls, checkpoint: Path | str, settings: Settings, *, max_streams: int = 1
+    ) -> StreamingEngine:
         """Load a checkpoint's folder or hub id (see `checkpoint.resolve`).
 
         Raises:
             ModelError: it can't be loaded.
         """
-        return cls(load(checkpoint, settings.model), settings)
+        return cls(load(checkpoint, settings.model), settings, max_streams=max_streams)
 
     @property
     def device(self) -> torch.device:
@@ -103,11 +111,11 @@ class StreamingEngine:
         Raises:
             ConfigError: `max_streams` are open already.
         """
-        rows = range(self.settings.model.max_streams)
-        free = [row for row in rows if row not in self._streams]
+        free = [row for row in self._stream_rows if row not in self._streams]
         if not free:
             raise ConfigError(
-                f"{len(rows)} streams are open, and no more may be: close one or raise max_streams"
+                f"{len(self._streams)} streams are open already: close one, or raise the engine's "
+                "max_streams"
             )
         stream = self.stream_type(
             self, self.model, self.runner, settings or self.settings, row=free[0]

@@ -31,7 +31,6 @@ SMALL: dict[str, Any] = {
     "max_frame_tokens": 6,
     "temperature": 0.0,
     "max_new_tokens": 6,
-    "max_streams": 6,
 }
 
 
@@ -50,8 +49,9 @@ def loaded() -> LoadedModel:
 def make_engine(loaded: LoadedModel) -> Callable[..., StreamingEngine]:
     """An engine on the shared weights, with some settings changed."""
 
-    def make(**changes: Any) -> StreamingEngine:
-        return StreamingEngine(loaded, Settings().updated(SMALL | changes))
+    def make(*, max_streams: int = 6, **changes: Any) -> StreamingEngine:
+        settings = Settings().updated(SMALL | changes)
+        return StreamingEngine(loaded, settings, max_streams=max_streams)
 
     return make
 

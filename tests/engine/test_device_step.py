@@ -28,8 +28,8 @@ def make_device_engine(loaded: LoadedModel) -> MakeEngine:
     """As on a GPU: all rows together, lengths on the device, the host a token behind."""
 
     def make(**changes: Any) -> StreamingEngine:
-        settings = Settings().updated(SMALL | {"max_streams": 2} | changes)
-        return StreamingEngine(loaded, settings, on_device=True)
+        settings = Settings().updated(SMALL | changes)
+        return StreamingEngine(loaded, settings, max_streams=2, on_device=True)
 
     return make
 

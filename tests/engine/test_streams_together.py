@@ -97,6 +97,7 @@ def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
             engine.see([(streams[2], ChunkPart.whole(seen(2, round)))])
             streams[2].reset()
         if round == 9:
+            engine.finish(streams[2])
             streams[2].close()
             streams[2] = engine.open_stream(settings_of(2))
         step_together(streams[:2], round, said)

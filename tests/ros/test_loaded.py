@@ -14,7 +14,9 @@ from .test_params import node
 def test_unloading_leaves_nobody_who_holds_the_weights_or_the_cache() -> None:
     with node(**TINY) as n:
         loaded = Loaded(n, params.declare_model(n))
-        held = [weakref.ref(thing) for thing in (loaded.stream._cache, loaded.engine.decoder)]
+        engine = loaded.engine
+        held = [weakref.ref(thing) for thing in (engine.runner.cache, engine.model.decoder)]
+        del engine
         assert all(ref() for ref in held)
         loaded.unload()
         assert not any(ref() for ref in held)

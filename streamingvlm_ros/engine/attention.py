@@ -137,10 +137,10 @@ def over_spans(backend: str, spans: Sequence[Span], device: torch.device) -> Att
     )
 
 
-def over_rows(backend: str, rows: RowSpans, slots: int) -> Attend:
+def over_rows(backend: str, rows: RowSpans, longest: int) -> Attend:
     """Return the attention of one token a row, which asks the host for nothing.
 
-    `slots` bounds the length of every interval.
+    `longest` bounds the length of every interval.
     """
     if backend == "masked":
         return _masked_rows(rows)
@@ -150,7 +150,7 @@ def over_rows(backend: str, rows: RowSpans, slots: int) -> Attend:
         query_ends=torch.arange(count + 1, dtype=torch.int32, device=rows.own_start.device),
         has_shared=rows.shared_end > rows.shared_start,
         max_query=1,
-        max_keys=slots,
+        max_keys=longest,
     )
 
 

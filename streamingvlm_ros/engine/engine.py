@@ -67,7 +67,7 @@ class StreamingEngine:
         self.scheduler = Scheduler(self.runner)
         self._stream_rows = range(max_streams)
         self._streams: dict[int, Stream] = {}
-        self._regions = SlotAllocator(room)
+        self._room, self._regions = room, SlotAllocator(room)
         self._rounds: list[Round] = []
         self._questions = Questions(
             self.runner,
@@ -248,10 +248,10 @@ class StreamingEngine:
         if self._regions.end > cache.slots:
             larger = self.model.decoder.new_cache(self._regions.end)
             larger.copy_from(cache, source=0, target=0, tokens=cache.slots)
-            self.runner.use_cache(larger)
-        self.runner.cache.copy_from(
-            cache, source=place.start, target=regions[0], tokens=stream.cached_tokens
-        )
+            cache = larger
+        cache.copy_from(cache, source=place.start, target=regions[0], tokens=stream.cached_tokens)
+        longest = max(self._room, capacity, *(s.capacity for s in self._streams.values()))
+        self.runner.use_cache(cache, longest=longest)
         self._give_back(stream)
         stream.use(regions, capacity)
 

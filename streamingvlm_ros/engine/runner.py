@@ -123,6 +123,7 @@ class Runner:
         self._spans = RowSpans(
             *(torch.zeros(self.rows, dtype=torch.long, device=device) for _ in range(4))
         )
+        self._longest = cache.slots
         self._graph = CudaGraph(device)
 
     def place(self, row: int) -> Place:
@@ -133,10 +134,11 @@ class Runner:
         """Take note that a closed row's tokens lie elsewhere now."""
         self._places[row] = place
 
-    def use_cache(self, cache: KVCache) -> None:
-        """Go on with another arena, in which every open row has been given its new place."""
-        self.cache = cache
-        self._graph.forget()
+    def use_cache(self, cache: KVCache, *, longest: int) -> None:
+        """Go on with an arena in which every row lies where it did; `longest` bounds a place."""
+        if cache is not self.cache or longest != self._longest:
+            self.cache, self._longest = cache, longest
+            self._graph.forget()
 
     def prefill(self, feeds: Sequence[Feed]) -> None:
         """Append the tokens of several rows in one pass."""
@@ -210,7 +212,7 @@ class Runner:
         """Choose each row's token and take it through the layers, without a host value."""
         self._choose(rows)
         spans = self._grow(rows)
-        self._feed(rows, over_rows(self._backend, spans, self.cache.slots))
+        self._feed(rows, over_rows(self._backend, spans, self._longest))
 
     def _step_with_lengths(self, rows: slice) -> None:
         """As `step`, with the lengths that the host knows: rows that are done cost no attention."""

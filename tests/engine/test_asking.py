@@ -187,8 +187,10 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
 def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
     make_engine: MakeEngine,
 ) -> None:
-    engine = make_engine(temperature=0.9, max_answer_tokens=9)
-    quiet, asked = engine.open_stream(), engine.open_stream()
+    quiet, asked = (
+        make_engine(max_streams=1, temperature=0.9, max_answer_tokens=9).open_stream()
+        for _ in range(2)
+    )
     random = np.random.default_rng(0)
     audience = Audience()
 
@@ -199,7 +201,7 @@ def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
     for round in range(20):
         assert narrate(asked, chunk_of(round), between) == quiet.step(chunk_of(round))
         assert asked.context_ids == quiet.context_ids
-    engine.finish(asked)
+    asked.engine.finish(asked)
     assert len(audience.outcomes) == audience.asked > 20
     assert all(isinstance(answer, Answer) for answer in audience.outcomes.values())
     assert all(map(torch.equal, cached(asked), cached(quiet)))

@@ -15,27 +15,23 @@ class State:
     """Immutable, so a branch of it is free.
 
     `pending` ends the last round and goes through the model with the next one. `watching` is true
-    while a round's frames come in. `span_s` is the newest round in seconds of stream; `spans_ns`
-    are the oldest and newest stamps of each visible round, `frame_id` is of the newest frame.
-    `remembered` are questions and answers that the next round will hold; `answers` are those of
-    the round whose frames come in, for its assistant turn.
+    while a round's frames come in; `steps` are its temporal steps so far. `span_s` is the newest
+    round in seconds of stream; `spans_ns` are the oldest and newest stamps of each visible round;
+    `frame_id` is of the newest frame. `remembered` are questions and answers that the next round
+    will hold; `answers` are those of the round whose frames come in, for its assistant turn.
     """
 
     ledger: Ledger = Ledger()
     pending: tuple[Segment, ...] = ()
     round: int = 0
     watching: bool = False
+    steps: int = 0
     origin_ns: int = 0
     span_s: tuple[float, float] = (0.0, 0.0)
     spans_ns: tuple[tuple[int, int], ...] = ()
     frame_id: str = ""
     remembered: tuple[tuple[str, str], ...] = ()
     answers: tuple[str, ...] = ()
-
-    @property
-    def sequence(self) -> Ledger:
-        """What is in the cache, and what is pending."""
-        return self.ledger.append(self.pending)
 
     @property
     def remembered_tokens(self) -> int:

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from ..config import SamplingConfig, Settings
 from ..errors import ConfigError, StreamingVLMError
-from ..types import NS_PER_S, Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
+from ..types import Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
 from .budget import Budget
-from .ledger import Grid, Kind, Ledger, Segment
+from .ledger import Grid, Ledger
 from .question_prompts import Prompt, QuestionPrompts
 from .qwen2_5.model import Model
 from .qwen2_5.vision import token_grid
+from .rounds import RoundWriter
 from .runner import Feed, Place, RowLimits, Runner
 from .scheduler import Turn
 from .state import State
-from .window import Eviction, cut, evict
+from .window import Eviction
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ class Stream:
         self.row, self.settings = row, settings
         self.spec = model.frame_spec(settings.model)
         self.budget = Budget(model.chat_format, settings, self.spec.temporal_patch)
-        self.grid_seconds = self.spec.grid_seconds(settings.frames.fps)
+        grid_seconds = self.spec.grid_seconds(settings.frames.fps)
+        self._rounds = RoundWriter(model.chat_format, settings, grid_seconds)
         self._question_spec = self.spec.of_questions(settings.asking)
-        self.prompts = QuestionPrompts(self.budget, self._question_spec, self.grid_seconds)
+        self._prompts = QuestionPrompts(self.budget, self._question_spec, grid_seconds)
         runner.set_place(row, Place(0, 0))
         self.sampling = settings.sampling
         self.closed = False
@@ -182,12 +184,12 @@ class Stream:
         if not part.frames:
             return None
         grid = token_grid([frame.image for frame in part.frames], self.spec)
-        steps, limit = grid[0] + self._steps, self.budget.steps_per_round
-        if steps > limit:
+        begun = self._state.steps if self._state.watching else 0
+        limit = self.budget.steps_per_round
+        if begun + grid[0] > limit:
             raise ConfigError(
-                f"a chunk has {len(self._frames) + len(part.frames)} frames, but a round has room "
-                f"for {limit * self.spec.temporal_patch}: raise fps or chunk_seconds to what the "
-                "source sends"
+                f"a chunk has more frames than the {limit * self.spec.temporal_patch} that a round "
+                "has room for: raise fps or chunk_seconds to what the source sends"
             )
         return grid
 
@@ -196,14 +198,20 @@ class Stream:
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
         """
-        segments = [] if self._state.watching else self._begin(part)
+        if not self._state.watching:
+            self._evict()
+            self._state = self._rounds.begin(self._state, part)
+            self._frames, self._dropped = [], part.dropped
         self._frames += part.frames
-        if part.frames:
-            self._note(part.frames)
-        feed = self._feed(segments, grid, seen, part.last)
-        if part.last:
-            self._state = replace(self._state, watching=False)
-        return feed
+        self._state = self._rounds.see(self._state, part, grid)
+        fed = self.cached_tokens
+        return Feed(
+            self.row,
+            self._place,
+            self._model.embed(self.ledger.ids_from(fed), seen),
+            self._positions(self.ledger, fed),
+            opens=part.last,
+        )
 
     def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
         """Make the turn that narrates the round, whose last part was seen."""
@@ -223,8 +231,8 @@ class Stream:
 
     def question(self, question: Question) -> tuple[Prompt, State]:
         """Write a question to what is in the cache now. QuestionError if it can't be asked."""
-        state = self._standing()
-        return self.prompts.prompt(question, state), state
+        state = self._rounds.truncated(self._state, self._turn.ids if self._turn else None)
+        return self._prompts.prompt(question, state), state
 
     def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
         """What is fed for a question in a row of its own, whose slots begin at `start`."""
@@ -254,58 +262,11 @@ class Stream:
         self._state, self._frames = State(), []
         return turn
 
-    # --- a round ---
-
-    def _begin(self, part: ChunkPart) -> list[Segment]:
-        """Make room for a round; the segments before its first frame."""
-        state, chat_format = self._state, self._model.chat_format
-        opening: list[Segment] = []
-        origin_ns = state.origin_ns if state.round else part.start_ns
-        if state.round == 0:
-            previous = chat_format.encode(self.settings.prompt.previous_text)
-            opening = chat_format.opening(cut(previous, self.settings.window))
-        span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
-        self._evict()
-        turn = chat_format.round_start(
-            state.round, *span_s, question=" ".join(question for question, _ in state.remembered)
-        )
-        self._state = replace(
-            self._state,
-            watching=True,
-            origin_ns=origin_ns,
-            span_s=span_s,
-            remembered=(),
-            answers=tuple(answer for _, answer in state.remembered),
-        )
-        self._frames, self._dropped = [], part.dropped
-        return [*opening, *turn]
-
-    def _note(self, frames: Sequence[Frame]) -> None:
-        """Keep the stamps of what is visible now."""
-        state, first = self._state, self._frames[0]
-        earlier = state.spans_ns if self._is_first(frames) else state.spans_ns[:-1]
-        spans_ns = (*earlier, (first.stamp_ns, frames[-1].stamp_ns))
-        self._state = replace(
-            state,
-            spans_ns=spans_ns[-self.settings.window.vision_rounds :],
-            frame_id=frames[-1].frame_id,
-        )
-
-    def _is_first(self, frames: Sequence[Frame]) -> bool:
-        return len(self._frames) == len(frames)
-
     def _evict(self) -> None:
         """Let go of what is too old for the round to come; keys take their new positions."""
-        state, eviction = self._state, self._eviction()
+        self._state, eviction = self._rounds.evict(self._state)
         if eviction.first_moved < self.cached_tokens:
             self._move(eviction)
-        pending = state.pending
-        if pending and state.round - pending[0].round >= self.settings.window.text_rounds:
-            pending = ()
-        self._state = replace(state, ledger=eviction.ledger, pending=pending)
-
-    def _eviction(self) -> Eviction:
-        return evict(self._state.ledger, self._state.round, self.settings.window)
 
     def _move(self, eviction: Eviction) -> None:
         """Write what is left into the other region: answers under way still read this one."""
@@ -318,88 +279,25 @@ class Stream:
         self._region = 1 - self._region
         self._runner.set_place(self.row, Place(start, start + len(eviction.slots)))
 
-    def _feed(
-        self, segments: Sequence[Segment], grid: Grid | None, seen: Tensor | None, last: bool
-    ) -> Feed:
-        """Append segments, then vision tokens, then the round's end if this is the last part."""
-        state, chat_format = self._state, self._model.chat_format
-        fed = self.cached_tokens
-        ledger = state.ledger.append([*state.pending, *segments])
-        ledger = self._with_vision(ledger, grid, last)
-        if last:
-            instruction = "" if state.round else self.settings.prompt.instruction
-            answers = chat_format.answers(state.round, state.answers)
-            ledger = ledger.append([*chat_format.round_end(state.round, instruction), answers])
-        self._state = replace(
-            state, ledger=ledger, pending=(), answers=() if last else state.answers
-        )
-        return Feed(
-            self.row,
-            self._place,
-            self._model.embed(ledger.ids_from(fed), seen),
-            self._positions(ledger, fed),
-            opens=last,
-        )
-
-    def _with_vision(self, ledger: Ledger, grid: Grid | None, ended: bool) -> Ledger:
-        """The ledger with a part's vision tokens; the round's block grows from part to part."""
-        state, before = self._state, ledger.segments[-1]
-        begun = before.grid if before.kind is Kind.VISION and before.round == state.round else None
-        if grid is None and not (begun and ended):
-            return ledger
-        steps = (begun[0] if begun else 0) + (grid[0] if grid else 0)
-        rows, columns = (grid or begun or (0, 0, 0))[1:]
-        block = self._model.chat_format.vision(
-            state.round, (steps, rows, columns), self.grid_seconds, ended=ended
-        )
-        return ledger.with_last(block) if begun else ledger.append([block])
-
     def _end_round(self, turn: Turn, chunk: Chunk) -> Round:
-        state, chat_format = self._state, self._model.chat_format
-        self._turn = None
-        self._state = replace(
-            state,
-            ledger=state.ledger.append(chat_format.split_generated(state.round, turn.ids)),
-            pending=(chat_format.closing(state.round),),
-            round=state.round + 1,
-        )
         narration = Narration(
-            text=chat_format.decode(turn.ids),
+            text=self._model.chat_format.decode(turn.ids),
             start_ns=chunk.start_ns,
             end_ns=chunk.end_ns,
             newest_ns=chunk.newest_ns,
             frame_id=chunk.frames[-1].frame_id,
-            sequence=state.round,
+            sequence=self._state.round,
             frames=len(chunk.frames),
             dropped=chunk.dropped,
             tokens=len(turn.ids),
         )
+        self._turn = None
+        self._state = self._rounds.end(self._state, turn.ids)
         return Round(self, chunk, narration)
-
-    def _standing(self) -> State:
-        """The state for a question asked now: a round that is under way is cut short for it."""
-        state, chat_format = self._state, self._model.chat_format
-        if state.watching:
-            return replace(state, pending=tuple(chat_format.truncated_round(state.round)))
-        if self._turn is None:
-            return state
-        said = Segment(Kind.NARRATION, tuple(self._turn.ids), state.round)
-        return replace(
-            state,
-            ledger=state.ledger.append([said]),
-            pending=tuple(chat_format.truncated_end(state.round)),
-        )
 
     @property
     def _place(self) -> Place:
         return self._runner.place(self.row)
-
-    @property
-    def _steps(self) -> int:
-        """Temporal steps that the round under way has so far."""
-        if not self._state.watching:
-            return 0
-        return -(-len(self._frames) // self.spec.temporal_patch)
 
     def _positions(self, ledger: Ledger, start: int) -> Tensor:
         """(3, tokens) positions of a ledger's tokens from number `start` on."""

@@ -159,7 +159,7 @@ def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
 
 def continued(stream: Stream, question: str, tokens: int) -> str:
     """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
-    engine, state = stream.engine, stream._standing()
+    engine, state = stream.engine, stream.question(Question(question))[1]
     chat_format, runner = engine.model.chat_format, engine.runner
     if stream._turn:
         engine.scheduler.cancel(stream._turn)

@@ -1,0 +1,125 @@
+"""How a round is written into what a stream has in mind, as text and places for frames.
+
+Pure functions of the state: the model comes later, and is fed what the ledger has gained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..config import Settings
+from ..types import NS_PER_S, ChunkPart, Frame
+from .chat_format import ChatFormat
+from .ledger import Grid, Kind, Ledger, Segment
+from .state import State
+from .window import Eviction, cut, evict
+
+
+@dataclass(frozen=True)
+class RoundWriter:
+    """Writes the rounds of one stream.
+
+    `grid_seconds` is the time between two temporal steps of vision tokens.
+    """
+
+    chat_format: ChatFormat
+    settings: Settings
+    grid_seconds: float
+
+    def evict(self, state: State) -> tuple[State, Eviction]:
+        """Let go of what is too old for the round to come."""
+        eviction = evict(state.ledger, state.round, self.settings.window)
+        pending = state.pending
+        if pending and state.round - pending[0].round >= self.settings.window.text_rounds:
+            pending = ()
+        return replace(state, ledger=eviction.ledger, pending=pending), eviction
+
+    def begin(self, state: State, part: ChunkPart) -> State:
+        """Begin a round up to its first frame, with what is to be remembered since the last."""
+        origin_ns = state.origin_ns if state.round else part.start_ns
+        span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
+        question = " ".join(question for question, _ in state.remembered)
+        turn = self.chat_format.round_start(state.round, *span_s, question=question)
+        return replace(
+            state,
+            ledger=state.ledger.append([*self._opening(state), *state.pending, *turn]),
+            pending=(),
+            watching=True,
+            steps=0,
+            origin_ns=origin_ns,
+            span_s=span_s,
+            remembered=(),
+            answers=tuple(answer for _, answer in state.remembered),
+        )
+
+    def see(self, state: State, part: ChunkPart, grid: Grid | None) -> State:
+        """Append a part's frames, which become `grid`, and the end of the turn after the last."""
+        if grid:
+            state = self._stamped(state, part.frames)
+        steps = state.steps + (grid[0] if grid else 0)
+        state = replace(state, ledger=self._with_vision(state, grid, part.last), steps=steps)
+        if not part.last:
+            return state
+        instruction = "" if state.round else self.settings.prompt.instruction
+        turn = [
+            *self.chat_format.round_end(state.round, instruction),
+            self.chat_format.answers(state.round, state.answers),
+        ]
+        return replace(state, ledger=state.ledger.append(turn), watching=False, answers=())
+
+    def end(self, state: State, ids: Sequence[int]) -> State:
+        """End a round with the ids of its narration."""
+        said = self.chat_format.split_generated(state.round, ids)
+        return replace(
+            state,
+            ledger=state.ledger.append(said),
+            pending=(self.chat_format.closing(state.round),),
+            round=state.round + 1,
+        )
+
+    def truncated(self, state: State, said: Sequence[int] | None) -> State:
+        """The state for a question asked now: a round that is under way is cut short for it.
+
+        `said` are the ids of its narration so far; None if none is being said.
+        """
+        if state.watching:
+            return replace(state, pending=tuple(self.chat_format.truncated_round(state.round)))
+        if said is None:
+            return state
+        return replace(
+            state,
+            ledger=state.ledger.append([Segment(Kind.NARRATION, tuple(said), state.round)]),
+            pending=tuple(self.chat_format.truncated_end(state.round)),
+        )
+
+    def _opening(self, state: State) -> list[Segment]:
+        """What stands before the first round."""
+        if state.round:
+            return []
+        previous = self.chat_format.encode(self.settings.prompt.previous_text)
+        return self.chat_format.opening(cut(previous, self.settings.window))
+
+    def _with_vision(self, state: State, grid: Grid | None, ended: bool) -> Ledger:
+        """The ledger with a part's vision tokens: the round's block grows from part to part."""
+        before = state.ledger.segments[-1]
+        begun = before.grid if state.steps else None
+        if grid is None and not (begun and ended):
+            return state.ledger
+        steps = state.steps + (grid[0] if grid else 0)
+        rows, columns = (grid or begun or (0, 0, 0))[1:]
+        block = self.chat_format.vision(
+            state.round, (steps, rows, columns), self.grid_seconds, ended=ended
+        )
+        return state.ledger.with_last(block) if begun else state.ledger.append([block])
+
+    def _stamped(self, state: State, frames: Sequence[Frame]) -> State:
+        """Keep the stamps of what is visible now."""
+        earlier = state.spans_ns[:-1] if state.steps else state.spans_ns
+        first_ns = state.spans_ns[-1][0] if state.steps else frames[0].stamp_ns
+        spans_ns = (*earlier, (first_ns, frames[-1].stamp_ns))
+        return replace(
+            state,
+            spans_ns=spans_ns[-self.settings.window.vision_rounds :],
+            frame_id=frames[-1].frame_id,
+        )

@@ -11,6 +11,7 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.types import ChunkPart
 
 from .conftest import CPU, Chatty, arenas_of, chunk_of
 
@@ -57,6 +58,18 @@ def test_a_reset_stream_is_a_new_one(make_engine: MakeEngine) -> None:
     stream.reset()
     assert stream.ledger.ids == []
     assert say(stream, range(7)) == first
+
+
+def test_no_two_rounds_or_seeds_share_their_random_numbers(make_engine: MakeEngine) -> None:
+    seeds = []
+    for seed in range(3):
+        stream = make_engine(seed=seed).open_stream()
+        for round in range(4):
+            stream.engine.see([(stream, ChunkPart.whole(chunk_of(round)))])
+            assert stream._turn
+            seeds.append(stream._turn.limits.seed % 2**32)
+            stream.engine.finish(stream)
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_times_count_from_the_first_chunk(make_engine: MakeEngine) -> None:

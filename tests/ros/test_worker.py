@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
 from types import SimpleNamespace
@@ -106,6 +106,7 @@ class BreakableEngine:
 
     def __init__(self, stream: BreakableStream) -> None:
         self._stream = stream
+        self._rounds: list[Any] = []
         self.began, self.may_go_on = threading.Event(), threading.Event()
         self.may_go_on.set()
 
@@ -113,17 +114,33 @@ class BreakableEngine:
     def busy(self) -> bool:
         return bool(self._stream.asks or self._stream.passes_left)
 
-    def decode(self) -> list[tuple[BreakableStream, Chunk, Narration]]:
+    def see(self, parts: Sequence[tuple[BreakableStream, ChunkPart]]) -> None:
+        for stream, part in parts:
+            stream.see(part)
+
+    def ask(self, stream: BreakableStream, ask: Ask) -> None:
+        stream.ask(ask)
+
+    def reset(self, stream: BreakableStream) -> None:
+        stream.reset()
+
+    def advance(self) -> None:
         if self._stream.passes_left:
             self.began.set()
             assert self.may_go_on.wait(PATIENCE_S)
-        said = self._stream.narrate()
+        if said := self._stream.narrate():
+            self._rounds.append(
+                SimpleNamespace(stream=self._stream, chunk=said[0], narration=said[1])
+            )
         self._stream.answer()
-        return [(self._stream, *said)] if said else []
+
+    def take_rounds(self) -> list[Any]:
+        rounds, self._rounds = self._rounds, []
+        return rounds
 
     def finish(self, stream: BreakableStream) -> None:
         while self.busy:
-            self.decode()
+            self.advance()
 
     def abort(self, error: StreamingVLMError) -> None:
         for ask in self._stream.asks:

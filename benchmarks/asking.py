@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -91,15 +91,16 @@ def ask_live(engine: StreamingEngine, world: World, rounds: int, look: Look) -> 
         answers = answers_to(stream, questions)
         for (mode, kind, its), answer in zip(asked, answers, strict=True):
             scores[mode][kind].append(answer == its.answer)
+    stream.close()
     return scores
 
 
 def answers_to(stream: Stream, questions: list[Question]) -> list[str]:
     """What is said to questions that are asked at the same moment; why not, if nothing is."""
     outcomes: dict[int, Answer | StreamingVLMError] = {}
-    waiting = deque(Ask(its, partial(outcomes.__setitem__, n)) for n, its in enumerate(questions))
-    while waiting:
-        stream.answer(waiting)
+    for number, question in enumerate(questions):
+        stream.engine.ask(stream, Ask(question, partial(outcomes.__setitem__, number)))
+    stream.engine.finish(stream)
     told = [outcomes[number] for number in range(len(questions))]
     return [its.text if isinstance(its, Answer) else str(its) for its in told]
 
@@ -158,6 +159,7 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
             for kind in [k for k in MOMENTS if index == 0 or k != "colour then"]:
                 _ask_of_guest(stream, recall, seconds, guest, kind, scores)
         history.close()
+    stream.close()
     return scores
 
 

@@ -20,11 +20,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import rclpy
-import torch
 from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -35,7 +35,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import about_now
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
+from streamingvlm_ros.types import NS_PER_S, Chunk, ChunkPart, Frame
 
 RELIABLE = {
     "qos_overrides./image.subscription.reliability": "reliable",
@@ -66,19 +66,23 @@ def decode_step_s(steps: int = 300) -> float:
     """Median seconds of one decode step of the shipped model, its window full."""
     engine = StreamingEngine.from_pretrained(DEMO_CHECKPOINT, settings_for(DEMO_CHECKPOINT))
     stream, world = engine.open_stream(), World(FIRST_UNSEEN_SEED)
-    for second in range(20):
-        start = second * NS_PER_S
-        frames = (Frame(world.frame(second, 112, 112), start),)
-        stream.step(Chunk(frames, start, start + NS_PER_S))
-    seconds = []
-    length = stream._cache.length
-    with torch.inference_mode():
-        for _ in range(steps):
+    numbers = count()
+    for second in islice(numbers, 20):
+        stream.step(chunk(world, second))
+    seconds: list[float] = []
+    while len(seconds) < steps:
+        engine.see([(stream, ChunkPart.whole(chunk(world, next(numbers))))])
+        while not stream.ready:
             begin = time.perf_counter()
-            stream._advance(torch.tensor([5]))
+            engine.advance()
             seconds.append(time.perf_counter() - begin)
-            stream._cache.truncate(length)
     return statistics.median(seconds)
+
+
+def chunk(world: World, second: int) -> Chunk:
+    """One frame of a second."""
+    start = second * NS_PER_S
+    return Chunk((Frame(world.frame(second, 112, 112), start),), start, start + NS_PER_S)
 
 
 class Observer:

@@ -64,6 +64,7 @@ def watch(engine: StreamingEngine, seed: int, rounds: int) -> dict[str, Any]:
                 f"resident {memory_mb[-1]:.0f} MB, cached {stream.cached_tokens} tokens",
                 file=sys.stderr,
             )
+    stream.close()
     return {
         "seed": seed,
         "rounds": rounds,
@@ -76,7 +77,7 @@ def watch(engine: StreamingEngine, seed: int, rounds: int) -> dict[str, Any]:
             statistics.median(round_ms[-BIN:]) / statistics.median(round_ms[BIN : 2 * BIN]), 3
         ),
         "resident_growth_mb": round(memory_mb[-1] - memory_mb[1], 1),
-        "cache_mb": round(stream.cache_bytes / 1e6, 2),
+        "cache_mb": round(engine.cache_bytes / 1e6, 2),
     }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from asking import PAST_S
 from endurance import chunk
-from other_streams import GlancingStream, GrowingStream, RecomputingStream
+from other_streams import GlancingEngine, GrowingEngine, GrowingStream, RecomputingEngine
 
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import Asked, about_now, about_past
@@ -43,16 +43,16 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Way:
-    """A way to keep the past: settings of the engine, and the stream that runs with them."""
+    """A way to keep the past: an engine and its settings."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    stream: type[Stream] = Stream
+    engine: type[StreamingEngine] = StreamingEngine
 
 
 WAYS = {
     OWN: Way(),
-    "positions grow": Way(stream=GrowingStream),
-    "vision window 0 s": Way({"vision_rounds": 1}, GlancingStream),
+    "positions grow": Way(engine=GrowingEngine),
+    "vision window 0 s": Way({"vision_rounds": 1}, GlancingEngine),
     "vision window 1 s": Way({"vision_rounds": 1}),
     "vision window 4 s": Way({"vision_rounds": 4}),
     "vision window 16 s": Way({"vision_rounds": 16}),
@@ -60,7 +60,7 @@ WAYS = {
     "no text sink": Way({"text_sink": 0}),
     "no carried text at all": Way({"text_sink": 0, "text_window": 1}),
     "all text is kept": Way({"text_window": 8192}),
-    "sliding, recomputed": Way(stream=RecomputingStream),
+    "sliding, recomputed": Way(engine=RecomputingEngine),
 }
 
 
@@ -89,11 +89,15 @@ class Watcher:
             if past:
                 self.past.append(self._stream.ask(past.question).text == past.answer)
 
+    def close(self) -> None:
+        """Make room for the stream of another world."""
+        self._stream.close()
+
 
 def watch_world(engines: Mapping[str, StreamingEngine], seed: int, rounds: int) -> dict[str, Any]:
     """Every way's results in one world."""
     world, random = World(seed), np.random.default_rng(seed)
-    watchers = {name: Watcher(WAYS[name].stream(engines[name])) for name in engines}
+    watchers = {name: Watcher(engine.open_stream()) for name, engine in engines.items()}
     for number in range(rounds):
         seen, truth = chunk(world, number), world.caption(number)
         for watcher in watchers.values():
@@ -105,6 +109,8 @@ def watch_world(engines: Mapping[str, StreamingEngine], seed: int, rounds: int) 
                 watcher.ask(*asked)
         if (number + 1) % 100 == 0:
             print(f"world {seed}: {number + 1} of {rounds} rounds", file=sys.stderr)
+    for watcher in watchers.values():
+        watcher.close()
     return {
         name: {key: value for key, value in vars(watcher).items() if isinstance(value, list)}
         for name, watcher in watchers.items()
@@ -161,7 +167,7 @@ def main() -> None:
     settings = settings_for(DEMO_CHECKPOINT)
     loaded = load(DEMO_CHECKPOINT, settings.model)
     engines = {
-        name: StreamingEngine(loaded, settings.updated(way.settings)) for name, way in ways.items()
+        name: way.engine(loaded, settings.updated(way.settings)) for name, way in ways.items()
     }
     arguments.run.mkdir(parents=True, exist_ok=True)
     worlds = []

@@ -1,21 +1,25 @@
 """Streams that let go of the past in other ways, to be compared with the engine's own.
 
-Each differs in one thing from `Stream`, which every other part of them is.
+Each differs in one thing from `Stream`, which every other part of them is. Each takes its chunks
+whole, and no question may be open while it sees one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from streamingvlm_ros.engine.ledger import Kind, Ledger, Segment
-from streamingvlm_ros.engine.qwen2_5.positions import positions
-from streamingvlm_ros.engine.stream import Stream
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.ledger import Grid, Kind, Ledger, Segment
+from streamingvlm_ros.engine.runner import Feed, Place
+from streamingvlm_ros.engine.scheduler import Turn
+from streamingvlm_ros.engine.stream import Round, Stream
 from streamingvlm_ros.engine.window import Eviction
-from streamingvlm_ros.types import Chunk
+from streamingvlm_ros.types import Chunk, ChunkPart
 
 
 class GrowingStream(Stream):
@@ -24,29 +28,36 @@ class GrowingStream(Stream):
     The paper calls such positions native. Questions take contiguous ones: don't ask it.
     """
 
-    def reset(self) -> None:
-        """Begin anew, at position 0. `held` are (3, tokens) positions of what is in the cache."""
-        super().reset()
-        self.held = torch.empty(3, 0)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.token_positions = torch.empty(3, 0)
+        """(3, tokens) of what is in the cache."""
 
-    def _keep(self, eviction: Eviction) -> None:
-        self.held = self.held[:, eviction.slots]
-        super()._keep(eviction)
+    def forget(self) -> Turn | None:
+        """Begin anew, at position 0."""
+        self.token_positions = torch.empty(3, 0)
+        return super().forget()
 
-    def _places(self, ledger: Ledger, start: int) -> Tensor:
-        new = Ledger(tuple(_after(ledger, self.held.shape[1])))
-        fed = positions(new, self._engine.tokens_per_second, self._next)
-        self.held = torch.cat([self.held, fed], dim=1)
-        return self.held[:, start:]
+    def _move(self, eviction: Eviction) -> None:
+        self.token_positions = self.token_positions[:, eviction.slots]
+        super()._move(eviction)
 
-    def _finish_round(self, ids: list[int]) -> None:
-        super()._finish_round(ids)
-        said = torch.arange(self._cache.length - self.held.shape[1]).expand(3, -1)
-        self.held = torch.cat([self.held, said + self._next], dim=1)
+    def _positions(self, ledger: Ledger, start: int) -> Tensor:
+        new = [s for s, slots in _slots(ledger) if slots.start >= self.token_positions.shape[1]]
+        self._append(self._model.positions(new, self._next))
+        return self.token_positions[:, start:]
+
+    def _end_round(self, turn: Turn, chunk: Chunk) -> Round:
+        narrated = torch.arange(self.cached_tokens - self.token_positions.shape[1])
+        self._append(narrated.expand(3, -1) + self._next)
+        return super()._end_round(turn, chunk)
+
+    def _append(self, positions: Tensor) -> None:
+        self.token_positions = torch.cat([self.token_positions, positions], dim=1)
 
     @property
     def _next(self) -> float:
-        return float(self.held.max()) + 1.0 if self.held.numel() else 0.0
+        return float(self.token_positions.max()) + 1.0 if self.token_positions.numel() else 0.0
 
 
 class RecomputingStream(Stream):
@@ -55,42 +66,68 @@ class RecomputingStream(Stream):
     Frames are encoded once, which is kinder to it than the published code's `--recompute`.
     """
 
-    def reset(self) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._vision_tokens: list[Tensor] = []
+
+    def forget(self) -> Turn | None:
         """Begin anew."""
-        super().reset()
-        self._looks: list[Tensor] = []
+        self._vision_tokens = []
+        return super().forget()
 
-    def _keep(self, eviction: Eviction) -> None:
-        self._cache.truncate(0)
+    def _evict(self) -> None:
+        super()._evict()
+        start = self.next_region
+        self._region = 1 - self._region
+        self._runner.set_place(self.row, Place(start, start))
 
-    def _feed(self, segments: Sequence[Segment], seen: Tensor | None = None) -> Tensor:
+    def _move(self, eviction: Eviction) -> None:
+        """Move nothing: the cache is empty after an eviction."""
+
+    def _feed(
+        self, segments: Sequence[Segment], grid: Grid | None, seen: Tensor | None, last: bool
+    ) -> Feed:
         assert seen is not None
-        self._looks = [*self._looks, seen][-self._engine.settings.window.vision_rounds :]
-        return super()._feed(segments, torch.cat(self._looks))
+        rounds = self.settings.window.vision_rounds
+        self._vision_tokens = [*self._vision_tokens, seen][-rounds:]
+        return super()._feed(segments, grid, torch.cat(self._vision_tokens), last)
 
 
 class GlancingStream(Stream):
     """Frames leave as soon as they were read, before a word is said about them."""
 
-    def _watch(self, chunk: Chunk) -> Tensor:
-        logits = super()._watch(chunk)
+    def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
+        """Make the turn that narrates the round, without its frames."""
         kept = [(s, slots) for s, slots in _slots(self.ledger) if s.kind is not Kind.VISION]
         ledger = Ledger(tuple(segment for segment, _ in kept))
-        self._keep(Eviction(ledger, [slot for _, slots in kept for slot in slots]))
-        self._position.fill_(float(self._places(ledger, 0).max()))
+        self._move(Eviction(ledger, [slot for _, slots in kept for slot in slots]))
+        self._runner._position[self.row] = float(self._positions(ledger, 0).max()) + 1.0
         self._state = replace(self._state, ledger=ledger)
-        return logits
+        return super().narrate(part, on_end)
 
 
-def _after(ledger: Ledger, start: int) -> list[Segment]:
-    """The segments from token number `start` on, which begins one of them."""
-    return [segment for segment, slots in _slots(ledger) if slots.start >= start]
+class GrowingEngine(StreamingEngine):
+    """Opens streams whose positions grow."""
+
+    stream_type = GrowingStream
+
+
+class RecomputingEngine(StreamingEngine):
+    """Opens streams that recompute their window."""
+
+    stream_type = RecomputingStream
+
+
+class GlancingEngine(StreamingEngine):
+    """Opens streams that only glance at frames."""
+
+    stream_type = GlancingStream
 
 
 def _slots(ledger: Ledger) -> list[tuple[Segment, range]]:
     """Every segment and the slots that it lies in."""
-    found: list[tuple[Segment, range]] = []
+    placed: list[tuple[Segment, range]] = []
     for segment in ledger:
-        start = found[-1][1].stop if found else 0
-        found.append((segment, range(start, start + len(segment))))
-    return found
+        start = placed[-1][1].stop if placed else 0
+        placed.append((segment, range(start, start + len(segment))))
+    return placed

@@ -97,8 +97,8 @@ class Narrators:
     """An engine, its streams, and what was last seen by each."""
 
     def __init__(self, loaded: LoadedModel, clock: StageClock, seeds: Sequence[int]) -> None:
-        settings = Settings().updated({**SETTINGS, "max_streams": len(seeds)})
-        self.engine = StreamingEngine(loaded, settings)
+        settings = Settings().updated(SETTINGS)
+        self.engine = StreamingEngine(loaded, settings, max_streams=len(seeds))
         self.engine.runner.sampler = Forced(self.engine, lengths=(MAX_TOKENS, MAX_TOKENS))
         self.streams = [self.engine.open_stream() for _ in seeds]
         self._cameras = [Camera((SIDE_PX, SIDE_PX), seed) for seed in seeds]
@@ -147,13 +147,14 @@ class Resending:
             ),
             strict=True,
         )
+        grid_seconds = stream.spec.grid_seconds(stream.settings.frames.fps)
         said = self._model.generate(
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
             mm_token_type_ids=(input_ids == pad_id) * 2,
             pixel_values_videos=torch.cat(patches),
             video_grid_thw=torch.tensor([patch_grid(grid, stream.spec) for grid in grids]),
-            second_per_grid_ts=[stream.grid_seconds] * len(visible),
+            second_per_grid_ts=[grid_seconds] * len(visible),
             do_sample=False,
             min_new_tokens=MAX_TOKENS,
             max_new_tokens=MAX_TOKENS,

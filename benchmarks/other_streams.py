@@ -6,7 +6,7 @@ whole, and no question may be open while it sees one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -84,13 +84,12 @@ class RecomputingStream(Stream):
     def _move(self, eviction: Eviction) -> None:
         """Move nothing: the cache is empty after an eviction."""
 
-    def _feed(
-        self, segments: Sequence[Segment], grid: Grid | None, seen: Tensor | None, last: bool
-    ) -> Feed:
+    def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
+        """Take in a chunk: all that is left of earlier ones is to be fed with it."""
         assert seen is not None
         rounds = self.settings.window.vision_rounds
         self._vision_tokens = [*self._vision_tokens, seen][-rounds:]
-        return super()._feed(segments, grid, torch.cat(self._vision_tokens), last)
+        return super().see(part, grid, torch.cat(self._vision_tokens))
 
 
 class GlancingStream(Stream):

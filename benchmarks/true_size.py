@@ -237,10 +237,8 @@ class Narrator:
         self, loaded: LoadedModel, arguments: argparse.Namespace, *, streams: int, eager: bool
     ) -> None:
         tiny = {"max_frame_tokens": 100, "text_window": 64} if arguments.shape == "tiny" else {}
-        settings = Settings().updated(
-            {"max_streams": streams, "previous_text": PREVIOUS_TEXT, **tiny}
-        )
-        self.engine = StreamingEngine(loaded, settings, on_device=True)
+        settings = Settings().updated({"previous_text": PREVIOUS_TEXT, **tiny})
+        self.engine = StreamingEngine(loaded, settings, max_streams=streams, on_device=True)
         self.engine.runner.sampler = self.sampler = Forced(self.engine, lengths=(1, MAX_TOKENS))
         if eager:
             self.engine.runner._graph = NoGraph(self.engine.device)

@@ -265,5 +265,5 @@ class StreamingEngine:
 
         A round waits here only for an answer that was asked before the round before it.
         """
-        while self._questions.read(regions):
+        while self._questions.are_reading(regions):
             self.advance()

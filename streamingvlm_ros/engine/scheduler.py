@@ -44,10 +44,6 @@ class Scheduler:
         """True until the turn has ended."""
         return self._turns.get(turn.row) is turn
 
-    def row_is_free(self, row: int) -> bool:
-        """True if no turn is open in a row."""
-        return row not in self._turns
-
     def open(self, turn: Turn) -> None:
         """Begin a turn whose row has been fed."""
         self._runner.open(turn.row, turn.limits)
@@ -73,9 +69,9 @@ class Scheduler:
         tokens = launched.tokens()
         for turn in turns:
             if self.is_open(turn):
-                self._hear(turn, tokens[turn.row])
+                self._add(turn, tokens[turn.row])
 
-    def _hear(self, turn: Turn, token: int) -> None:
+    def _add(self, turn: Turn, token: int) -> None:
         if token == NO_TOKEN:
             turn.complete = True
             return self._end(turn)

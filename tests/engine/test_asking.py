@@ -12,7 +12,8 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.runner import Feed, RowLimits
+from streamingvlm_ros.engine.qwen2_5.model import Model
+from streamingvlm_ros.engine.runner import Feed, RowLimits, Runner
 from streamingvlm_ros.engine.scheduler import Turn
 from streamingvlm_ros.engine.stream import Round, Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
@@ -432,3 +433,28 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
         engine.finish(stream)
     assert stream.cached_tokens == untouched.cached_tokens
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (Model, "encode")])
+def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    engine = make_engine(questions_at_once=2)
+    stream = watched(engine, 2)
+    truth = stream.ask("what?")
+    outcomes: list[Answer | StreamingVLMError] = []
+    for question in (Question("what?"), recent("now?", 1), Question("what?")):
+        engine.ask(stream, Ask(question, outcomes.append))
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, method, fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.advance()
+    engine.abort(failure := StreamingVLMError("it failed"))
+    assert outcomes == [failure] * 3
+    for round in range(2):
+        stream.step(chunk_of(round))
+    full = Question("z " * 60)
+    assert Audience().ask(stream, Question("what?"), full, full)[0] == truth

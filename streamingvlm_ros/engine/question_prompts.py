@@ -74,6 +74,8 @@ class QuestionPrompts:
 
     def _recent(self, question: Question, limit: int) -> Prompt:
         """The model's ordinary prompt: frames at full resolution and a question."""
+        if len({frame.image.shape for frame in question.frames}) > 1:
+            raise QuestionError("the question's frames differ in size: ask from those of one size")
         turn = self._chat_format.plain_frames(self._grid(question.frames), self._grid_seconds)
         turn += self._chat_format.plain_question(question.text)
         return Prompt(tuple(turn), limit, _span(question.frames), False, (question.frames,))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig, Settings
-from ..errors import ConfigError, StreamingVLMError
-from ..types import Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
+from ..errors import ConfigError, ImageError, StreamingVLMError
+from ..types import Answer, Ask, Chunk, ChunkPart, Narration, Question
 from .budget import Budget
 from .ledger import Grid, Ledger
 from .question_prompts import Prompt, QuestionPrompts
@@ -78,8 +78,7 @@ class Stream:
         self._region = 0
         self._turn: Turn | None = None
         self._state = State()
-        self._frames: list[Frame] = []
-        self._dropped = 0
+        self._parts: list[ChunkPart] = []
 
     @property
     def sampling(self) -> SamplingConfig:
@@ -119,7 +118,7 @@ class Stream:
         """Look at one chunk and say what there is to say.
 
         Raises:
-            ConfigError: the chunk holds more than a round was configured for.
+            ConfigError, ImageError: as the engine's `step`.
         """
         (narration,) = self.engine.step([(self, chunk)])
         return narration
@@ -176,17 +175,27 @@ class Stream:
         return self.budget.window(grid[1] * grid[2]) if grid else 0
 
     def grid_of(self, part: ChunkPart) -> Grid | None:
-        """The grid of tokens that a part's frames become; None without frames.
+        """Return the grid of tokens that a part's frames become; None without frames.
 
         Raises:
-            ConfigError: the round would hold more frames than it was configured for.
+            ConfigError: the part is of another chunk than the one that is under way, or the round
+                would hold more frames than it was configured for.
+            ImageError: its frames differ in size from each other or from those before.
         """
+        first = self._parts[0] if self.watching else part
+        if (part.start_ns, part.end_ns) != (first.start_ns, first.end_ns):
+            raise ConfigError(
+                "the stream is in the middle of another chunk: see its last part first, or reset"
+            )
         if not part.frames:
             return None
+        images = [frame.image for frame in (first.frames[0], *part.frames)]
+        if len({image.shape for image in images}) > 1:
+            raise ImageError("the frames of a chunk differ in size: resize or leave out the others")
         grid = token_grid([frame.image for frame in part.frames], self.spec)
-        begun = self._state.steps if self._state.watching else 0
+        steps = self._state.steps if self.watching else 0
         limit = self.budget.steps_per_round
-        if begun + grid[0] > limit:
+        if steps + grid[0] > limit:
             raise ConfigError(
                 f"a chunk has more frames than the {limit * self.spec.temporal_patch} that a round "
                 "has room for: raise fps or chunk_seconds to what the source sends"
@@ -198,11 +207,11 @@ class Stream:
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
         """
-        if not self._state.watching:
+        if not self.watching:
             self._evict()
             self._state = self._rounds.begin(self._state, part)
-            self._frames, self._dropped = [], part.dropped
-        self._frames += part.frames
+            self._parts = []
+        self._parts.append(part)
         self._state = self._rounds.see(self._state, part, grid)
         fed = self.cached_tokens
         return Feed(
@@ -215,7 +224,8 @@ class Stream:
 
     def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
         """Make the turn that narrates the round, whose last part was seen."""
-        chunk = Chunk(tuple(self._frames), part.start_ns, part.end_ns, self._dropped)
+        frames = tuple(frame for part in self._parts for frame in part.frames)
+        chunk = Chunk(frames, part.start_ns, part.end_ns, self._parts[0].dropped)
         self._turn = Turn(
             self.row,
             RowLimits(
@@ -259,7 +269,7 @@ class Stream:
         self._region = 1 - self._region
         start = self.regions[self._region]
         self._runner.set_place(self.row, Place(start, start))
-        self._state, self._frames = State(), []
+        self._state, self._parts = State(), []
         return turn
 
     def _evict(self) -> None:

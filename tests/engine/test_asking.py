@@ -31,6 +31,7 @@ from streamingvlm_ros.types import (
 from .conftest import CPU, Chatty, cached, chunk_of
 
 MakeEngine = Callable[..., StreamingEngine]
+MIXED = (chunk_of(0).frames[0], chunk_of(0, size=(28, 28)).frames[1])
 TEXTS = ["what is on the table?", "where?", "is it moving now", "z " * 9]
 
 
@@ -377,6 +378,7 @@ def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: Make
         (Question("what?", max_tokens=0), "max_tokens"),
         (replace(recent("what?", 1), remember=True), "remembered"),
         (long_ago("what?", *range(60)), "fewer frames"),
+        (Question("what?", frames=MIXED), "differ in size"),
     ],
 )
 def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(

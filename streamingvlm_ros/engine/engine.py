@@ -90,7 +90,7 @@ class StreamingEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights and the cache lie."""
+        """The device of the weights and the cache."""
         return self.model.decoder.device
 
     @property
@@ -167,12 +167,12 @@ class StreamingEngine:
         )
         for stream, part in parts:
             if part.last:
-                self.scheduler.open(stream.narrate(part, lambda round: self._rounds.append(round)))
+                self.scheduler.open(stream.narrate(part, self._add_round))
 
     def ask(self, stream: Stream, ask: Ask) -> None:
         """Answer a question beside the narrations, as soon as there is a row for it.
 
-        Its `on_done` is told a QuestionError if it can't be answered.
+        Its `on_done` gets a QuestionError if it can't be answered.
         """
         self._questions.add(stream, ask)
 
@@ -203,7 +203,7 @@ class StreamingEngine:
         self._forget(stream)
 
     def close(self, stream: Stream) -> None:
-        """Take a stream's row and cache back. Who waits for an answer about it is told."""
+        """Take a stream's row and cache back. Its open questions end with an error."""
         if stream.closed:
             return
         stream.closed = True
@@ -213,10 +213,13 @@ class StreamingEngine:
         del self._streams[stream.row]
 
     def abort(self, error: StreamingVLMError) -> None:
-        """End all turns and let all streams forget. Who waits for an answer is told `error`."""
+        """End all turns, all questions with `error`, and let all streams forget."""
         self._questions.fail(error, lambda stream: True)
         for stream in self._streams.values():
             self._forget(stream)
+
+    def _add_round(self, round: Round) -> None:
+        self._rounds.append(round)
 
     def _forget(self, stream: Stream) -> None:
         if turn := stream.forget():

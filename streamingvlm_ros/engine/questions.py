@@ -20,7 +20,7 @@ from .stream import Stream
 
 @dataclass(eq=False)
 class _Answering:
-    """A question whose answer is being said. Its own tokens lie from slot `start` on."""
+    """A question whose answer is under way. Its own tokens lie from slot `start` on."""
 
     stream: Stream
     ask: Ask
@@ -58,7 +58,7 @@ class Questions:
         return bool(self._waiting)
 
     def add(self, stream: Stream, ask: Ask) -> None:
-        """Take in a question to a stream. Its `on_done` is told how it ended, whatever happens."""
+        """Take in a question to a stream. Its `on_done` gets its answer or an error."""
         if stream.closed:
             return ask.on_done(QuestionError("the stream is closed: ask another"))
         self._waiting.append((stream, ask))
@@ -101,7 +101,7 @@ class Questions:
             self._scheduler.open(answering.turn)
 
     def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
-        """End the questions to the streams that it concerns; who asked them is told `error`."""
+        """End the questions to the streams that it concerns; their `on_done` gets `error`."""
         failed = [ask for stream, ask in self._waiting if concerns(stream)]
         self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
         for answering in [answering for answering in self._open if concerns(answering.stream)]:

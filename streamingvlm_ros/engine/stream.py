@@ -1,4 +1,4 @@
-"""One camera: what the model has in mind of it, as a ledger and a place in the cache."""
+"""One camera's stream: its state, its place in the cache, and the turns made of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Round:
 
 
 class Engine(Protocol):
-    """What streams and sessions ask of the engine that decodes their turns."""
+    """The part of the engine that streams and sessions call."""
 
     @property
     def busy(self) -> bool: ...  # noqa: D102
@@ -82,9 +82,9 @@ class Stream:
 
     @property
     def sampling(self) -> SamplingConfig:
-        """How the next token is chosen; may be set between rounds.
+        """Settings of the choice of the next token, complete; may be set between rounds.
 
-        What is left to the checkpoint is filled in.
+        `max_new_tokens` is that of `settings`: the cache has room for no more.
         """
         return self._sampling
 
@@ -94,24 +94,24 @@ class Stream:
 
     @property
     def ledger(self) -> Ledger:
-        """What is in the cache, but for what is being said."""
+        """The segments in the cache, without the narration that is under way."""
         return self._state.ledger
 
     @property
     def context_ids(self) -> list[int]:
-        """Ids in the cache, then the `<|im_end|>` that ends the last round and is not yet there."""
+        """Ids in the cache, and the end of the last round's turn, which is still to be fed."""
         pending = self._state.pending
         return self.ledger.ids + ([pending[0].ids[0]] if pending else [])
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens in the cache now; while a round is being said, more than the ledger holds."""
+        """Tokens in the cache now; during a narration, more than the ledger holds."""
         place = self._place
         return place.end - place.start
 
     @property
     def ready(self) -> bool:
-        """True when the next part of a chunk can be taken: no narration is being said."""
+        """True when the next part of a chunk can be taken: no narration is under way."""
         return self._turn is None
 
     def step(self, chunk: Chunk) -> Narration:
@@ -143,7 +143,7 @@ class Stream:
         self.engine.reset(self)
 
     def close(self) -> None:
-        """Give row and cache back. Who waits for an answer is told."""
+        """Give row and cache back. Open questions end with an error."""
         self.engine.close(self)
 
     def __enter__(self) -> Stream:
@@ -155,14 +155,14 @@ class Stream:
     # --- for the engine ---
 
     def use(self, regions: tuple[int, int], capacity: int) -> None:
-        """Lie in two regions of `capacity` slots each, of which the first holds the tokens."""
+        """Move to two regions of `capacity` slots each, of which the first holds the tokens."""
         tokens = self.cached_tokens
         self.regions, self._region, self.capacity = regions, 0, capacity
         self._runner.set_place(self.row, Place(regions[0], regions[0] + tokens))
 
     @property
     def next_region(self) -> int:
-        """Where the region starts that the next eviction writes to."""
+        """Start of the region that the next eviction writes to."""
         return self.regions[1 - self._region]
 
     @property
@@ -171,7 +171,7 @@ class Stream:
         return self._state.watching
 
     def slots_needed(self, grid: Grid | None) -> int:
-        """Most slots with frames of this size; 0 without frames."""
+        """Maximum of slots with frames of this size; 0 without frames."""
         return self.budget.window(grid[1] * grid[2]) if grid else 0
 
     def grid_of(self, part: ChunkPart) -> Grid | None:
@@ -203,7 +203,7 @@ class Stream:
         return grid
 
     def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
-        """Take in a part of a chunk: what is to be fed for it.
+        """Take in a part of a chunk; return what is to be fed for it.
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
         """
@@ -240,12 +240,16 @@ class Stream:
         return self._turn
 
     def question(self, question: Question) -> tuple[Prompt, State]:
-        """Write a question to what is in the cache now. QuestionError if it can't be asked."""
+        """Return the prompt of a question to what is in the cache now, and that state.
+
+        Raises:
+            QuestionError: it can't be asked.
+        """
         state = self._rounds.truncated(self._state, self._turn.ids if self._turn else None)
         return self._prompts.prompt(question, state), state
 
     def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
-        """What is fed for a question in a row of its own, whose slots begin at `start`."""
+        """Return what is fed for a question in a row of its own, whose slots begin at `start`."""
         ledger = state.ledger if prompt.on_stream else Ledger()
         encoded = self._model.encode(prompt.frames, self._question_spec)
         seen = torch.cat([tokens for tokens, _ in encoded]) if encoded else None
@@ -263,7 +267,7 @@ class Stream:
         self._state = replace(self._state, remembered=remembered)
 
     def forget(self) -> Turn | None:
-        """Begin anew, in the other region; the turn that nobody needs any more."""
+        """Begin anew, in the other region; return the turn that nobody needs any more."""
         turn, self._turn = self._turn, None
         self.generation += 1
         self._region = 1 - self._region

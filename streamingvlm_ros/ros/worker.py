@@ -80,7 +80,7 @@ class Worker:
         self._stale = True
         self._tally.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
-        self._inbox.drop_begun()
+        self._inbox.drop_started()
         failure = StreamingVLMError(f"the model failed: {error!r}")
         self._engine.abort(failure)
         # Those that had not reached the engine. Whoever was replied to listens no more.

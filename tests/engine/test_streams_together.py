@@ -16,8 +16,8 @@ from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import ConfigError, ImageError, QuestionError
 from streamingvlm_ros.types import Answer, Ask, Chunk, ChunkPart, Narration, Question
 
+from .audience import Audience
 from .conftest import SMALL, arenas_of, cached, chunk_of
-from .test_asking import Audience
 
 MakeEngine = Callable[..., StreamingEngine]
 STREAMS = 8

@@ -76,7 +76,7 @@ class Chatty(RowSampler):
 
 
 def support(config: SamplingConfig, scores: Tensor, context: Sequence[int] = ()) -> Tensor:
-    """(ids,), true for those that can be chosen: each row's noise favours one id beyond all measure."""
+    """(ids,), true for those that can be chosen: the noise of row n favours id n alone."""
     vocabulary = len(scores)
     sampler = RowSampler(vocabulary, vocabulary, CPU)
     for row in range(vocabulary):

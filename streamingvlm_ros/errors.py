@@ -22,7 +22,7 @@ class HistoryError(StreamingVLMError):
 
 
 class ImageError(StreamingVLMError, ValueError):
-    """An image can't be read: unknown encoding, no pixels, a wrong step, a broken file."""
+    """An image can't be used: unknown encoding, no pixels, a wrong step or size, a broken file."""
 
 
 class ModelError(StreamingVLMError):

@@ -1,4 +1,4 @@
-"""What the worker of a live node does next: parts of any camera's chunks, and requests."""
+"""The queue of a live node's worker: parts of any camera's chunks, and requests."""
 
 from __future__ import annotations
 
@@ -90,17 +90,20 @@ class Inbox:
             self._requests = deque(left)
 
     def restart(self, camera: str, reset: Reset) -> bool:
-        """Drop every frame of a camera and `post` the reset; no later frame comes before it."""
+        """Drop every frame of a camera and `post` the reset; no later frame comes before it.
+
+        False, and nothing has changed, if closed.
+        """
         with self._changed:
             if not self._closed:
                 self._buffers[camera].restart()
             return self.post(camera, reset)
 
-    def drop_begun(self) -> None:
-        """Drop the rest of each chunk that has begun, as its beginning was lost."""
+    def drop_started(self) -> None:
+        """Drop the rest of each chunk of which parts were handed out, as those were lost."""
         with self._changed:
             for buffer in self._buffers.values():
-                buffer.drop_begun()
+                buffer.drop_started()
 
     def close(self) -> list[Request]:
         """Let `take` return None from now on. Returns the requests that nobody will serve."""

@@ -22,6 +22,9 @@ class Reset:
 Request = Ask | Reset
 Event = Chunk | Sequence[Request]
 
+_ONLY = ""
+"""The camera's name where there is only one."""
+
 Sink = Callable[[Chunk, Narration], None]
 CameraSink = Callable[[str, Chunk, Narration], None]
 
@@ -43,7 +46,7 @@ class RequestEvent:
 
 
 class Source(Protocol):
-    """What happens next, for the thread that owns the engine."""
+    """Frames and requests for the thread that owns the engine."""
 
     def take(
         self, *, wait: bool, ready: Collection[str]
@@ -63,14 +66,23 @@ def serve(
 ) -> None:
     """Serve a source until it ends: one token a pass for all narrations and answers.
 
-    What is under way when the source ends is brought to its end. A question that can't be answered
-    is told so and the session goes on; any other error belongs to the caller.
+    What is under way when the source ends is brought to its end. Whoever asked a question that
+    can't be answered is told why, and the session goes on.
+
+    Args:
+        source: frames and requests by camera.
+        engine: the engine of all `streams`.
+        streams: a stream for each camera that the source names.
+        sinks: called with camera, chunk and narration, in order.
+
+    Raises:
+        StreamingVLMError: what `engine.see` raises for the source's frames.
     """
     names = {stream: name for name, stream in streams.items()}
     ended = False
     while engine.busy or not ended:
         ready = [name for name, stream in streams.items() if stream.ready]
-        events = () if ended else source.take(wait=not engine.busy, ready=ready)
+        events = None if ended else source.take(wait=not engine.busy, ready=ready)
         ended = events is None
         _handle(events or (), engine, streams)
         engine.advance()
@@ -80,7 +92,7 @@ def serve(
 
 
 def run(events: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
-    """Serve events one after another until they end, each to its end before the next is fetched.
+    """Serve events until they end, each of them to its end before the next is fetched.
 
     Questions that come together are answered side by side.
     """
@@ -90,10 +102,6 @@ def run(events: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
             sink(chunk, narration)
 
     serve(_InOrder(iter(events)), stream.engine, {_ONLY: stream}, [each])
-
-
-_ONLY = ""
-"""The camera's name where there is only one."""
 
 
 class _InOrder:

@@ -161,7 +161,7 @@ def test_the_rest_of_chunks_that_have_begun_is_dropped_and_others_stay() -> None
         arrive(inbox, camera, 3 * S)
         arrive(inbox, camera, 3 * S + S // 4)
     assert take(inbox) == [(FRONT, 3, 2)]
-    inbox.drop_begun()
+    inbox.drop_started()
     arrive(inbox, FRONT, 3 * S + S // 2)
     arrive(inbox, FRONT, 3 * S + 3 * S // 4)
     assert take(inbox, ready=(FRONT, REAR)) == [(REAR, 3, 2)]

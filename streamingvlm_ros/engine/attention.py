@@ -1,4 +1,4 @@
-"""What tokens attend to, and the kernels that compute it.
+"""Attention: the slots that tokens see, and the kernels that compute it.
 
 A token of the decoder sees two intervals of slots: its own row's tokens up to itself, and, for a
 question about a stream, the stream's tokens as they were when it was asked. A token of the vision
@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 
 import torch
@@ -35,7 +35,6 @@ values: (tokens, query heads * head_dim)."""
 
 FLASH_3 = "flash_attn_interface"
 """The module that FlashAttention 3 installs."""
-
 
 AttendRun = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(tokens, heads, head_dim) queries, keys and values: attended values of the same shape."""
@@ -65,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class RowSpans:
-    """What one token of each decode row sees; (rows,) slots on the device, [start, end)."""
+    """Slots that one token of each decode row sees: (rows,) on the device, [start, end)."""
 
     own_start: Tensor
     own_end: Tensor
@@ -100,7 +99,7 @@ def activate(backend: str) -> None:
 
 
 def _missing(device: torch.device, dtype: torch.dtype) -> str:
-    """Why torch's own FlashAttention can't be used; empty if it can."""
+    """The reason that torch's own FlashAttention can't be used; empty if it can."""
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return f"it needs CUDA and half precision, not {device.type} and {dtype}"
     if torch.cuda.get_device_capability(device) < (8, 0):
@@ -187,15 +186,8 @@ def _causal(span: Span, device: torch.device) -> Tensor | None:
 
 def _masked_rows(rows: RowSpans) -> Attend:
     """One call over the whole arena, its mask made on the device once a pass."""
-    masks: dict[int, Tensor] = {}
-
-    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        slots = keys.shape[1]
-        if slots not in masks:
-            masks[slots] = _row_mask(rows, slots)
-        return _grouped(queries, keys, values, masks[slots])
-
-    return attend
+    mask = cache(partial(_row_mask, rows))
+    return lambda queries, keys, values: _grouped(queries, keys, values, mask(keys.shape[1]))
 
 
 def _row_mask(rows: RowSpans, slots: int) -> Tensor:
@@ -238,7 +230,7 @@ def _flash(
     splits the keys follows from `max_keys` and the number of rows, which don't change in a decode
     step: a row's sums don't depend on what the other rows hold.
     """
-    # Its own starts and lengths as the kernel takes them, made once a pass.
+    # Made once a pass, not once a layer.
     own = _KeySpans(rows.own_start, rows.own_end)
     shared = _KeySpans(rows.shared_start, rows.shared_end)
 
@@ -268,7 +260,7 @@ def _flash(
 
 
 class _KeySpans:
-    """Where the keys of each row begin, and how many it uses: int32, as the kernel takes them."""
+    """First keys of each row and how many it uses: int32, as the kernel takes them."""
 
     def __init__(self, start: Tensor, end: Tensor) -> None:
         self.starts = F.pad(start.int(), (0, 1))
@@ -327,13 +319,13 @@ def _padded(lengths: Sequence[int], device: torch.device, dtype: torch.dtype) ->
     counts, slots = torch.tensor(lengths)[:, None], torch.arange(max(lengths))
     real = slots < counts
     sources = torch.where(real, counts.cumsum(0) - counts + slots, 0).flatten().to(device)
-    kept = real.flatten().nonzero()[:, 0].to(device)
+    tokens = real.flatten().nonzero()[:, 0].to(device)
     mask = torch.zeros(real.shape, dtype=dtype).masked_fill(~real, float("-inf"))
     mask = mask[:, None, None].to(device)
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (x.index_select(0, sources) for x in (query, key, value))
-        return attend_equal_runs(q, k, v, count=len(lengths), mask=mask).index_select(0, kept)
+        return attend_equal_runs(q, k, v, count=len(lengths), mask=mask).index_select(0, tokens)
 
     return attend
 

@@ -1,4 +1,4 @@
-"""How many tokens a stream and the questions beside it can take at most."""
+"""Upper bounds on the tokens of a stream and of the questions beside it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Budget:
 
     @property
     def steps_per_round(self) -> int:
-        """Most temporal steps of vision tokens of one round."""
+        """Maximum of temporal steps of vision tokens in one round."""
         return math.ceil(self.settings.frames.frames_per_chunk / self.temporal_patch)
 
     @property
     def remembered(self) -> int:
-        """Most tokens of remembered questions and answers in a stream's cache."""
+        """Maximum of tokens of remembered questions and answers in a stream's cache."""
         asking = self.settings.asking
         return asking.max_question_tokens + asking.max_answer_tokens + 2
 
     def window(self, step_tokens: int) -> int:
-        """Most slots that a stream fills whose frames give `step_tokens` a temporal step."""
+        """Maximum of slots that a stream fills; its frames give `step_tokens` a temporal step."""
         settings, chat_format = self.settings, self.chat_format
         return token_bound(
             settings.window,
@@ -60,17 +60,17 @@ class Budget:
         own += asking.max_question_tokens + asking.max_answer_tokens
         opening, frame = _tokens(chat_format.opening()), frame_tokens + 2
         steps = math.ceil(asking.recent_frames / self.temporal_patch)
-        said = _tokens(chat_format.assistant_turn(0, ""))
-        said += self.settings.sampling.max_new_tokens
+        narration = _tokens(chat_format.assistant_turn(0, ""))
+        narration += self.settings.sampling.max_new_tokens
         return max(
             asking.questions_at_once * own,
             opening + steps * frame + own,
-            opening + asking.history_moments * (self._turn + frame + said) + own,
+            opening + asking.history_moments * (self._turn + frame + narration) + own,
         )
 
     @property
     def _turn(self) -> int:
-        """Most tokens of a turn's header and times."""
+        """Maximum of tokens of a user turn's headers and times."""
         return _tokens(self.chat_format.user_turn(0, LATEST_S, LATEST_S))
 
 

@@ -1,4 +1,4 @@
-"""An answer as it is heard: pieces of text, each only when no later token can change it."""
+"""An answer as pieces of text, each as soon as no later token can change it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class IncrementalDetokenizer:
     def __init__(self, chat_format: ChatFormat) -> None:
         self._chat_format = chat_format
         self._ids: list[int] = []
-        self._said = ""
+        self._emitted = ""
 
     def add(self, id: int) -> str:
-        """What can be read further with one more token; '' if that is not certain yet."""
+        """Return the text that one more token makes certain; '' if none."""
         self._ids.append(id)
         text = self._chat_format.decode(self._ids).rstrip(_UNFINISHED)
         for length in range(len(TO_BE_CONTINUED) - 1, 0, -1):
             if text.endswith(TO_BE_CONTINUED[:length]):
                 text = text[:-length]
                 break
-        return self._say(text.rstrip())
+        return self._emit(text.rstrip())
 
     def end(self) -> str:
-        """The rest, when no token will come any more."""
-        return self._say(self._chat_format.decode(self._ids))
+        """Return the rest, when no token will come any more."""
+        return self._emit(self._chat_format.decode(self._ids))
 
-    def _say(self, text: str) -> str:
-        piece = text.removeprefix(self._said)
-        self._said = text
+    def _emit(self, text: str) -> str:
+        piece = text.removeprefix(self._emitted)
+        self._emitted = text
         return piece

@@ -90,7 +90,7 @@ class StreamingEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights and the cache lie."""
+        """The device of the weights and the cache."""
         return self.model.decoder.device
 
     @property
@@ -106,7 +106,8 @@ class StreamingEngine:
     def open_stream(self, settings: Settings | None = None) -> Stream:
         """Open a stream, with the engine's settings or its own.
 
-        Of its own, those of frames, window, sampling and prompt count, and a frame's tokens.
+        Of its own settings, all count but those that the engine has made use of: weights, device,
+        attention, `questions_at_once` and the room for questions.
 
         Raises:
             ConfigError: `max_streams` are open already.
@@ -127,8 +128,10 @@ class StreamingEngine:
         """Narrate one chunk of each of several streams together.
 
         Raises:
-            ConfigError: a chunk holds more than a round was configured for, a stream is closed or
-                in the middle of a round. Nothing has changed then.
+            ConfigError: a chunk holds more than a round was configured for, or a stream is closed,
+                still narrating, in the middle of another chunk, or named twice.
+            ImageError: the frames of a chunk differ in size.
+                Nothing has changed in either case.
         """
         self.see([(stream, ChunkPart.whole(chunk)) for stream, chunk in chunks])
         while any(not stream.ready for stream, _ in chunks):
@@ -142,8 +145,13 @@ class StreamingEngine:
     def see(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> None:
         """Take in the next part of a chunk of each of several streams, in one pass.
 
-        A stream begins to narrate with the last part. Raises as `step`.
+        A stream begins to narrate with the last part.
+
+        Raises:
+            ConfigError, ImageError: as `step`.
         """
+        if len({stream for stream, _ in parts}) < len(parts):
+            raise ConfigError("a stream takes one part of a chunk at a time, but is named twice")
         grids = [self._checked(stream, part) for stream, part in parts]
         # What was asked before these frames came is asked of what was there before them.
         self._questions.open_next()
@@ -159,12 +167,12 @@ class StreamingEngine:
         )
         for stream, part in parts:
             if part.last:
-                self.scheduler.open(stream.narrate(part, lambda round: self._rounds.append(round)))
+                self.scheduler.open(stream.narrate(part, self._add_round))
 
     def ask(self, stream: Stream, ask: Ask) -> None:
         """Answer a question beside the narrations, as soon as there is a row for it.
 
-        Its `on_done` is told a QuestionError if it can't be answered.
+        Its `on_done` gets a QuestionError if it can't be answered.
         """
         self._questions.add(stream, ask)
 
@@ -185,12 +193,17 @@ class StreamingEngine:
             self.advance()
 
     def reset(self, stream: Stream) -> None:
-        """Let a stream forget everything; answers under way go on with what they saw."""
+        """Let a stream forget everything; answers under way go on with what they saw.
+
+        Raises:
+            ConfigError: it is closed: its row may be another's.
+        """
+        self._check_open(stream)
         self._let_go([stream.next_region])
         self._forget(stream)
 
     def close(self, stream: Stream) -> None:
-        """Take a stream's row and cache back. Who waits for an answer about it is told."""
+        """Take a stream's row and cache back. Its open questions end with an error."""
         if stream.closed:
             return
         stream.closed = True
@@ -200,18 +213,24 @@ class StreamingEngine:
         del self._streams[stream.row]
 
     def abort(self, error: StreamingVLMError) -> None:
-        """End all turns and let all streams forget. Who waits for an answer is told `error`."""
+        """End all turns, all questions with `error`, and let all streams forget."""
         self._questions.fail(error, lambda stream: True)
         for stream in self._streams.values():
             self._forget(stream)
+
+    def _add_round(self, round: Round) -> None:
+        self._rounds.append(round)
 
     def _forget(self, stream: Stream) -> None:
         if turn := stream.forget():
             self.scheduler.cancel(turn)
 
-    def _checked(self, stream: Stream, part: ChunkPart) -> Grid | None:
+    def _check_open(self, stream: Stream) -> None:
         if stream.closed:
             raise ConfigError("the stream is closed: open another")
+
+    def _checked(self, stream: Stream, part: ChunkPart) -> Grid | None:
+        self._check_open(stream)
         if not stream.ready:
             raise ConfigError("the stream is still narrating: advance the engine until it is ready")
         return stream.grid_of(part)
@@ -265,5 +284,5 @@ class StreamingEngine:
 
         A round waits here only for an answer that was asked before the round before it.
         """
-        while self._questions.read(regions):
+        while self._questions.are_reading(regions):
             self.advance()

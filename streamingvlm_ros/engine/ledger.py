@@ -51,7 +51,7 @@ class Segment:
 class Ledger:
     """An immutable record of the cache: segment after segment, slot after slot.
 
-    Being immutable is what makes a branch of a stream free: it holds the same ledger.
+    Immutable, so that a question can hold on to the ledger that it was asked of.
     """
 
     segments: tuple[Segment, ...] = ()

@@ -18,7 +18,7 @@ LONG_TOKEN = 64
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is fed for a question, and how far the answer may go.
+    """The segments that are fed for a question, and the most tokens of its answer.
 
     `frames` are its own, in the order of its segments; those of one grid are together. One that
     is not `on_stream` sees nothing of the stream's cache.
@@ -50,7 +50,7 @@ class QuestionPrompts:
         self._chat_format, self._asking = budget.chat_format, budget.settings.asking
 
     def prompt(self, question: Question, state: State) -> Prompt:
-        """What is fed for a question to a stream in `state`.
+        """Return the prompt of a question to a stream in `state`.
 
         Raises:
             QuestionError: it can't be asked; the message says why.
@@ -74,6 +74,8 @@ class QuestionPrompts:
 
     def _recent(self, question: Question, limit: int) -> Prompt:
         """The model's ordinary prompt: frames at full resolution and a question."""
+        if len({frame.image.shape for frame in question.frames}) > 1:
+            raise QuestionError("the question's frames differ in size: ask from those of one size")
         turn = self._chat_format.plain_frames(self._grid(question.frames), self._grid_seconds)
         turn += self._chat_format.plain_question(question.text)
         return Prompt(tuple(turn), limit, _span(question.frames), False, (question.frames,))

@@ -20,11 +20,12 @@ from .stream import Stream
 
 @dataclass(eq=False)
 class _Answering:
-    """A question whose answer is being said."""
+    """A question whose answer is under way. Its own tokens lie from slot `start` on."""
 
     stream: Stream
     ask: Ask
     prompt: Prompt
+    start: int
     generation: int
     text: IncrementalDetokenizer
     turn: Turn = field(init=False)
@@ -57,7 +58,7 @@ class Questions:
         return bool(self._waiting)
 
     def add(self, stream: Stream, ask: Ask) -> None:
-        """Take in a question to a stream. Its `on_done` is told how it ended, whatever happens."""
+        """Take in a question to a stream. Its `on_done` gets its answer or an error."""
         if stream.closed:
             return ask.on_done(QuestionError("the stream is closed: ask another"))
         self._waiting.append((stream, ask))
@@ -68,15 +69,16 @@ class Questions:
             answering.stream is stream for answering in self._open
         )
 
-    def read(self, regions: Collection[int]) -> bool:
+    def are_reading(self, regions: Collection[int]) -> bool:
         """True while an answer reads a region of the cache, given by where it starts."""
         places = (self._runner.place(answering.turn.row).shared for answering in self._open)
         return any(end > start and start in regions for start, end in places)
 
     def open_next(self) -> None:
         """Open the questions that there is room for, fed in one pass."""
-        opened: list[tuple[_Answering, Feed]] = []
-        while self._waiting and (rows := self._free_rows(len(opened))):
+        opened: list[_Answering] = []
+        feeds: list[Feed] = []
+        while self._waiting and (row := self._free_row()) is not None:
             stream, ask = self._waiting[0]
             try:
                 prompt, state = stream.question(ask.question)
@@ -85,21 +87,21 @@ class Questions:
                 self._waiting.popleft()
                 ask.on_done(error)
                 continue
-            if not self._slots.has_room(prompt.slots) or self._remembers(stream, ask, opened):
+            if not self._slots.has_room(prompt.slots) or self._must_wait(stream, ask):
                 break
             self._waiting.popleft()
             if ask.on_start(prompt.seen):
-                opened.append(self._begin(stream, ask, prompt, state, row=rows[len(opened)]))
+                opened.append(self._begin(stream, ask, prompt=prompt, state=state, row=row))
+                feeds.append(stream.question_feed(prompt, state, row=row, start=opened[-1].start))
             else:
                 ask.on_done(_answer(prompt, "", tokens=0, complete=False))
-        if opened:
-            self._runner.prefill([feed for _, feed in opened])
-        for answering, _ in opened:
-            self._open.append(answering)
+        if feeds:
+            self._runner.prefill(feeds)
+        for answering in opened:
             self._scheduler.open(answering.turn)
 
     def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
-        """End the questions to the streams that it concerns; who asked them is told `error`."""
+        """End the questions to the streams that it concerns; their `on_done` gets `error`."""
         failed = [ask for stream, ask in self._waiting if concerns(stream)]
         self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
         for answering in [answering for answering in self._open if concerns(answering.stream)]:
@@ -108,9 +110,9 @@ class Questions:
         for ask in failed:
             ask.on_done(error)
 
-    def _free_rows(self, but: int) -> list[int]:
-        free = [row for row in self._rows if self._scheduler.row_is_free(row)]
-        return free if len(free) > but else []
+    def _free_row(self) -> int | None:
+        taken = {answering.turn.row for answering in self._open}
+        return next((row for row in self._rows if row not in taken), None)
 
     def _check_size(self, prompt: Prompt) -> None:
         if prompt.slots > self._room:
@@ -120,37 +122,36 @@ class Questions:
                 "question_frame_tokens)"
             )
 
-    def _remembers(self, stream: Stream, ask: Ask, opened: list[tuple[_Answering, Feed]]) -> bool:
-        """True if the question must wait for another: the room of what is remembered is shared."""
-        others = [*self._open, *(answering for answering, _ in opened)]
+    def _must_wait(self, stream: Stream, ask: Ask) -> bool:
+        """True if another open question needs the room for what the stream remembers."""
         return ask.question.remember and any(
-            other.stream is stream and other.ask.question.remember for other in others
+            other.stream is stream and other.ask.question.remember for other in self._open
         )
 
     def _begin(
-        self, stream: Stream, ask: Ask, prompt: Prompt, state: State, *, row: int
-    ) -> tuple[_Answering, Feed]:
+        self, stream: Stream, ask: Ask, *, prompt: Prompt, state: State, row: int
+    ) -> _Answering:
+        """Give a question a row and slots. From now on `fail` reaches it."""
         start = self._slots.take(prompt.slots)
-        feed = stream.question_feed(prompt, state, row=row, start=start)
-        answering = _Answering(
-            stream, ask, prompt, stream.generation, IncrementalDetokenizer(self._chat_format)
-        )
+        text = IncrementalDetokenizer(self._chat_format)
+        answering = _Answering(stream, ask, prompt, start, stream.generation, text)
         context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
         answering.turn = Turn(
             row,
             RowLimits(stream.sampling, context, stream.sampling.seed, prompt.max_tokens),
-            on_token=lambda id: self._hear(answering, id),
+            on_token=lambda id: self._on_token(answering, id),
             on_done=lambda turn: self._end(answering),
         )
-        return answering, feed
+        self._open.append(answering)
+        return answering
 
-    def _hear(self, answering: _Answering, id: int) -> bool:
+    def _on_token(self, answering: _Answering, id: int) -> bool:
         piece = answering.text.add(id)
         if len(answering.turn.ids) >= answering.prompt.max_tokens:
             piece += answering.text.end()
-        return self._tell(answering, piece)
+        return self._pass_on(answering, piece)
 
-    def _tell(self, answering: _Answering, piece: str) -> bool:
+    def _pass_on(self, answering: _Answering, piece: str) -> bool:
         try:
             return answering.ask.on_token(piece)
         except BaseException:
@@ -159,7 +160,7 @@ class Questions:
 
     def _end(self, answering: _Answering) -> None:
         turn, ask, stream = answering.turn, answering.ask, answering.stream
-        complete = turn.complete and self._tell(answering, answering.text.end())
+        complete = turn.complete and self._pass_on(answering, answering.text.end())
         self._leave(answering)
         text = self._chat_format.decode(turn.ids)
         if ask.question.remember and complete and answering.generation == stream.generation:
@@ -170,7 +171,7 @@ class Questions:
         """Give a row and its slots back."""
         if answering in self._open:
             self._scheduler.cancel(answering.turn)
-            self._slots.give_back(self._runner.place(answering.turn.row).start)
+            self._slots.give_back(answering.start)
             self._open.remove(answering)
 
 

@@ -1,6 +1,6 @@
-"""How a round is written into what a stream has in mind, as text and places for frames.
+"""The text of a round, and places for its frames, written into a stream's state.
 
-Pure functions of the state: the model comes later, and is fed what the ledger has gained.
+Pure functions of the state: afterwards the model is fed what the ledger has gained.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RoundWriter:
         return replace(state, ledger=eviction.ledger, pending=pending), eviction
 
     def begin(self, state: State, part: ChunkPart) -> State:
-        """Begin a round up to its first frame, with what is to be remembered since the last."""
+        """Begin a round up to its first frame, with what was asked to be remembered meanwhile."""
         origin_ns = state.origin_ns if state.round else part.start_ns
         span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
         question = " ".join(question for question, _ in state.remembered)
@@ -70,31 +70,31 @@ class RoundWriter:
 
     def end(self, state: State, ids: Sequence[int]) -> State:
         """End a round with the ids of its narration."""
-        said = self.chat_format.split_generated(state.round, ids)
+        generated = self.chat_format.split_generated(state.round, ids)
         return replace(
             state,
-            ledger=state.ledger.append(said),
+            ledger=state.ledger.append(generated),
             pending=(self.chat_format.closing(state.round),),
             round=state.round + 1,
         )
 
-    def truncated(self, state: State, said: Sequence[int] | None) -> State:
+    def truncated(self, state: State, ids: Sequence[int] | None) -> State:
         """The state for a question asked now: a round that is under way is cut short for it.
 
-        `said` are the ids of its narration so far; None if none is being said.
+        `ids` are those of its narration so far; None if no narration is open.
         """
         if state.watching:
             return replace(state, pending=tuple(self.chat_format.truncated_round(state.round)))
-        if said is None:
+        if ids is None:
             return state
         return replace(
             state,
-            ledger=state.ledger.append([Segment(Kind.NARRATION, tuple(said), state.round)]),
+            ledger=state.ledger.append([Segment(Kind.NARRATION, tuple(ids), state.round)]),
             pending=tuple(self.chat_format.truncated_end(state.round)),
         )
 
     def _opening(self, state: State) -> list[Segment]:
-        """What stands before the first round."""
+        """The segments before the first round; none for a later one."""
         if state.round:
             return []
         previous = self.chat_format.encode(self.settings.prompt.previous_text)
@@ -102,16 +102,15 @@ class RoundWriter:
 
     def _with_vision(self, state: State, grid: Grid | None, ended: bool) -> Ledger:
         """The ledger with a part's vision tokens: the round's block grows from part to part."""
-        before = state.ledger.segments[-1]
-        begun = before.grid if state.steps else None
-        if grid is None and not (begun and ended):
+        earlier = state.ledger.segments[-1].grid if state.steps else None
+        if grid is None and not (earlier and ended):
             return state.ledger
         steps = state.steps + (grid[0] if grid else 0)
-        rows, columns = (grid or begun or (0, 0, 0))[1:]
+        rows, columns = (grid or earlier or (0, 0, 0))[1:]
         block = self.chat_format.vision(
             state.round, (steps, rows, columns), self.grid_seconds, ended=ended
         )
-        return state.ledger.with_last(block) if begun else state.ledger.append([block])
+        return state.ledger.with_last(block) if earlier else state.ledger.append([block])
 
     def _stamped(self, state: State, frames: Sequence[Frame]) -> State:
         """Keep the stamps of what is visible now."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -23,12 +24,12 @@ from .qwen2_5.decoder import Decoder
 from .sampler import RowSampler
 
 NO_TOKEN = -1
-"""What a row gives that said a stop token, reached its limit, or is not open."""
+"""Emitted by a row that chose a stop token, reached its limit, or is not open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row's tokens lie, as [start, end) slots: its own, and those of a stream it sees."""
+    """A row's tokens as [start, end) slots: its own, and those of a stream that it sees."""
 
     start: int
     end: int
@@ -55,7 +56,10 @@ class Feed:
 
 @dataclass(frozen=True)
 class RowLimits:
-    """How the tokens of a turn are chosen, and when it ends."""
+    """Settings of one turn: the choice of its tokens, and the most that it may have.
+
+    `context` are ids that the repetition penalty counts as there already.
+    """
 
     sampling: SamplingConfig
     context: Iterable[int]
@@ -101,14 +105,13 @@ class Runner:
         backend: str,
         on_device: bool | None = None,
     ) -> None:
-        """`on_device` is whether passes ask the host for nothing; by default on CUDA."""
+        """With `on_device`, the default on CUDA, passes ask the host for nothing."""
         self._decoder, self.cache, self._backend = decoder, cache, backend
         self.rows, device = streams + questions, decoder.device
         self.on_device = device.type == "cuda" if on_device is None else on_device
-        blocks = [slice(0, self.rows)] if self.on_device else [
-            slice(0, streams), slice(streams, self.rows)
-        ]  # fmt: skip
-        self._blocks = blocks
+        together, apart = (0, self.rows), (0, streams, self.rows)
+        bounds = together if self.on_device else apart
+        self._blocks = [slice(start, end) for start, end in pairwise(bounds)]
         self._places = [Place(0, 0)] * self.rows
         self._open = [False] * self.rows
         self.sampler = RowSampler(self.rows, decoder.vocabulary, device)
@@ -127,11 +130,11 @@ class Runner:
         self._graph = CudaGraph(device)
 
     def place(self, row: int) -> Place:
-        """Where a row's tokens lie now."""
+        """The slots of a row's tokens now."""
         return self._places[row]
 
     def set_place(self, row: int, place: Place) -> None:
-        """Take note that a closed row's tokens lie elsewhere now."""
+        """Note that a closed row's tokens lie elsewhere now."""
         self._places[row] = place
 
     def use_cache(self, cache: KVCache, *, longest: int) -> None:
@@ -169,7 +172,7 @@ class Runner:
                 self._position[feed.row] = float(feed.positions.max()) + 1.0
 
     def open(self, row: int, limits: RowLimits) -> None:
-        """Let a row that was fed say up to `limits.tokens` tokens."""
+        """Let a row that was fed emit up to `limits.tokens` tokens."""
         place = self._places[row]
         self.sampler.open(row, limits.sampling, context=limits.context, seed=limits.seed)
         for tensor, value in zip(
@@ -187,17 +190,17 @@ class Runner:
         self._open[row] = True
 
     def close(self, row: int) -> None:
-        """Say no more in a row. What it said so far stays in the cache."""
+        """Emit no more tokens in a row. Those so far stay in the cache."""
         self._done[row] = True
         self._open[row] = False
         self.sampler.close(row)
 
     def grow(self, row: int) -> None:
-        """Take note that a token of the row's was read: it lies in the cache."""
+        """Note that a token of the row was read by the host: it lies in the cache."""
         self._places[row] = self._places[row].grown(1)
 
     def decode(self) -> Pass:
-        """Launch one pass: every open row says its next token."""
+        """Launch one pass: every open row emits its next token."""
         for block in self._blocks:
             if not any(self._open[block]):
                 continue
@@ -234,7 +237,7 @@ class Runner:
         self._emitted[rows] = token.masked_fill(self._done[rows], NO_TOKEN)
 
     def _grow(self, rows: slice) -> RowSpans:
-        """Make room for the tokens; what the rows then see. A row that is done stays as it is."""
+        """Give each row that isn't done one more slot; return what the rows then see."""
         spans = self._spans
         spans.own_end[rows] += ~self._done[rows]
         return RowSpans(

@@ -1,4 +1,4 @@
-"""How the next token is chosen from the logits."""
+"""The choice of each row's next token from its logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GREEDY_BELOW = 1e-4
 
 
 class ChoiceKey(NamedTuple):
-    """What the open rows ask of `RowSampler.choose`. A captured graph holds for one key."""
+    """Work that the open rows ask of `RowSampler.choose`. A captured graph holds for one key."""
 
     sampled: bool = False
     max_k: int = 0
@@ -76,7 +76,7 @@ class RowSampler:
                 self._noise[row].exponential_(generator=self._random[row])
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
-        """The next ids, (rows,), from (rows, vocabulary) logits. They join the rows' contexts.
+        """Return the next ids, (rows,), from (rows, vocabulary) logits. They join the contexts.
 
         A CUDA graph may hold it: no value comes from the host, or goes there.
         """
@@ -93,12 +93,12 @@ class RowSampler:
         scores = scores / self._temperature[rows]
         if self.key.max_k:
             top_k = self._top_k[rows]
-            kept = self._likeliest(scores, top_k, self._top_p[rows]) | (top_k == 0)
-            scores = scores.masked_fill(~kept, -torch.inf)
+            allowed = self._likeliest(scores, top_k, self._top_p[rows]) | (top_k == 0)
+            scores = scores.masked_fill(~allowed, -torch.inf)
         return (scores.softmax(-1) / self._noise[rows]).argmax(-1, keepdim=True)
 
     def _likeliest(self, scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
-        """Which ids are within both limits. The answer for a row without limits means nothing."""
+        """(rows, vocabulary), true for ids within both limits; no meaning for a row without any."""
         if self.key.max_k < self._vocabulary:
             ordered = scores.topk(self.key.max_k).values
         else:
@@ -110,7 +110,7 @@ class RowSampler:
         return within
 
     def _limit(self, config: SamplingConfig) -> int:
-        """How many of the likeliest tokens must be put in order; 0 means none."""
+        """The number of likeliest tokens that must be put in order; 0 means none."""
         top_k = min(config.top_k or self._vocabulary, self._vocabulary)
         unlimited = top_k == self._vocabulary and config.top_p >= 1.0
         return 0 if unlimited or _is_greedy(config) else top_k
@@ -128,7 +128,7 @@ def _is_greedy(config: SamplingConfig) -> bool:
     return config.temperature < GREEDY_BELOW
 
 
-def _penalised(scores: Tensor, in_context: Tensor, penalty: Tensor | float) -> Tensor:
+def _penalised(scores: Tensor, in_context: Tensor, penalty: Tensor) -> Tensor:
     """Divide the positive scores of ids in the context by the penalty, multiply the others."""
     lowered = torch.where(scores > 0, scores / penalty, scores * penalty)
     return torch.where(in_context, lowered, scores)
@@ -137,12 +137,12 @@ def _penalised(scores: Tensor, in_context: Tensor, penalty: Tensor | float) -> T
 def _of_mass(
     scores: Tensor, ordered: Tensor, *, within: Tensor, top_k: Tensor, top_p: Tensor
 ) -> Tensor:
-    """Which ids are the likeliest that together have the probability `top_p`; one at least.
+    """(rows, vocabulary), true for the likeliest ids that together have the probability `top_p`.
 
-    Probabilities are those among the ids `within` top-k: the first `top_k` of the `ordered` scores,
-    and those beyond that tie with the last of these. Of ids that tie at the limit of `top_p`, the
-    lowest come first. Sums are in double precision, so that they don't depend on the width of
-    `ordered`.
+    At least one is true in each row. Probabilities are those among the ids `within` top-k: the
+    first `top_k` of the `ordered` scores, and those beyond that tie with the last of these. Of ids
+    that tie at the limit of `top_p`, the lowest come first. Sums are in double precision, so that
+    they don't depend on the width of `ordered`.
     """
     weights = (ordered.double() - ordered[:, :1]).exp()
     mass = weights.cumsum(-1)

@@ -11,7 +11,7 @@ from .runner import NO_TOKEN, Pass, RowLimits, Runner
 
 @dataclass(eq=False)
 class Turn:
-    """An assistant turn being said in a row: a narration or an answer.
+    """An assistant turn that is decoded in a row: a narration or an answer.
 
     `on_token` is called with each token's id and returns whether to go on; `on_done` once, when
     the turn has ended. `complete` is true if the model ended it itself.
@@ -44,23 +44,19 @@ class Scheduler:
         """True until the turn has ended."""
         return self._turns.get(turn.row) is turn
 
-    def row_is_free(self, row: int) -> bool:
-        """True if no turn is open in a row."""
-        return row not in self._turns
-
     def open(self, turn: Turn) -> None:
         """Begin a turn whose row has been fed."""
         self._runner.open(turn.row, turn.limits)
         self._turns[turn.row] = turn
 
     def cancel(self, turn: Turn) -> None:
-        """End a turn without a word: its `on_done` is not called."""
+        """End a turn early: its `on_done` is not called."""
         if self.is_open(turn):
             del self._turns[turn.row]
             self._runner.close(turn.row)
 
     def step(self) -> None:
-        """Run one pass: each open turn says a token, or ends."""
+        """Run one pass: each open turn gets a token, or ends."""
         if not self._turns:
             return
         self._passes.append((self._runner.decode(), list(self._turns.values())))
@@ -73,9 +69,9 @@ class Scheduler:
         tokens = launched.tokens()
         for turn in turns:
             if self.is_open(turn):
-                self._hear(turn, tokens[turn.row])
+                self._add(turn, tokens[turn.row])
 
-    def _hear(self, turn: Turn, token: int) -> None:
+    def _add(self, turn: Turn, token: int) -> None:
         if token == NO_TOKEN:
             turn.complete = True
             return self._end(turn)

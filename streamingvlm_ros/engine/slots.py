@@ -1,4 +1,4 @@
-"""Which slots of an arena are taken: intervals, first fit."""
+"""Allocation of intervals of an arena's slots, first fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class SlotAllocator:
 
     @property
     def end(self) -> int:
-        """Where the last taken interval ends."""
+        """The end of the last taken interval; `start` if none is taken."""
         return self._taken[-1][1] if self._taken else self._start
 
     def has_room(self, slots: int) -> bool:

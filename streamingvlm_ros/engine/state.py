@@ -1,4 +1,4 @@
-"""What a stream knows beside its cache."""
+"""A stream's state beside its cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REMEMBERED = (Kind.QUESTION, Kind.ANSWER)
 
 @dataclass(frozen=True)
 class State:
-    """Immutable, so a branch of it is free.
+    """Immutable, so that a question can hold on to it at no cost.
 
     `pending` ends the last round and goes through the model with the next one. `watching` is true
     while a round's frames come in; `steps` are its temporal steps so far. `span_s` is the newest

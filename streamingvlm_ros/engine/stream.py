@@ -1,4 +1,4 @@
-"""One camera: what the model has in mind of it, as a ledger and a place in the cache."""
+"""One camera's stream: its state, its place in the cache, and the turns made of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig, Settings
-from ..errors import ConfigError, StreamingVLMError
-from ..types import Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
+from ..errors import ConfigError, ImageError, StreamingVLMError
+from ..types import Answer, Ask, Chunk, ChunkPart, Narration, Question
 from .budget import Budget
 from .ledger import Grid, Ledger
 from .question_prompts import Prompt, QuestionPrompts
@@ -34,7 +34,7 @@ class Round:
 
 
 class Engine(Protocol):
-    """What streams and sessions ask of the engine that decodes their turns."""
+    """The part of the engine that streams and sessions call."""
 
     @property
     def busy(self) -> bool: ...  # noqa: D102
@@ -78,14 +78,13 @@ class Stream:
         self._region = 0
         self._turn: Turn | None = None
         self._state = State()
-        self._frames: list[Frame] = []
-        self._dropped = 0
+        self._parts: list[ChunkPart] = []
 
     @property
     def sampling(self) -> SamplingConfig:
-        """How the next token is chosen; may be set between rounds.
+        """Settings of the choice of the next token, complete; may be set between rounds.
 
-        What is left to the checkpoint is filled in.
+        `max_new_tokens` is that of `settings`: the cache has room for no more.
         """
         return self._sampling
 
@@ -95,31 +94,31 @@ class Stream:
 
     @property
     def ledger(self) -> Ledger:
-        """What is in the cache, but for what is being said."""
+        """The segments in the cache, without the narration that is under way."""
         return self._state.ledger
 
     @property
     def context_ids(self) -> list[int]:
-        """Ids in the cache, then the `<|im_end|>` that ends the last round and is not yet there."""
+        """Ids in the cache, and the end of the last round's turn, which is still to be fed."""
         pending = self._state.pending
         return self.ledger.ids + ([pending[0].ids[0]] if pending else [])
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens in the cache now; while a round is being said, more than the ledger holds."""
+        """Tokens in the cache now; during a narration, more than the ledger holds."""
         place = self._place
         return place.end - place.start
 
     @property
     def ready(self) -> bool:
-        """True when the next part of a chunk can be taken: no narration is being said."""
+        """True when the next part of a chunk can be taken: no narration is under way."""
         return self._turn is None
 
     def step(self, chunk: Chunk) -> Narration:
         """Look at one chunk and say what there is to say.
 
         Raises:
-            ConfigError: the chunk holds more than a round was configured for.
+            ConfigError, ImageError: as the engine's `step`.
         """
         (narration,) = self.engine.step([(self, chunk)])
         return narration
@@ -144,7 +143,7 @@ class Stream:
         self.engine.reset(self)
 
     def close(self) -> None:
-        """Give row and cache back. Who waits for an answer is told."""
+        """Give row and cache back. Open questions end with an error."""
         self.engine.close(self)
 
     def __enter__(self) -> Stream:
@@ -156,14 +155,14 @@ class Stream:
     # --- for the engine ---
 
     def use(self, regions: tuple[int, int], capacity: int) -> None:
-        """Lie in two regions of `capacity` slots each, of which the first holds the tokens."""
+        """Move to two regions of `capacity` slots each, of which the first holds the tokens."""
         tokens = self.cached_tokens
         self.regions, self._region, self.capacity = regions, 0, capacity
         self._runner.set_place(self.row, Place(regions[0], regions[0] + tokens))
 
     @property
     def next_region(self) -> int:
-        """Where the region starts that the next eviction writes to."""
+        """Start of the region that the next eviction writes to."""
         return self.regions[1 - self._region]
 
     @property
@@ -172,21 +171,31 @@ class Stream:
         return self._state.watching
 
     def slots_needed(self, grid: Grid | None) -> int:
-        """Most slots with frames of this size; 0 without frames."""
+        """Maximum of slots with frames of this size; 0 without frames."""
         return self.budget.window(grid[1] * grid[2]) if grid else 0
 
     def grid_of(self, part: ChunkPart) -> Grid | None:
-        """The grid of tokens that a part's frames become; None without frames.
+        """Return the grid of tokens that a part's frames become; None without frames.
 
         Raises:
-            ConfigError: the round would hold more frames than it was configured for.
+            ConfigError: the part is of another chunk than the one that is under way, or the round
+                would hold more frames than it was configured for.
+            ImageError: its frames differ in size from each other or from those before.
         """
+        first = self._parts[0] if self.watching else part
+        if (part.start_ns, part.end_ns) != (first.start_ns, first.end_ns):
+            raise ConfigError(
+                "the stream is in the middle of another chunk: see its last part first, or reset"
+            )
         if not part.frames:
             return None
+        images = [frame.image for frame in (first.frames[0], *part.frames)]
+        if len({image.shape for image in images}) > 1:
+            raise ImageError("the frames of a chunk differ in size: resize or leave out the others")
         grid = token_grid([frame.image for frame in part.frames], self.spec)
-        begun = self._state.steps if self._state.watching else 0
+        steps = self._state.steps if self.watching else 0
         limit = self.budget.steps_per_round
-        if begun + grid[0] > limit:
+        if steps + grid[0] > limit:
             raise ConfigError(
                 f"a chunk has more frames than the {limit * self.spec.temporal_patch} that a round "
                 "has room for: raise fps or chunk_seconds to what the source sends"
@@ -194,15 +203,15 @@ class Stream:
         return grid
 
     def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
-        """Take in a part of a chunk: what is to be fed for it.
+        """Take in a part of a chunk; return what is to be fed for it.
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
         """
-        if not self._state.watching:
+        if not self.watching:
             self._evict()
             self._state = self._rounds.begin(self._state, part)
-            self._frames, self._dropped = [], part.dropped
-        self._frames += part.frames
+            self._parts = []
+        self._parts.append(part)
         self._state = self._rounds.see(self._state, part, grid)
         fed = self.cached_tokens
         return Feed(
@@ -215,7 +224,8 @@ class Stream:
 
     def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
         """Make the turn that narrates the round, whose last part was seen."""
-        chunk = Chunk(tuple(self._frames), part.start_ns, part.end_ns, self._dropped)
+        frames = tuple(frame for part in self._parts for frame in part.frames)
+        chunk = Chunk(frames, part.start_ns, part.end_ns, self._parts[0].dropped)
         self._turn = Turn(
             self.row,
             RowLimits(
@@ -230,12 +240,16 @@ class Stream:
         return self._turn
 
     def question(self, question: Question) -> tuple[Prompt, State]:
-        """Write a question to what is in the cache now. QuestionError if it can't be asked."""
+        """Return the prompt of a question to what is in the cache now, and that state.
+
+        Raises:
+            QuestionError: it can't be asked.
+        """
         state = self._rounds.truncated(self._state, self._turn.ids if self._turn else None)
         return self._prompts.prompt(question, state), state
 
     def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
-        """What is fed for a question in a row of its own, whose slots begin at `start`."""
+        """Return what is fed for a question in a row of its own, whose slots begin at `start`."""
         ledger = state.ledger if prompt.on_stream else Ledger()
         encoded = self._model.encode(prompt.frames, self._question_spec)
         seen = torch.cat([tokens for tokens, _ in encoded]) if encoded else None
@@ -253,13 +267,13 @@ class Stream:
         self._state = replace(self._state, remembered=remembered)
 
     def forget(self) -> Turn | None:
-        """Begin anew, in the other region; the turn that nobody needs any more."""
+        """Begin anew, in the other region; return the turn that nobody needs any more."""
         turn, self._turn = self._turn, None
         self.generation += 1
         self._region = 1 - self._region
         start = self.regions[self._region]
         self._runner.set_place(self.row, Place(start, start))
-        self._state, self._frames = State(), []
+        self._state, self._parts = State(), []
         return turn
 
     def _evict(self) -> None:

@@ -44,7 +44,7 @@ class ChunkBuffer:
     @property
     def backlog(self) -> int:
         """Complete chunks that wait and have not begun."""
-        return len(self._complete) - self._begun_chunks
+        return len(self._complete) - self._started_chunks
 
     @property
     def newest(self) -> tuple[Frame, ...]:
@@ -120,8 +120,8 @@ class ChunkBuffer:
         self._frames_handed_out = 0 if last else end
         return ChunkPart(frames, chunk.start_ns, chunk.end_ns, last, dropped)
 
-    def drop_begun(self) -> None:
-        """Drop the rest of a chunk that has begun, as its beginning was lost."""
+    def drop_started(self) -> None:
+        """Drop the rest of a chunk of which parts were handed out, as those were lost."""
         if not self._frames_handed_out:
             return
         if not self._complete:
@@ -141,7 +141,7 @@ class ChunkBuffer:
         self._patience_ns = None
 
     @property
-    def _begun_chunks(self) -> int:
+    def _started_chunks(self) -> int:
         """Complete chunks that have begun: at most one, the oldest."""
         return int(bool(self._complete and self._frames_handed_out))
 
@@ -180,6 +180,6 @@ class ChunkBuffer:
     def _enqueue(self, chunks: list[RawChunk[Frame]]) -> None:
         self._complete += chunks
         while self.backlog > self._config.backlog_chunks:
-            oldest = self._begun_chunks
+            oldest = self._started_chunks
             self._dropped += len(self._complete[oldest].frames)
             del self._complete[oldest]

@@ -55,13 +55,10 @@ class Worker:
     def take(
         self, *, wait: bool, ready: Collection[str]
     ) -> Sequence[PartEvent | RequestEvent] | None:
-        """Take from the inbox, for the session; the stream is made fit for what comes.
-
-        None once the inbox is closed and no turn is open any more.
-        """
+        """Take from the inbox, for the session, and prepare the stream; None if it is closed."""
         events = self._inbox.take(wait=wait, ready=ready)
         if events is None:
-            return [] if self._engine.busy else None
+            return None
         self._requests = [event.request for event in events if isinstance(event, RequestEvent)]
         parts = [event.part for event in events if isinstance(event, PartEvent)]
         self._tally.add("frames dropped", sum(part.dropped for part in parts))
@@ -83,7 +80,7 @@ class Worker:
         self._stale = True
         self._tally.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
-        self._inbox.drop_begun()
+        self._inbox.drop_started()
         failure = StreamingVLMError(f"the model failed: {error!r}")
         self._engine.abort(failure)
         # Those that had not reached the engine. Whoever was replied to listens no more.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamingvlm_ros.config import Settings
+from streamingvlm_ros.config import SamplingConfig, Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
 from streamingvlm_ros.engine.sampler import RowSampler
@@ -73,6 +73,17 @@ class Chatty(RowSampler):
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
         return torch.full((len(logits),), 100)
+
+
+def support(config: SamplingConfig, scores: Tensor, context: Sequence[int] = ()) -> Tensor:
+    """(ids,), true for those that can be chosen: the noise of row n favours id n alone."""
+    vocabulary = len(scores)
+    sampler = RowSampler(vocabulary, vocabulary, CPU)
+    for row in range(vocabulary):
+        sampler.open(row, config, context=context, seed=0)
+    sampler._noise.fill_diagonal_(1e-38)
+    ids = sampler.choose(scores.expand(vocabulary, -1), slice(0, vocabulary))
+    return ids == torch.arange(vocabulary)
 
 
 def chunk_of(

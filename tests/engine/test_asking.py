@@ -1,4 +1,4 @@
-"""Questions to a stream: side by side, rolled back, remembered, from frames and from moments."""
+"""Questions to a stream: beside its narration and each other, from frames and from moments."""
 
 from __future__ import annotations
 
@@ -12,98 +12,24 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.runner import Feed, RowLimits
+from streamingvlm_ros.engine.qwen2_5.model import Model
+from streamingvlm_ros.engine.runner import Feed, RowLimits, Runner
 from streamingvlm_ros.engine.scheduler import Turn
-from streamingvlm_ros.engine.stream import Round, Stream
+from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.types import (
     Answer,
     Ask,
-    Chunk,
     ChunkPart,
-    FrameSpan,
-    Moment,
-    Narration,
     Question,
 )
 
+from .audience import Audience, long_ago, narrate, recent, watched
 from .conftest import CPU, Chatty, cached, chunk_of
 
 MakeEngine = Callable[..., StreamingEngine]
+MIXED = (chunk_of(0).frames[0], chunk_of(0, size=(28, 28)).frames[1])
 TEXTS = ["what is on the table?", "where?", "is it moving now", "z " * 9]
-
-
-def watched(engine: StreamingEngine, rounds: int) -> Stream:
-    stream = engine.open_stream()
-    for round in range(rounds):
-        stream.step(chunk_of(round))
-    return stream
-
-
-def recent(text: str, round: int) -> Question:
-    return Question(text, frames=chunk_of(round, frames=4).frames)
-
-
-def long_ago(text: str, *rounds: int) -> Question:
-    chunks = [chunk_of(round) for round in rounds]
-    moments = [Moment(c.frames[0], c.start_ns, c.end_ns, f"round {c.start_ns}") for c in chunks]
-    return Question(text, moments=tuple(moments))
-
-
-class Audience:
-    """Asks questions and keeps what comes; stops listening to some after so many pieces."""
-
-    def __init__(self, patience: dict[int, int] | None = None) -> None:
-        self.patience, self.asked = patience or {}, 0
-        self.spans: dict[int, FrameSpan] = {}
-        self.pieces: dict[int, list[str]] = {}
-        self.outcomes: dict[int, Answer | StreamingVLMError] = {}
-        self.order: list[int] = []
-
-    def on_start(self, number: int, span: FrameSpan) -> bool:
-        assert number not in self.spans
-        self.spans[number] = span
-        return self.patience.get(number, 1) > 0
-
-    def on_token(self, number: int, piece: str) -> bool:
-        pieces = self.pieces.setdefault(number, [])
-        pieces.append(piece)
-        return len(pieces) < self.patience.get(number, 10_000)
-
-    def on_done(self, number: int, outcome: Answer | StreamingVLMError) -> None:
-        assert number not in self.outcomes
-        self.outcomes[number] = outcome
-        self.order.append(number)
-
-    def put(self, stream: Stream, *questions: Question) -> None:
-        for question in questions:
-            number, self.asked = self.asked, self.asked + 1
-            stream.engine.ask(
-                stream,
-                Ask(
-                    question,
-                    partial(self.on_done, number),
-                    partial(self.on_token, number),
-                    partial(self.on_start, number),
-                ),
-            )
-
-    def ask(self, stream: Stream, *questions: Question) -> list[Answer | StreamingVLMError]:
-        self.put(stream, *questions)
-        while len(self.outcomes) < len(questions):
-            stream.engine.advance()
-        return [self.outcomes[number] for number in range(len(questions))]
-
-
-def narrate(stream: Stream, chunk: Chunk, between: Callable[[], None]) -> Narration:
-    """A round, with something done before each of its tokens."""
-    stream.engine.see([(stream, ChunkPart.whole(chunk))])
-    rounds: list[Round] = []
-    while not rounds:
-        between()
-        stream.engine.advance()
-        rounds += stream.engine.take_rounds()
-    return rounds[0].narration
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
@@ -376,6 +302,7 @@ def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: Make
         (Question("what?", max_tokens=0), "max_tokens"),
         (replace(recent("what?", 1), remember=True), "remembered"),
         (long_ago("what?", *range(60)), "fewer frames"),
+        (Question("what?", frames=MIXED), "differ in size"),
     ],
 )
 def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(
@@ -432,3 +359,28 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
         engine.finish(stream)
     assert stream.cached_tokens == untouched.cached_tokens
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (Model, "encode")])
+def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    engine = make_engine(questions_at_once=2)
+    stream = watched(engine, 2)
+    truth = stream.ask("what?")
+    outcomes: list[Answer | StreamingVLMError] = []
+    for question in (Question("what?"), recent("now?", 1), Question("what?")):
+        engine.ask(stream, Ask(question, outcomes.append))
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, method, fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            engine.advance()
+    engine.abort(failure := StreamingVLMError("it failed"))
+    assert outcomes == [failure] * 3
+    for round in range(2):
+        stream.step(chunk_of(round))
+    full = Question("z " * 60)
+    assert Audience().ask(stream, Question("what?"), full, full)[0] == truth

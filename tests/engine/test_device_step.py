@@ -14,9 +14,9 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.runner import Runner
 from streamingvlm_ros.types import Answer, ChunkPart, Question
 
-from .conftest import SMALL, chunk_of
+from .audience import Audience, recent
+from .conftest import SMALL, arenas_of, chunk_of
 from .operations import Recorder, ReplayedGraph
-from .test_asking import Audience, recent
 
 MakeEngine = Callable[..., StreamingEngine]
 ROUNDS = 34
@@ -98,17 +98,13 @@ def test_a_row_that_stopped_is_not_moved_by_the_pass_that_was_launched_ahead(
     while not stream.ready:
         engine.advance()
     runner, place = engine.runner, engine.runner.place(stream.row)
-    before = [arena[:, :, : place.end].clone() for arena in _arenas(runner)]
+    before = [arena[:, :, : place.end].clone() for arena in arenas_of(engine)]
     with torch.inference_mode():
         for _ in range(3):
             runner.step(slice(0, runner.rows))
     assert int(runner._spans.own_end[stream.row]) == place.end
-    after = [arena[:, :, : place.end] for arena in _arenas(runner)]
+    after = [arena[:, :, : place.end] for arena in arenas_of(engine)]
     assert all(map(torch.equal, before, after))
-
-
-def _arenas(runner: Runner) -> list[torch.Tensor]:
-    return [runner.cache.keys, runner.cache.values, runner.cache.unrotated_keys]
 
 
 def test_a_step_uploads_nothing_and_waits_for_nothing(make_device_engine: MakeEngine) -> None:

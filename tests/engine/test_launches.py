@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -62,10 +60,9 @@ def test_a_decode_step_launches_at_most_25_kernels_a_layer(backend: str) -> None
 def test_a_prefill_waits_for_nothing(backend: str) -> None:
     runner = runner_on_meta(2, backend)
     feeds = [
-        Feed(0, Place(0, 20_000), torch.empty(400, 3584, device=META), torch.zeros(3, 400)),
-        Feed(1, Place(30_000, 30_000, (0, 20_000)), *_question()),
+        Feed(0, Place(0, 20_000), *_tokens(400)),
+        Feed(1, Place(30_000, 30_000, (0, 20_000)), *_tokens(30)),
     ]
-    feeds[0] = Feed(0, Place(0, 20_000), _question(400)[0], torch.zeros(3, 400))
     with torch.inference_mode(), Recorder() as recorder:
         runner.prefill(feeds)
     assert len(recorder.launches) < 2 * 60 + 60
@@ -78,11 +75,10 @@ def test_an_eviction_waits_for_nothing_and_copies_no_arena_whole() -> None:
     with torch.inference_mode(), Recorder() as recorder:
         runner.cache.move(sources, 27_000, cos=cos, sin=cos)
     assert len(recorder.launches) <= 12 * LAYERS
-    assert (
-        max(x.numel() for op in recorder.operations if not op.is_view for x in op.out)
-        <= (runner.cache.keys.numel()) / LAYERS * 2
-    )
+    largest = max(x.numel() for op in recorder.operations if not op.is_view for x in op.out)
+    assert largest <= 2 * runner.cache.keys.numel() / LAYERS
 
 
-def _question(tokens: int = 30) -> Any:
-    return torch.empty(tokens, 3584, dtype=torch.bfloat16, device=META), torch.zeros(3, tokens)
+def _tokens(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings and positions of so many tokens."""
+    return torch.empty(count, 3584, dtype=torch.bfloat16, device=META), torch.zeros(3, count)

@@ -21,6 +21,8 @@ from transformers.generation.logits_process import (
 from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.engine.sampler import GREEDY_BELOW, ChoiceKey, RowSampler
 
+from .conftest import support
+
 VOCABULARY = 50
 CPU = torch.device("cpu")
 
@@ -93,19 +95,6 @@ def step(sampler: RowSampler, scores: torch.Tensor) -> list[int]:
     rows = slice(0, len(scores))
     sampler.draw(rows)
     return sampler.choose(scores, rows).tolist()
-
-
-def support(
-    config: SamplingConfig, scores: torch.Tensor, context: Sequence[int] = ()
-) -> torch.Tensor:
-    """Which ids can be chosen: each row's noise favours one id beyond all measure."""
-    vocabulary = len(scores)
-    sampler = RowSampler(vocabulary, vocabulary, CPU)
-    for row in range(vocabulary):
-        sampler.open(row, config, context=context, seed=0)
-    sampler._noise.fill_diagonal_(1e-38)
-    ids = sampler.choose(scores.expand(vocabulary, -1), slice(0, vocabulary))
-    return ids == torch.arange(vocabulary)
 
 
 LIMITS = [

@@ -18,8 +18,7 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.errors import ModelError
 
-from .conftest import CHECKPOINT
-from .test_sampler import support
+from .conftest import CHECKPOINT, support
 
 PROMPT = [1, 100, 101, 100, 2]
 STEPS = 20

@@ -1,4 +1,4 @@
-"""What a stream promises: bounded, repeatable, branchable, independent of other streams."""
+"""A stream is bounded, repeatable and independent of other streams."""
 
 from __future__ import annotations
 

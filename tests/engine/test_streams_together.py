@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.stream import Stream
-from streamingvlm_ros.errors import ConfigError, QuestionError
+from streamingvlm_ros.errors import ConfigError, ImageError, QuestionError
 from streamingvlm_ros.types import Answer, Ask, Chunk, ChunkPart, Narration, Question
 
+from .audience import Audience
 from .conftest import SMALL, arenas_of, cached, chunk_of
-from .test_asking import Audience
 
 MakeEngine = Callable[..., StreamingEngine]
 STREAMS = 8
@@ -156,6 +157,47 @@ def test_a_closed_stream_tells_who_asked_and_the_others_go_on(make_engine: MakeE
         closed.step(chunk_of(1))
     with pytest.raises(QuestionError, match="closed"):
         closed.ask("what?")
+
+
+def test_a_closed_stream_cannot_reset_the_one_that_has_its_row(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_streams=1)
+    closed = engine.open_stream()
+    closed.step(chunk_of(0))
+    closed.close()
+    stream = engine.open_stream()
+    stream.step(chunk_of(0))
+    with pytest.raises(ConfigError, match="closed"):
+        closed.reset()
+    assert stream.cached_tokens == len(stream.ledger)
+
+
+def test_a_stream_that_is_named_twice_is_refused(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    stream = engine.open_stream()
+    with pytest.raises(ConfigError, match="twice"):
+        engine.step([(stream, chunk_of(0)), (stream, chunk_of(1))])
+    assert stream.step(chunk_of(0)).sequence == 0
+
+
+def test_a_part_that_does_not_belong_to_the_chunk_is_refused(make_engine: MakeEngine) -> None:
+    engine = make_engine(fps=4.0)
+    stream = engine.open_stream()
+    chunk, small = chunk_of(0, 4, 4.0), chunk_of(0, 4, 4.0, size=(28, 28))
+    start = ChunkPart(chunk.frames[:2], chunk.start_ns, chunk.end_ns, last=False)
+    engine.see([(stream, start)])
+    before = stream.context_ids
+    with pytest.raises(ConfigError, match="another chunk"):
+        stream.step(chunk_of(1, 2, 4.0))
+    with pytest.raises(ImageError, match="differ in size"):
+        engine.see([(stream, replace(start, frames=small.frames[2:], last=True))])
+    with pytest.raises(ImageError, match="differ in size"):
+        stream.engine.open_stream().step(
+            replace(chunk, frames=(*chunk.frames[:2], *small.frames[2:]))
+        )
+    assert stream.context_ids == before
+    engine.see([(stream, replace(start, frames=chunk.frames[2:], last=True))])
+    engine.finish(stream)
+    assert engine.take_rounds()[0].narration == engine.open_stream().step(chunk)
 
 
 def test_a_chunk_that_is_refused_changes_no_stream(make_engine: MakeEngine) -> None:

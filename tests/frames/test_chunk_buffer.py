@@ -279,8 +279,8 @@ def test_the_rest_of_a_chunk_whose_beginning_was_lost_is_dropped(complete: bool)
     put(buffer, 3 * S + S // 2)
     if complete:
         fill(buffer, range(4, 5), fps=4)
-    buffer.drop_begun()
-    buffer.drop_begun()
+    buffer.drop_started()
+    buffer.drop_started()
     assert buffer.wants(3 * S + 3 * S // 4) is not SampleResult.SAMPLED
     if not complete:
         fill(buffer, range(4, 5), fps=4)
@@ -336,7 +336,7 @@ actions = st.lists(
         st.just(("read", 0)),
         st.tuples(st.just("expire"), st.integers(0, 30 * S)),
         st.just(("restart", 0)),
-        st.just(("drop_begun", 0)),
+        st.just(("drop_started", 0)),
     ),
     max_size=120,
 )
@@ -361,8 +361,8 @@ def test_every_sampled_frame_is_handed_out_or_counted_once(
                 buffer.expire(ns)
             case "restart":
                 buffer.restart()
-            case "drop_begun":
-                buffer.drop_begun()
+            case "drop_started":
+                buffer.drop_started()
             case _:
                 parts += [part] if (part := buffer.next_part()) else []
         assert buffer.backlog <= config.backlog_chunks

@@ -93,15 +93,15 @@ class Inquiry:
 
     def pieces(self) -> Iterator[str]:
         """Each piece as soon as it is there, until it is over; at the latest when time is up."""
-        told = 0
+        sent = 0
         while True:
             with self._changed:
-                self._changed.wait_for(partial(self._news, told), self._left_s())
+                self._changed.wait_for(partial(self._news, sent), self._left_s())
                 if not self._over() and self._left_s() == 0.0:
                     self._ended = TIME_IS_UP
-                new, over = self._pieces[told:], self._over()
+                new, over = self._pieces[sent:], self._over()
             yield from new
-            told += len(new)
+            sent += len(new)
             if over:
                 return
 
@@ -125,8 +125,8 @@ class Inquiry:
     def _over(self) -> bool:
         return self._result is not None or bool(self._ended)
 
-    def _news(self, told: int) -> bool:
-        return len(self._pieces) > told or self._over()
+    def _news(self, sent: int) -> bool:
+        return len(self._pieces) > sent or self._over()
 
     def _left_s(self) -> float | None:
         if self._timeout_s is None:

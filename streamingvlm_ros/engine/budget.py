@@ -12,7 +12,10 @@ from .ledger import Segment
 from .window import token_bound
 
 LATEST_S = 9_999_999_999.9
-"""The longest time that a round's turn has room for: a clock may jump by decades."""
+"""The latest time that a round's turn has room for: a clock may jump by decades."""
+
+EARLIEST_S = -999_999_999.9
+"""The earliest: a minus takes as much room as a digit."""
 
 
 @dataclass(frozen=True)

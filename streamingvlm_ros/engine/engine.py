@@ -128,9 +128,10 @@ class StreamingEngine:
         """Narrate one chunk of each of several streams together.
 
         Raises:
-            ConfigError: a chunk holds more than a round was configured for, or a stream is closed,
-                still narrating, in the middle of another chunk, or named twice.
-            ImageError: the frames of a chunk differ in size.
+            ConfigError: a chunk has no frames, or more than a round was configured for; its time
+                is centuries from the stream's first; or a stream is closed, still narrating, in
+                the middle of another chunk, or named twice.
+            ImageError: the frames of a chunk differ in size, or are no images.
                 Nothing has changed in either case.
         """
         self.see([(stream, ChunkPart.whole(chunk)) for stream, chunk in chunks])
@@ -152,6 +153,8 @@ class StreamingEngine:
         """
         if len({stream for stream, _ in parts}) < len(parts):
             raise ConfigError("a stream takes one part of a chunk at a time, but is named twice")
+        if not parts:
+            return
         grids = [self._checked(stream, part) for stream, part in parts]
         # What was asked before these frames came is asked of what was there before them.
         self._questions.open_next()
@@ -207,16 +210,16 @@ class StreamingEngine:
         if stream.closed:
             return
         stream.closed = True
-        self._questions.fail(QuestionError("the stream was closed"), lambda s: s is stream)
         self._forget(stream)
         self._give_back(stream)
         del self._streams[stream.row]
+        self._questions.fail(QuestionError("the stream was closed"), lambda s: s is stream)
 
     def abort(self, error: StreamingVLMError) -> None:
         """End all turns, all questions with `error`, and let all streams forget."""
-        self._questions.fail(error, lambda stream: True)
         for stream in self._streams.values():
             self._forget(stream)
+        self._questions.fail(error, lambda stream: True)
 
     def _add_round(self, round: Round) -> None:
         self._rounds.append(round)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import QuestionError
+from ..errors import ImageError, QuestionError
 from ..types import NS_PER_S, Frame, FrameSpan, Moment, Question
 from .budget import Budget
 from .ledger import Grid, Segment
@@ -74,8 +74,6 @@ class QuestionPrompts:
 
     def _recent(self, question: Question, limit: int) -> Prompt:
         """The model's ordinary prompt: frames at full resolution and a question."""
-        if len({frame.image.shape for frame in question.frames}) > 1:
-            raise QuestionError("the question's frames differ in size: ask from those of one size")
         turn = self._chat_format.plain_frames(self._grid(question.frames), self._grid_seconds)
         turn += self._chat_format.plain_question(question.text)
         return Prompt(tuple(turn), limit, _span(question.frames), False, (question.frames,))
@@ -102,6 +100,8 @@ class QuestionPrompts:
         asking = self._asking
         if not question.text:
             raise QuestionError("the question is empty")
+        if any("\ud800" <= character <= "\udfff" for character in question.text):
+            raise QuestionError("the question is no valid Unicode text: it holds surrogates")
         if question.remember and (question.frames or question.moments):
             raise QuestionError("only a question about the stream itself can be remembered in it")
         if self._is_longer(question.text, asking.max_question_tokens):
@@ -140,7 +140,10 @@ class QuestionPrompts:
         return self._chat_format.decode(ids)
 
     def _grid(self, frames: Sequence[Frame]) -> Grid:
-        return token_grid([frame.image for frame in frames], self._spec)
+        try:
+            return token_grid([frame.image for frame in frames], self._spec)
+        except ImageError as error:
+            raise QuestionError(f"the question's frames can't be seen: {error}") from error
 
 
 def _span(frames: Sequence[Frame]) -> FrameSpan:

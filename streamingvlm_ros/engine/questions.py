@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import QuestionError, StreamingVLMError
@@ -77,17 +77,52 @@ class Questions:
     def open_next(self) -> None:
         """Open the questions that there is room for, fed in one pass."""
         opened: list[_Answering] = []
+        try:
+            feeds = self._begin_waiting(opened)
+            if feeds:
+                self._runner.prefill(feeds)
+        except Exception as error:
+            self._drop(opened, StreamingVLMError(f"the model failed at the question: {error!r}"))
+            raise
+        for answering in opened:
+            self._scheduler.open(answering.turn)
+
+    def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
+        """End the questions to the streams that it concerns; their `on_done` gets `error`."""
+        waiting = [ask for stream, ask in self._waiting if concerns(stream)]
+        self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
+        self._drop([a for a in self._open if concerns(a.stream)], error, waiting)
+
+    def _drop(
+        self, answering: Sequence[_Answering], error: StreamingVLMError, waiting: Sequence[Ask] = ()
+    ) -> None:
+        """Give rows and slots back; every `on_done` gets `error`, also if another raises."""
+        for one in answering:
+            self._leave(one)
+        failures: list[Exception] = []
+        for ask in (*waiting, *(one.ask for one in answering)):
+            try:
+                ask.on_done(error)
+            except Exception as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    def _begin_waiting(self, opened: list[_Answering]) -> list[Feed]:
+        """Begin the questions that there is room for; what is to be fed for them."""
         feeds: list[Feed] = []
         while self._waiting and (row := self._free_row()) is not None:
             stream, ask = self._waiting[0]
+            if self._must_wait(stream, ask):
+                break
             try:
                 prompt, state = stream.question(ask.question)
                 self._check_size(prompt)
-            except QuestionError as error:
+            except StreamingVLMError as error:
                 self._waiting.popleft()
                 ask.on_done(error)
                 continue
-            if not self._slots.has_room(prompt.slots) or self._must_wait(stream, ask):
+            if not self._slots.has_room(prompt.slots):
                 break
             self._waiting.popleft()
             if ask.on_start(prompt.seen):
@@ -95,20 +130,7 @@ class Questions:
                 feeds.append(stream.question_feed(prompt, state, row=row, start=opened[-1].start))
             else:
                 ask.on_done(_answer(prompt, "", tokens=0, complete=False))
-        if feeds:
-            self._runner.prefill(feeds)
-        for answering in opened:
-            self._scheduler.open(answering.turn)
-
-    def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
-        """End the questions to the streams that it concerns; their `on_done` gets `error`."""
-        failed = [ask for stream, ask in self._waiting if concerns(stream)]
-        self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
-        for answering in [answering for answering in self._open if concerns(answering.stream)]:
-            self._leave(answering)
-            failed.append(answering.ask)
-        for ask in failed:
-            ask.on_done(error)
+        return feeds
 
     def _free_row(self) -> int | None:
         taken = {answering.turn.row for answering in self._open}
@@ -154,7 +176,7 @@ class Questions:
     def _pass_on(self, answering: _Answering, piece: str) -> bool:
         try:
             return answering.ask.on_token(piece)
-        except BaseException:
+        except Exception:
             self._leave(answering)
             raise
 
@@ -164,7 +186,7 @@ class Questions:
         self._leave(answering)
         text = self._chat_format.decode(turn.ids)
         if ask.question.remember and complete and answering.generation == stream.generation:
-            stream.remember(ask.question.text, text)
+            stream.remember(ask.question.text, text, max_tokens=answering.prompt.max_tokens)
         ask.on_done(_answer(answering.prompt, text, tokens=len(turn.ids), complete=complete))
 
     def _leave(self, answering: _Answering) -> None:

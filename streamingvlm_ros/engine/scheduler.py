@@ -67,9 +67,16 @@ class Scheduler:
 
     def _read(self, launched: Pass, turns: list[Turn]) -> None:
         tokens = launched.tokens()
+        errors: list[Exception] = []
         for turn in turns:
-            if self.is_open(turn):
+            if not self.is_open(turn):
+                continue
+            try:
                 self._add(turn, tokens[turn.row])
+            except Exception as error:  # the other turns' tokens are in the cache, too
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _add(self, turn: Turn, token: int) -> None:
         if token == NO_TOKEN:
@@ -79,7 +86,7 @@ class Scheduler:
         turn.ids.append(token)
         try:
             wanted = turn.on_token(token)
-        except BaseException:
+        except Exception:
             self.cancel(turn)
             raise
         if not wanted or len(turn.ids) >= turn.limits.tokens:

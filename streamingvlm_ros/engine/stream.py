@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..config import SamplingConfig, Settings
-from ..errors import ConfigError, ImageError, StreamingVLMError
-from ..types import Answer, Ask, Chunk, ChunkPart, Narration, Question
-from .budget import Budget
+from ..errors import ConfigError, StreamingVLMError
+from ..types import NS_PER_S, Answer, Ask, Chunk, ChunkPart, Narration, Question
+from .budget import EARLIEST_S, LATEST_S, Budget
 from .ledger import Grid, Ledger
 from .question_prompts import Prompt, QuestionPrompts
 from .qwen2_5.model import Model
@@ -178,21 +178,25 @@ class Stream:
         """Return the grid of tokens that a part's frames become; None without frames.
 
         Raises:
-            ConfigError: the part is of another chunk than the one that is under way, or the round
-                would hold more frames than it was configured for.
-            ImageError: its frames differ in size from each other or from those before.
+            ConfigError: the part is of another chunk than the one that is under way, or too far
+                from the stream's first; or the round would hold no frames, or more than it was
+                configured for.
+            ImageError: its frames are no images, or differ in size from those before.
         """
         first = self._parts[0] if self.watching else part
         if (part.start_ns, part.end_ns) != (first.start_ns, first.end_ns):
             raise ConfigError(
                 "the stream is in the middle of another chunk: see its last part first, or reset"
             )
+        if not first.frames:
+            raise ConfigError("a chunk has no frames: give at least one in its first part")
+        self._check_times(part)
+        # With the chunk's first frame, which must be of the same size.
+        images = [frame.image for frame in (first.frames[0], *part.frames)]
+        _, rows, columns = token_grid(images, self.spec)
         if not part.frames:
             return None
-        images = [frame.image for frame in (first.frames[0], *part.frames)]
-        if len({image.shape for image in images}) > 1:
-            raise ImageError("the frames of a chunk differ in size: resize or leave out the others")
-        grid = token_grid([frame.image for frame in part.frames], self.spec)
+        grid = -(-len(part.frames) // self.spec.temporal_patch), rows, columns
         steps = self._state.steps if self.watching else 0
         limit = self.budget.steps_per_round
         if steps + grid[0] > limit:
@@ -201,6 +205,16 @@ class Stream:
                 "has room for: raise fps or chunk_seconds to what the source sends"
             )
         return grid
+
+    def _check_times(self, part: ChunkPart) -> None:
+        """Times are written out in the round's turn, which has room for ten digits."""
+        origin_ns = self._state.origin_ns if self._state.round else part.start_ns
+        for time_ns in (part.start_ns, part.end_ns):
+            if not EARLIEST_S * NS_PER_S <= time_ns - origin_ns <= LATEST_S * NS_PER_S:
+                raise ConfigError(
+                    f"a chunk's time is {time_ns} ns in a stream that began at {origin_ns} ns: "
+                    "reset the stream"
+                )
 
     def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
         """Take in a part of a chunk; return what is to be fed for it.
@@ -261,8 +275,14 @@ class Stream:
             self._model.positions([*ledger, *prompt.segments])[:, len(ledger) :],
         )
 
-    def remember(self, question: str, answer: str) -> None:
-        """Let the next round begin with a question and its answer."""
+    def remember(self, question: str, answer: str, *, max_tokens: int) -> None:
+        """Let the next round begin with a question and its answer.
+
+        Broken characters take more tokens when they are written again than when they were said:
+        an answer that then has more than `max_tokens` loses its end, as there is no room for it.
+        """
+        while len(self._model.chat_format.encode(" " + answer)) > max_tokens:
+            answer = answer[: len(answer) * 9 // 10]
         remembered = (*self._state.remembered, (question.strip(), answer))
         self._state = replace(self._state, remembered=remembered)
 

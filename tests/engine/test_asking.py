@@ -17,12 +17,7 @@ from streamingvlm_ros.engine.runner import Feed, RowLimits, Runner
 from streamingvlm_ros.engine.scheduler import Turn
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.types import (
-    Answer,
-    Ask,
-    ChunkPart,
-    Question,
-)
+from streamingvlm_ros.types import Answer, Ask, ChunkPart, Frame, Question
 
 from .audience import Audience, long_ago, narrate, recent, watched
 from .conftest import CPU, Chatty, cached, chunk_of
@@ -302,7 +297,9 @@ def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: Make
         (Question("what?", max_tokens=0), "max_tokens"),
         (replace(recent("what?", 1), remember=True), "remembered"),
         (long_ago("what?", *range(60)), "fewer frames"),
-        (Question("what?", frames=MIXED), "differ in size"),
+        (Question("what \ud800?"), "Unicode"),
+        (Question("?", frames=(Frame(np.zeros((0, 4, 3), np.uint8), 0),)), "images"),
+        (Question("what?", frames=MIXED), "of one size"),
     ],
 )
 def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(
@@ -365,7 +362,7 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
 def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:
-    def fail(*_: object) -> None:
+    def run_out(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     engine = make_engine(questions_at_once=2)
@@ -375,12 +372,67 @@ def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_b
     for question in (Question("what?"), recent("now?", 1), Question("what?")):
         engine.ask(stream, Ask(question, outcomes.append))
     with monkeypatch.context() as broken:
-        broken.setattr(owner, method, fail)
+        broken.setattr(owner, method, run_out)
         with pytest.raises(RuntimeError, match="out of memory"):
             engine.advance()
-    engine.abort(failure := StreamingVLMError("it failed"))
-    assert outcomes == [failure] * 3
-    for round in range(2):
-        stream.step(chunk_of(round))
+    assert outcomes
+    assert all("out of memory" in str(outcome) for outcome in outcomes)
+    engine.finish(stream)
+    assert len(outcomes) == 3
+    assert outcomes[2] == truth
     full = Question("z " * 60)
     assert Audience().ask(stream, Question("what?"), full, full)[0] == truth
+
+
+def fail(_: object) -> bool:
+    raise OSError("gone")
+
+
+@pytest.mark.parametrize("when", ["on_token", "on_done"])
+def test_a_listener_that_fails_costs_no_other_turn_a_token(
+    make_engine: MakeEngine, when: str
+) -> None:
+    engine = make_engine(max_new_tokens=12, max_answer_tokens=9)
+    stream, quiet = watched(engine, 2), watched(engine, 2)
+    whole, expected = quiet.ask("what?"), quiet.step(chunk_of(2))
+
+    outcomes: list[Answer | StreamingVLMError] = []
+    listener = {"on_done": outcomes.append} | {when: fail}
+    question = Question("what?", max_tokens=3)
+    engine.ask(stream, Ask(question, **listener))  # type: ignore[arg-type]
+    engine.ask(stream, Ask(Question("what?"), outcomes.append))
+    engine.advance() if when == "on_done" else None
+    engine.see([(stream, ChunkPart.whole(chunk_of(2)))])
+    failures = 0
+    while not stream.ready or len(outcomes) < 1:
+        try:
+            engine.advance()
+        except OSError:
+            failures += 1
+    engine.finish(stream)
+    (round,) = engine.take_rounds()
+    assert failures == 1
+    assert outcomes[-1] == whole
+    assert round.narration == expected
+    assert stream.cached_tokens == len(stream.ledger)
+
+
+def no_question_is_open(engine: StreamingEngine) -> bool:
+    questions = engine._questions
+    return not engine.busy and not questions._open and not questions._slots._taken
+
+
+def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(max_streams=1)
+    stream = watched(engine, 1)
+    outcomes: list[Answer | StreamingVLMError] = []
+    for on_done in (outcomes.append, fail, outcomes.append):
+        engine.ask(stream, Ask(Question("what?"), on_done))
+    engine.advance()
+    with pytest.raises(OSError, match="gone"):
+        stream.close()
+    assert len(outcomes) == 2
+    assert no_question_is_open(engine)
+    assert engine.open_stream().step(chunk_of(0)).sequence == 0

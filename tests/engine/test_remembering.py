@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind, Segment
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
+from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Question
@@ -169,3 +172,33 @@ def test_a_reset_forgets_what_was_to_be_remembered(make_stream: Callable[..., St
     stream.reset()
     stream.step(chunk(0))
     assert Kind.ANSWER not in {segment.kind for segment in stream.ledger}
+
+
+def test_an_answer_of_broken_characters_takes_no_more_room_than_it_was_given(
+    demo: LoadedModel,
+) -> None:
+    """Each of its bytes is no character, and is written again as the three of a question mark."""
+    settings = settings_for(DEMO_CHECKPOINT).updated({"max_answer_tokens": 40})
+    engine = StreamingEngine(demo, settings)
+    stream, chat_format = engine.open_stream(), engine.model.chat_format
+    broken = next(id for id in range(1000) if chat_format.decode([id]) == "\ufffd")
+    engine.runner.sampler = Stutters(engine, said=broken, end=chat_format.end_id)
+    remembered = 0
+    for second in range(20):
+        stream.step(chunk(second))
+        (outcome,) = outcomes_of(stream, ASKED)
+        remembered += isinstance(outcome, Answer) and outcome.complete
+        assert stream._state.remembered_tokens <= stream.budget.remembered
+        assert stream.cached_tokens <= stream.capacity
+    assert remembered > 1
+
+
+class Stutters(RowSampler):
+    """Says one token again and again, as often as it may, and then the end."""
+
+    def __init__(self, engine: StreamingEngine, *, said: int, end: int) -> None:
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+        self._left, self._said, self._end = engine.runner._left, said, end
+
+    def choose(self, logits: Tensor, rows: slice) -> Tensor:
+        return torch.where(self._left[rows] > 1, self._said, self._end)

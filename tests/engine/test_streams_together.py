@@ -7,14 +7,25 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from streamingvlm_ros.config import Settings
+from streamingvlm_ros.engine.budget import EARLIEST_S, LATEST_S
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.stream import Stream
-from streamingvlm_ros.errors import ConfigError, ImageError, QuestionError
-from streamingvlm_ros.types import Answer, Ask, Chunk, ChunkPart, Narration, Question
+from streamingvlm_ros.errors import ConfigError, ImageError, QuestionError, StreamingVLMError
+from streamingvlm_ros.types import (
+    NS_PER_S,
+    Answer,
+    Ask,
+    Chunk,
+    ChunkPart,
+    Frame,
+    Narration,
+    Question,
+)
 
 from .audience import Audience
 from .conftest import SMALL, arenas_of, cached, chunk_of
@@ -188,9 +199,9 @@ def test_a_part_that_does_not_belong_to_the_chunk_is_refused(make_engine: MakeEn
     before = stream.context_ids
     with pytest.raises(ConfigError, match="another chunk"):
         stream.step(chunk_of(1, 2, 4.0))
-    with pytest.raises(ImageError, match="differ in size"):
+    with pytest.raises(ImageError, match="one size"):
         engine.see([(stream, replace(start, frames=small.frames[2:], last=True))])
-    with pytest.raises(ImageError, match="differ in size"):
+    with pytest.raises(ImageError, match="one size"):
         stream.engine.open_stream().step(
             replace(chunk, frames=(*chunk.frames[:2], *small.frames[2:]))
         )
@@ -270,3 +281,65 @@ def test_frames_in_pairs_as_they_arrive_are_the_same_as_all_at_once(
         assert parts.ledger == whole.ledger
     for mine, theirs in zip(cached(parts), cached(whole), strict=True):
         assert (mine - theirs).abs().max() < 1e-5
+
+
+def with_images(chunk: Chunk, *shapes: tuple[int, ...]) -> Chunk:
+    frames = [Frame(np.zeros(shape, np.uint8), chunk.start_ns) for shape in shapes]
+    return replace(chunk, frames=tuple(frames))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (replace(chunk_of(2), frames=()), "no frames"),
+        (with_images(chunk_of(2), (56, 84, 3), (84, 56, 3)), "one size"),
+        (with_images(chunk_of(2), (0, 84, 3)), "images"),
+        (with_images(chunk_of(2), (56, 84)), "images"),
+        (replace(chunk_of(2), end_ns=10**60), "reset"),
+        (replace(chunk_of(2), start_ns=-(10**600)), "reset"),
+    ],
+)
+def test_a_chunk_that_can_not_be_seen_changes_no_stream(
+    make_engine: MakeEngine, bad: Chunk, message: str
+) -> None:
+    engine = make_engine()
+    one, other, new = engine.open_stream(), engine.open_stream(), engine.open_stream()
+    for round in range(2):
+        engine.step([(one, chunk_of(round)), (other, chunk_of(round))])
+    before = [arena.clone() for arena in arenas_of(engine)]
+    for stream in (other, new) if "reset" not in message else (other,):
+        with pytest.raises(StreamingVLMError, match=message):
+            engine.step([(one, chunk_of(2)), (stream, bad)])
+    assert not engine.busy
+    assert all(map(torch.equal, arenas_of(engine), before))
+    assert one.step(chunk_of(2)) == other.step(chunk_of(2))
+
+
+@pytest.mark.parametrize("size", [(28, 28), (112, 112)])
+def test_a_part_of_another_size_than_its_chunk_is_refused_and_the_chunk_goes_on(
+    make_engine: MakeEngine, size: tuple[int, int]
+) -> None:
+    engine = make_engine(fps=4.0)
+    one, other = engine.open_stream(), engine.open_stream()
+    chunk = chunk_of(0, frames=4, fps=4.0)
+    first = ChunkPart(chunk.frames[:2], chunk.start_ns, chunk.end_ns, last=False)
+    engine.see([(one, first)])
+    bad = chunk_of(0, frames=2, size=size).frames
+    with pytest.raises(ImageError, match="one size"):
+        engine.see([(one, replace(first, frames=bad, last=True))])
+    engine.see([(one, replace(first, frames=chunk.frames[2:], last=True))])
+    engine.finish(one)
+    (round,) = engine.take_rounds()
+    assert round.narration == other.step(chunk)
+
+
+def test_times_at_their_limits_fit_into_the_cache(make_engine: MakeEngine) -> None:
+    for furthest in (LATEST_S, EARLIEST_S):
+        engine = make_engine(vision_rounds=9, text_rounds=9)
+        stream, length = engine.open_stream(), 0
+        stream.step(replace(chunk_of(0), start_ns=0, end_ns=0))
+        for round in range(1, 12):
+            time_ns = int(furthest * NS_PER_S)
+            stream.step(replace(chunk_of(round), start_ns=time_ns, end_ns=time_ns))
+            length = max(length, stream.cached_tokens)
+        assert length + stream.budget.remembered <= stream.capacity

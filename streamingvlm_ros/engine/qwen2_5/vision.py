@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...config import AskingConfig, ModelConfig
+from ...errors import ImageError
 from ...types import Image
 from ..ledger import Grid
 
@@ -86,8 +87,18 @@ def frame_size(height: int, width: int, spec: VisionSpec) -> tuple[int, int]:
 
 
 def token_grid(images: Sequence[Image], spec: VisionSpec) -> Grid:
-    """The grid of tokens that one round's frames, all of one size, become."""
-    height, width, _ = images[0].shape
+    """Return the grid of tokens that one round's frames, all of one size, become.
+
+    Raises:
+        ImageError: an image is not (height, width, 3), has no pixels, or differs in size.
+    """
+    shapes = list(dict.fromkeys(image.shape for image in images))
+    shape = shapes[0]
+    if len(shapes) > 1 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ImageError(
+            f"images are {', '.join(map(str, shapes))}: give (height, width, 3), all of one size"
+        )
+    height, width, _ = shape
     height, width = frame_size(height, width, spec)
     steps = math.ceil(len(images) / spec.temporal_patch)
     return steps, height // spec.token_px, width // spec.token_px

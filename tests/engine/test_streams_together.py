@@ -62,13 +62,26 @@ def attends(number: int, round: int) -> bool:
     return round >= number and (round + number) % 5 != 4
 
 
+def resets(number: int, round: int) -> bool:
+    """Some begin anew in the middle, also while a question to them is open."""
+    return (number, round) in ((0, 9), (2, 8), (5, 11))
+
+
 def alone(make_engine: MakeEngine, number: int) -> tuple[list[Narration], list[torch.Tensor]]:
     stream = make_engine(max_streams=1).open_stream(settings_of(number))
-    said = [stream.step(seen(number, n)) for n in range(ROUNDS) if attends(number, n)]
+    said = []
+    for round in range(ROUNDS):
+        if resets(number, round):
+            stream.reset()
+        if attends(number, round):
+            said.append(stream.step(seen(number, round)))
     return said, cached(stream)
 
 
 def step_together(streams: list[Stream], round: int, said: list[list[Narration]]) -> None:
+    for number, stream in enumerate(streams):
+        if resets(number, round):
+            stream.reset()
     due = [number for number in range(len(streams)) if attends(number, round)]
     chunks = [(streams[number], seen(number, round)) for number in due]
     for number, narration in zip(due, streams[0].engine.step(chunks), strict=True):

@@ -155,14 +155,13 @@ def over_rows(backend: str, rows: RowSpans, longest: int) -> Attend:
 
 def _masked_spans(spans: Sequence[Span], device: torch.device) -> Attend:
     """A call for each span, over its own slots alone."""
-    masks = [_causal(span, device) for span in spans]
+    mask = cache(lambda span, groups, dtype: _additive(_causal(span, device), groups, dtype))
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        outputs = []
-        for query, span, mask in zip(
-            queries.split([span.tokens for span in spans]), spans, masks, strict=True
-        ):
-            outputs.append(_grouped(query, _seen(keys, span), _seen(values, span), mask))
+        groups, outputs = queries.shape[1] // keys.shape[0], []
+        for query, span in zip(queries.split([s.tokens for s in spans]), spans, strict=True):
+            added = mask(span, groups, queries.dtype) if span.tokens > 1 else None
+            outputs.append(_grouped(query, _seen(keys, span), _seen(values, span), added))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     return attend
@@ -175,19 +174,31 @@ def _seen(arena: Tensor, span: Span) -> Tensor:
     return torch.cat([arena[:, slice(*span.shared)], own], dim=1)
 
 
-def _causal(span: Span, device: torch.device) -> Tensor | None:
-    """(tokens, slots) that is true where a token sees a slot; None if all see all."""
-    if span.tokens == 1:
-        return None
+def _causal(span: Span, device: torch.device) -> Tensor:
+    """(tokens, slots) that is true where a token sees a slot."""
     own, shared = span.own_tokens, span.shared_tokens
     last = torch.arange(own - span.tokens, own, device=device) + shared
     return torch.arange(shared + own, device=device) <= last[:, None]
 
 
 def _masked_rows(rows: RowSpans) -> Attend:
-    """One call over the whole arena, its mask made on the device once a pass."""
-    mask = cache(partial(_row_mask, rows))
-    return lambda queries, keys, values: _grouped(queries, keys, values, mask(keys.shape[1]))
+    """One call over the whole arena."""
+    mask = cache(lambda slots, groups, dtype: _additive(_row_mask(rows, slots), groups, dtype))
+
+    def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        heads, slots, _ = keys.shape
+        return _grouped(
+            queries, keys, values, mask(slots, queries.shape[1] // heads, queries.dtype)
+        )
+
+    return attend
+
+
+def _additive(visible: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to scores, made once a pass: (tokens * groups, slots)."""
+    added = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    added = added.masked_fill(~visible, -torch.inf)
+    return added.repeat_interleave(groups, 0, output_size=len(added) * groups)
 
 
 def _row_mask(rows: RowSpans, slots: int) -> Tensor:
@@ -202,15 +213,13 @@ def _grouped(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None)
     """Attention of (tokens, query heads, head_dim) queries; (tokens, query heads * head_dim).
 
     The query heads that share a key head are laid side by side as further queries of it:
-    grouped attention without repeating the cache.
+    grouped attention without repeating the cache. `mask` is as `_additive` makes it.
     """
     tokens, _, head_dim = queries.shape
     heads = keys.shape[0]
     grouped = queries.view(tokens, heads, -1, head_dim).transpose(0, 1)
     groups = grouped.shape[2]
     rows = grouped.reshape(1, heads, tokens * groups, head_dim)
-    if mask is not None:
-        mask = mask.repeat_interleave(groups, 0, output_size=tokens * groups)
     out = F.scaled_dot_product_attention(rows, keys[None], values[None], attn_mask=mask)
     return out.view(heads, tokens, -1).transpose(0, 1).reshape(tokens, -1)
 

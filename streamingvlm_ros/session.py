@@ -79,16 +79,20 @@ def serve(
         StreamingVLMError: what `engine.see` raises for the source's frames.
     """
     names = {stream: name for name, stream in streams.items()}
+
+    def deliver() -> None:
+        for round in engine.take_rounds():
+            for sink in sinks:
+                sink(names[round.stream], round.chunk, round.narration)
+
     ended = False
     while engine.busy or not ended:
         ready = [name for name, stream in streams.items() if stream.ready]
         events = None if ended else source.take(wait=not engine.busy, ready=ready)
         ended = events is None
-        _handle(events or (), engine, streams)
+        _handle(events or (), engine, streams, deliver=deliver)
         engine.advance()
-        for round in engine.take_rounds():
-            for sink in sinks:
-                sink(names[round.stream], round.chunk, round.narration)
+        deliver()
 
 
 def run(events: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
@@ -127,6 +131,8 @@ def _handle(
     events: Sequence[PartEvent | RequestEvent],
     engine: Engine,
     streams: Mapping[str, Stream],
+    *,
+    deliver: Callable[[], None],
 ) -> None:
     parts: list[tuple[Stream, ChunkPart]] = []
     for event in events:
@@ -136,8 +142,9 @@ def _handle(
         elif isinstance(event.request, Ask):
             engine.ask(stream, event.request)
         else:
-            # What was asked before is asked of what was seen before.
+            # What was asked before is asked of what was seen before, and narrated before.
             engine.finish(stream)
+            deliver()
             engine.reset(stream)
             event.request.on_done()
     if parts:

@@ -77,8 +77,9 @@ class Questions:
     def open_next(self) -> None:
         """Open the questions that there is room for, fed in one pass."""
         opened: list[_Answering] = []
+        failures: list[Exception] = []
         try:
-            feeds = self._begin_waiting(opened)
+            feeds = self._begin_waiting(opened, failures)
             if feeds:
                 self._runner.prefill(feeds)
         except Exception as error:
@@ -86,6 +87,8 @@ class Questions:
             raise
         for answering in opened:
             self._scheduler.open(answering.turn)
+        if failures:
+            raise failures[0]
 
     def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
         """End the questions to the streams that it concerns; their `on_done` gets `error`."""
@@ -101,15 +104,15 @@ class Questions:
             self._leave(one)
         failures: list[Exception] = []
         for ask in (*waiting, *(one.ask for one in answering)):
-            try:
-                ask.on_done(error)
-            except Exception as failure:
-                failures.append(failure)
+            _finish(ask, error, failures)
         if failures:
             raise failures[0]
 
-    def _begin_waiting(self, opened: list[_Answering]) -> list[Feed]:
-        """Begin the questions that there is room for; what is to be fed for them."""
+    def _begin_waiting(self, opened: list[_Answering], failures: list[Exception]) -> list[Feed]:
+        """Begin the questions that there is room for; return what is to be fed for them.
+
+        A listener that raises costs no other question its answer: `failures` gets its error.
+        """
         feeds: list[Feed] = []
         while self._waiting and (row := self._free_row()) is not None:
             stream, ask = self._waiting[0]
@@ -120,16 +123,15 @@ class Questions:
                 self._check_size(prompt)
             except StreamingVLMError as error:
                 self._waiting.popleft()
-                ask.on_done(error)
+                _finish(ask, error, failures)
                 continue
             if not self._slots.has_room(prompt.slots):
                 break
             self._waiting.popleft()
-            if ask.on_start(prompt.seen):
-                opened.append(self._begin(stream, ask, prompt=prompt, state=state, row=row))
-                feeds.append(stream.question_feed(prompt, state, row=row, start=opened[-1].start))
-            else:
-                ask.on_done(_answer(prompt, "", tokens=0, complete=False))
+            if not _is_wanted(ask, prompt, failures):
+                continue
+            opened.append(self._begin(stream, ask, prompt=prompt, state=state, row=row))
+            feeds.append(stream.question_feed(prompt, state, row=row, start=opened[-1].start))
         return feeds
 
     def _free_row(self) -> int | None:
@@ -176,8 +178,9 @@ class Questions:
     def _pass_on(self, answering: _Answering, piece: str) -> bool:
         try:
             return answering.ask.on_token(piece)
-        except Exception:
+        except Exception as error:
             self._leave(answering)
+            answering.ask.on_done(_listener_failed(error))
             raise
 
     def _end(self, answering: _Answering) -> None:
@@ -195,6 +198,31 @@ class Questions:
             self._scheduler.cancel(answering.turn)
             self._slots.give_back(answering.start)
             self._open.remove(answering)
+
+
+def _is_wanted(ask: Ask, prompt: Prompt, failures: list[Exception]) -> bool:
+    """Tell who asked what the answer rests on; if it isn't wanted any more, end the question."""
+    outcome: Answer | StreamingVLMError = _answer(prompt, "", tokens=0, complete=False)
+    try:
+        if ask.on_start(prompt.seen):
+            return True
+    except Exception as error:
+        failures.append(error)
+        outcome = _listener_failed(error)
+    _finish(ask, outcome, failures)
+    return False
+
+
+def _finish(ask: Ask, outcome: Answer | StreamingVLMError, failures: list[Exception]) -> None:
+    """Hand an outcome over; a listener's error is kept, so that the others get theirs, too."""
+    try:
+        ask.on_done(outcome)
+    except Exception as error:
+        failures.append(error)
+
+
+def _listener_failed(error: Exception) -> QuestionError:
+    return QuestionError(f"the listener of the answer failed: {error!r}")
 
 
 def _answer(prompt: Prompt, text: str, *, tokens: int, complete: bool) -> Answer:

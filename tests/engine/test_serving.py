@@ -1,0 +1,44 @@
+"""A session on the engine: in which order things are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.session import PartEvent, RequestEvent, Reset, serve
+from streamingvlm_ros.types import Ask, Chunk, ChunkPart, Narration, Question
+
+from .conftest import chunk_of
+
+MakeEngine = Callable[..., StreamingEngine]
+Events = Sequence[PartEvent | RequestEvent]
+
+
+class Script:
+    """A source that hands out so many events a pass, whatever is under way."""
+
+    def __init__(self, *passes: Events) -> None:
+        self._passes = list(passes)
+
+    def take(self, *, wait: bool, ready: Collection[str]) -> Events | None:
+        return self._passes.pop(0) if self._passes else None
+
+
+def test_what_is_being_said_when_a_reset_comes_is_told_before_the_reset(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(max_answer_tokens=9)
+    told: list[str] = []
+
+    def sink(camera: str, chunk: Chunk, narration: Narration) -> None:
+        told.append(f"{camera} {narration.sequence}")
+
+    whole = PartEvent("front", ChunkPart.whole(chunk_of(0)))
+    ask = Ask(Question("what?"), lambda answer: told.append("answer"))
+    reset = Reset(lambda: told.append("reset"))
+    script = Script(
+        [whole], [RequestEvent("front", ask), RequestEvent("front", reset), whole], [], []
+    )
+    serve(script, engine, {"front": engine.open_stream()}, [sink])
+    assert set(told[:2]) == {"front 0", "answer"}
+    assert told[2:] == ["reset", "front 0"]

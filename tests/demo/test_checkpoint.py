@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import MOMENTS, NOW, PAST, about_moments
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
 
 ROUNDS = 600
@@ -27,6 +28,12 @@ def engine() -> StreamingEngine:
     return StreamingEngine.from_pretrained(DEMO_CHECKPOINT, settings_for(DEMO_CHECKPOINT))
 
 
+@pytest.fixture
+def stream(engine: StreamingEngine) -> Iterator[Stream]:
+    with engine.open_stream() as stream:
+        yield stream
+
+
 def chunk_of(world: World, second: int, round: int) -> Chunk:
     frames = tuple(
         Frame(world.frame(second + part, SIDE_PX, SIDE_PX), int((round + part) * NS_PER_S))
@@ -37,16 +44,16 @@ def chunk_of(world: World, second: int, round: int) -> Chunk:
 
 @pytest.mark.slow
 def test_an_unseen_world_is_described_exactly_and_no_worse_after_600_rounds(
-    engine: StreamingEngine,
+    stream: Stream,
 ) -> None:
-    stream, world = engine.open_stream(), World(FIRST_UNSEEN_SEED + 77)
+    world = World(FIRST_UNSEEN_SEED + 77)
     right = [stream.step(chunk_of(world, n, n)).text == world.caption(n) for n in range(ROUNDS)]
     assert sum(right) >= 0.95 * ROUNDS
     assert sum(right[-100:]) >= sum(right[:100]) - 2
 
 
-def test_a_narrator_may_begin_in_the_middle_of_a_world(engine: StreamingEngine) -> None:
-    stream, world = engine.open_stream(), World(FIRST_UNSEEN_SEED + 5)
+def test_a_narrator_may_begin_in_the_middle_of_a_world(stream: Stream) -> None:
+    world = World(FIRST_UNSEEN_SEED + 5)
     # Whether a thing stops or rests can't be known in the first round.
     right = [
         stream.step(chunk_of(world, 333 + n, n)).text == world.caption(333 + n) for n in range(30)
@@ -55,26 +62,27 @@ def test_a_narrator_may_begin_in_the_middle_of_a_world(engine: StreamingEngine) 
 
 
 def test_what_is_asked_of_now_and_of_the_last_seconds_is_answered_from_what_it_saw(
-    engine: StreamingEngine,
+    stream: Stream,
 ) -> None:
     world = World(FIRST_UNSEEN_SEED + 9)
-    right = answers_right(engine, world, lambda number: number)
+    right = answers_right(stream, world, lambda number: number)
     assert np.mean(right["now"]) >= 0.95
     assert np.mean(right["recent"]) >= 0.95
     assert np.mean(right["past"]) >= 0.9
     # With frames of other times the same questions are not answered, or they would be bad ones.
     shuffled = np.random.default_rng(0).permutation(ROUNDS)
-    blind = answers_right(engine, world, lambda number: int(shuffled[number]))
+    blind = answers_right(stream, world, lambda number: int(shuffled[number]))
     assert max(map(np.mean, blind.values())) <= 0.4
 
 
 def answers_right(
-    engine: StreamingEngine, world: World, shown: Callable[[int], int]
+    stream: Stream, world: World, shown: Callable[[int], int]
 ) -> dict[str, list[bool]]:
     """Every kind of question every third second; `shown` is the second that the frames are of."""
-    random, stream = np.random.default_rng(0), engine.open_stream()
+    stream.reset()
+    random = np.random.default_rng(0)
     right: dict[str, list[bool]] = {"now": [], "recent": [], "past": []}
-    newest: deque[Frame] = deque(maxlen=engine.settings.asking.recent_frames)
+    newest: deque[Frame] = deque(maxlen=stream.settings.asking.recent_frames)
     for n in range(60):
         chunk = chunk_of(world, shown(n), n)
         newest.extend(chunk.frames)
@@ -93,10 +101,9 @@ def answers_right(
 
 
 def test_moments_of_long_ago_tell_where_a_thing_was_and_what_colour(
-    engine: StreamingEngine,
+    stream: Stream,
 ) -> None:
     random, right = np.random.default_rng(0), []
-    stream = engine.open_stream()
     stream.step(chunk_of(World(FIRST_UNSEEN_SEED + 1), 0, 0))
     for seed in range(20):
         world, number = World(FIRST_UNSEEN_SEED + 20 + seed), int(random.integers(5, 300))

@@ -436,3 +436,24 @@ def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(
     assert len(outcomes) == 2
     assert no_question_is_open(engine)
     assert engine.open_stream().step(chunk_of(0)).sequence == 0
+
+
+@pytest.mark.parametrize("what", ["reset", "larger frames"])
+def test_no_other_tokens_come_where_an_open_answer_reads(
+    make_engine: MakeEngine, what: str
+) -> None:
+    engine = make_engine(repetition_penalty=1.3, max_answer_tokens=40, max_frame_tokens=24)
+    asked, other = watched(engine, 12), engine.open_stream()
+    truth = asked.ask("what is it?")
+    assert truth.tokens > 16
+    audience = Audience()
+    audience.put(asked, Question("what is it?"))
+    if what == "reset":
+        asked.step(chunk_of(12))
+        asked.reset()
+    else:
+        asked.step(chunk_of(12, size=(112, 168)))
+    for round in range(2):
+        engine.step([(asked, chunk_of(round)), (other, chunk_of(round))])
+    engine.finish(asked)
+    assert audience.outcomes == {0: truth}

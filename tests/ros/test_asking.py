@@ -265,6 +265,7 @@ def test_ctrl_c_waits_for_no_answer(tmp_path: Path) -> None:
         with narrator.asker("action", *[LONG] * 10) as asker:
             asker.first("accepted")
             narrator.wait_for_waiting(10)
+            asker.first("piece")  # what has not begun has no answer that could be cut
             process.child.send_signal(signal.SIGINT)
             cut = answers.wait(lambda a: a.question == LONG["question"])
             assert cut.message == "cut off: the narrator is shutting down"

@@ -79,8 +79,9 @@ class Ledger:
     def ids_from(self, start: int) -> list[int]:
         """The token ids from number `start` on."""
         ids: list[int] = []
+        wanted = len(self) - start
         for segment in reversed(self.segments):
-            missing = len(self) - start - len(ids)
+            missing = wanted - len(ids)
             if missing <= 0:
                 break
             ids = [*segment.ids[-missing:], *ids]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .. import session
+from ..config import SamplingConfig
 from ..errors import StreamingVLMError
 from ..inbox import Inbox
 from ..session import CameraSink, PartEvent, Request, RequestEvent
@@ -40,6 +41,7 @@ class Worker:
         self._inbox, self._tally = inbox, tally
         self._publish, self._log_error = publish, log_error
         self._requests: list[Request] = []
+        self._sampling: SamplingConfig | None = None
         self._stale = True  # what the stream saw before this worker is not worth keeping
         self._thread = threading.Thread(target=self._run, name="narration")
 
@@ -60,12 +62,15 @@ class Worker:
         if events is None:
             return None
         self._requests = [event.request for event in events if isinstance(event, RequestEvent)]
-        parts = [event.part for event in events if isinstance(event, PartEvent)]
-        self._tally.add("frames dropped", sum(part.dropped for part in parts))
+        for event in events:
+            if isinstance(event, PartEvent):
+                self._tally.add("frames dropped", event.part.dropped)
         if self._stale and events:
             self._stream.reset()
             self._stale = False
-        self._stream.sampling = self._loaded.sampling
+        # It is asked after every token: settings are checked again only when they have changed.
+        if self._sampling is not self._loaded.sampling:
+            self._stream.sampling = self._sampling = self._loaded.sampling
         return events
 
     def _run(self) -> None:

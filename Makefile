@@ -47,13 +47,13 @@ lint: setup
 
 demo-model: setup  ## train the small demo model again, in four stages (2.5 hours on two cores)
 	@for stage in demo demo_window demo_colours demo_asking; do \
-	  OMP_WAIT_POLICY=passive $(BIN)/python -m training.sft training/recipes/$$stage.yaml || exit 1; \
+	  OMP_WAIT_POLICY=passive $(BIN)/python -m streamingvlm_training.sft training/recipes/$$stage.yaml || exit 1; \
 	done
 	@rm -rf streamingvlm_ros/demo/checkpoint
 	@cp -r runs/demo_asking/model streamingvlm_ros/demo/checkpoint
 
 bench: setup  ## the shipped model over long streams: accuracy, time of a round, memory
-	@$(BIN)/python benchmarks/endurance.py $(ARGS)
+	@$(BIN)/python perf/endurance.py $(ARGS)
 
 clean:  ## remove what make installed and built
 	rm -rf .venv .venv-* build install log *.egg-info .*_cache .hypothesis

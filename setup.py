@@ -24,14 +24,15 @@ setup(
     # Names the root outright: an editable install is then a path entry, which finds new modules
     # and leaves room for the generated messages beside them.
     package_dir={"": "."},
-    packages=find_packages(include=["streamingvlm_ros*", "training*"]),
+    # `streamingvlm_training` is the folder training/ under a name of its own: decision 0010.
+    packages=find_packages(include=["streamingvlm_ros*", "streamingvlm_training*"]),
     package_data={
         "streamingvlm_ros": [
             "demo/checkpoint/**",
             "evaluation/report/page/*",
             "evaluation/judge_prompt.txt",
         ],
-        "training": ["recipes/*"],
+        "streamingvlm_training": ["recipes/*"],
     },
     # Where a ROS installation has them, too.
     data_files=[

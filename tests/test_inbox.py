@@ -13,7 +13,7 @@ import pytest
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.frames.chunker import SampleResult
-from streamingvlm_ros.frames.pictures import BadImageError
+from streamingvlm_ros.frames.image_decoding import BadImageError
 from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.session import PartEvent, Request, RequestEvent, Reset
 from streamingvlm_ros.types import Ask, Frame, Question

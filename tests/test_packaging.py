@@ -21,7 +21,7 @@ import streamingvlm_ros
 ROOT = Path(__file__).parent.parent
 SETUP = (ROOT / "setup.py").read_text()
 MANIFEST = ET.parse(ROOT / "package.xml").getroot()
-OURS = {"streamingvlm_ros", "training"}
+OURS = {"streamingvlm_ros", "streamingvlm_training"}
 
 
 def setup_lists() -> dict[str, set[str]]:
@@ -104,7 +104,7 @@ def test_a_wheel_holds_every_module_and_the_data_beside_them(tmp_path: Path) -> 
     packed = set(zipfile.ZipFile(wheel).namelist())
     expected = {
         str(path.relative_to(ROOT))
-        for pattern in ("streamingvlm_ros/**/*", "training/**/*")
+        for pattern in ("streamingvlm_ros/**/*", "streamingvlm_training/**/*")
         for path in ROOT.glob(pattern)
         if path.is_file() and "__pycache__" not in path.parts
     }

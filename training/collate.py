@@ -15,7 +15,7 @@ from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec, patch_grid, to_patches
 from streamingvlm_ros.engine.window import cut
 
-from .rows import IGNORED, ClipSequence, packed, padded
+from .packing import IGNORED, ClipSequence, packed, padded
 from .samples import ClipRound, ClipSample
 
 

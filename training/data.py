@@ -11,15 +11,15 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
+from streamingvlm_ros.rank import own_shard
 from streamingvlm_ros.recordings.folder import find_recordings
 from streamingvlm_ros.recordings.recording import is_bag
-from streamingvlm_ros.shards import own_shard
 
-from .footage.clips import RecordedClips, note_skipped
-from .footage.conversations import Conversations
-from .footage.cutting import CutConfig, CutRecording, cut, told
-from .footage.record import ClipRecord
-from .footage.videos import Videos
+from .datasets.clips import RecordedClips, note_skipped
+from .datasets.conversations import Conversations
+from .datasets.cutting import CutConfig, CutRecording, cut, told
+from .datasets.record import ClipRecord
+from .datasets.videos import Videos
 from .recipe import Recipe
 from .samples import ClipSample
 from .world_clips import WorldClips

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.qwen2_5.checkpoint import declared, resolve
 
-from .footage.cutting import CutConfig
+from .datasets.cutting import CutConfig
 from .recipe import Recipe
 from .weights import adapted
 

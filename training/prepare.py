@@ -1,4 +1,4 @@
-"""Checks what is to be trained on, before any GPU is used: `python -m training.prepare RECIPE`.
+"""Check the training data on a CPU: `python -m streamingvlm_training.prepare RECIPE`.
 
 Counts clips, time and words; lists videos that are missing, empty or can't be read, words out of
 order, labels whose times don't fit the images, clips that would be cut, and files that several
@@ -19,13 +19,13 @@ from rich.table import Table
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
-from streamingvlm_ros.shards import Shard, own_shard
+from streamingvlm_ros.rank import Shard, own_shard
 
-from .counting import Counts, count, total
 from .data import check_paths, sources
-from .footage.check import Problem
-from .footage.clips import clip_of
-from .gathering import gathered, together
+from .data_report import Counts, count, total
+from .datasets.check import Problem
+from .datasets.clips import clip_of
+from .distributed import gathered, together
 from .recipe import DataConfig, Recipe, read_recipe
 from .samples import ClipSample
 
@@ -131,7 +131,9 @@ _OUTPUT = Console(highlight=False)
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 when something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m training.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m streamingvlm_training.prepare", description=__doc__
+    )
     parser.add_argument("recipe", type=Path)
     try:
         return prepare(parser.parse_args(arguments).recipe, own_shard())

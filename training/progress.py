@@ -11,10 +11,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from streamingvlm_ros.drafts import write_whole
+from streamingvlm_ros.atomic_write import write_whole
 
+from .checkpoints import writing
 from .data import SKIPPED
-from .states import writing
 
 
 class Progress(TrainerCallback):

@@ -14,7 +14,7 @@ from streamingvlm_ros.config import Settings, check_ranges, setting, settings_fo
 from streamingvlm_ros.engine.qwen2_5.checkpoint import resolve
 from streamingvlm_ros.errors import ConfigError
 
-from .scratch import ScratchConfig
+from .tiny_model import ScratchConfig
 from .world_clips import ClipConfig
 
 

@@ -1,10 +1,13 @@
-"""Supervised fine-tuning: `python -m training.sft RECIPE.yaml [--output DIR] [--resume]`.
+"""Supervised fine-tuning: `python -m streamingvlm_training.sft RECIPE.yaml [--resume]`.
 
 Full attention on short, overlapping clips (arXiv 2510.09608, section 3.3): a clip is as long as
 the window that the engine streams with, and its sequence is made by the engine's own code.
 
-`torchrun --nproc-per-node 8 -m training.sft RECIPE.yaml` learns with 8 processes, as do `deepspeed
---module training.sft RECIPE.yaml` and `accelerate launch --num_processes 8 -m training.sft`.
+Each of these trains in 8 processes:
+
+    torchrun --nproc-per-node 8 -m streamingvlm_training.sft RECIPE.yaml
+    deepspeed --module streamingvlm_training.sft RECIPE.yaml
+    accelerate launch --num_processes 8 -m streamingvlm_training.sft RECIPE.yaml
 """
 
 from __future__ import annotations
@@ -17,17 +20,17 @@ from pathlib import Path
 
 import torch
 
-from streamingvlm_ros.drafts import NO_ROOM
+from streamingvlm_ros.atomic_write import NO_ROOM
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
-from streamingvlm_ros.shards import own_shard
+from streamingvlm_ros.rank import own_shard
 
-from .begun import LOG, RECIPE, check_same, given_start, keep
+from .checkpoints import last_whole, writing
 from .data import check_paths
+from .graceful_stop import StoppedError, Stopping
 from .memory import estimate
 from .recipe import Recipe, read_recipe
+from .run_manifest import LOG, RECIPE, check_same, given_start, keep
 from .sharding import whole_weights
-from .states import last_whole, writing
-from .stopping import StoppedError, Stopping
 from .trainer import STEPS, trainer_for
 from .weights import beginning, check_start, save
 
@@ -119,7 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # peft asks transformers by a name that is going away: nothing that a user can mend.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    parser = argparse.ArgumentParser(prog="python -m training.sft", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m streamingvlm_training.sft", description=__doc__
+    )
     parser.add_argument("recipe", type=Path, help="a YAML file, such as training/recipes/demo.yaml")
     parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's name")
     parser.add_argument("--start", help="go on from this model instead of the recipe's")

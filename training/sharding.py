@@ -10,7 +10,7 @@ from transformers import Trainer
 from transformers.integrations import is_deepspeed_available, is_deepspeed_zero3_enabled
 
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.shards import Shard
+from streamingvlm_ros.rank import Shard
 
 from .recipe import TrainConfig
 

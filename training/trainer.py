@@ -21,19 +21,19 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.shards import Shard
+from streamingvlm_ros.rank import Shard
 
 from .attention import choose
-from .begun import LOG
+from .checkpoints import writing
 from .collate import Collator
 from .data import training_clips, validation_clips
-from .footage.clips import RecordedClips
+from .datasets.clips import RecordedClips
 from .optimizer import MuonAndAdamW
+from .packing import IGNORED
 from .progress import Progress
 from .recipe import Recipe
-from .rows import IGNORED
+from .run_manifest import LOG
 from .sharding import check_sharded, sharding_arguments, spread_by_fsdp
-from .states import writing
 from .weights import Trained
 
 STEPS = "steps"

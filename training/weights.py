@@ -22,10 +22,10 @@ from transformers.utils import is_bitsandbytes_available
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.shards import own_shard
+from streamingvlm_ros.rank import own_shard
 
 from .recipe import LoraConfig, Recipe
-from .scratch import new_model
+from .tiny_model import new_model
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 

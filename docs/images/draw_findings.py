@@ -1,4 +1,4 @@
-"""Draw findings.svg from what benchmarks/findings.py kept: python docs/images/draw_findings.py RUN.
+"""Draw findings.svg from what perf/findings.py kept: python docs/images/draw_findings.py RUN.
 
 Needs matplotlib. A point is a minute of all worlds; times of a round are medians.
 """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from ..errors import BagError
 from .quota import Quota, held
-from .recorded import Recorded
+from .types import Recorded
 from .writer import BagWriter
 
 _FLUSH_S = 0.4

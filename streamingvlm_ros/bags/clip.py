@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..drafts import write_whole
+from ..atomic_write import write_whole
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .config import BagConfig
 from .moment import Moment, told
 from .quota import Quota
-from .recorded import NARRATION, Recorded
 from .ring import JUMP_NS
+from .types import NARRATION, Recorded
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .chunks import Chunks
-from .recorded import Topic
+from .mcap_chunks import Chunks
+from .types import Topic
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from ..drafts import write_whole
+from ..atomic_write import write_whole
 from .mcap_file import McapFile
-from .recorded import Topic
+from .types import Topic
 
 FILE = "metadata.yaml"
 _VERSION = 9

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..types import NS_PER_S
-from .messages import Decoder, stamp_ns
-from .recorded import Recorded
+from .cdr import Decoder, stamp_ns
+from .types import Recorded
 
 NARRATOR = "/narration"
 """How a narrator's topic ends, whatever the node is called. /truth and others' words do not."""

@@ -14,8 +14,8 @@ import zstandard
 from ..errors import BagError
 from ..types import NS_PER_S
 from . import metadata
-from .files import STORAGES, BagFile, open_file
-from .recorded import Recorded, Topic
+from .storage import STORAGES, BagFile, open_file
+from .types import Recorded, Topic
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """How a message begins that was compressed by itself. CDR begins with a zero."""

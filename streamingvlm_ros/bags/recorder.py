@@ -13,11 +13,11 @@ from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .clip import Clip, new_clip_bag
 from .config import BagConfig, RecorderConfig, check_together
-from .latched import Latched
 from .moment import Moment
 from .quota import Quota, new_name
-from .recorded import Recorded
 from .ring import Ring
+from .transient_local import Latched
+from .types import Recorded
 from .writer import BagWriter
 
 CLIPS = "clips"

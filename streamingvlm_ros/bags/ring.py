@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..types import NS_PER_S
-from .recorded import Recorded
+from .types import Recorded
 
 _OVERHEAD_BYTES = 300
 """What a message takes in memory beside its data."""

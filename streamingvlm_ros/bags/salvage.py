@@ -13,9 +13,9 @@ from pathlib import Path
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
-from .chunks import MAGIC
 from .damage import Damage
-from .recorded import Recorded, Topic
+from .mcap_chunks import MAGIC
+from .types import Recorded, Topic
 
 _NAMELESS = "topics that were announced in them"
 

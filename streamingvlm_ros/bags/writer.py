@@ -9,10 +9,10 @@ from pathlib import Path
 from ..errors import BagError
 from ..types import NS_PER_S
 from .config import BagConfig
-from .latched import Latched
 from .mcap_file import McapFile
 from .metadata import write_metadata
-from .recorded import Recorded, Topic
+from .transient_local import Latched
+from .types import Recorded, Topic
 
 
 class BagWriter:

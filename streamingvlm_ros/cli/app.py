@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..drafts import NO_ROOM
+from ..atomic_write import NO_ROOM
 from ..errors import StreamingVLMError
 from .ask import ask
-from .demo import demo
+from .demo.command import demo
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export

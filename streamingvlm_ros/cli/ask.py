@@ -16,7 +16,7 @@ from rich.status import Status
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
 from ..types import NS_PER_S
-from .narrator import DEFAULT_NODE, NodeName, narrator_at, parse_text
+from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import span_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL
-from ..packaged import packaged
+from ..resources import packaged
 from .dds import PROFILE, PROFILE_VARIABLE
 
 # Ends with 1 where there is no rclpy, with another number where its middleware ends the process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..packaged import packaged
+from ..resources import packaged
 
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 PROFILE = "config/fastdds.xml"

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..clock import within
 from ..errors import EvaluationError
 from ..evaluation.result import SEEN
-from ..shards import Shard, own_shard
-from .narrator import parse_text
+from ..rank import Shard, own_shard
+from ..time_format import within
+from .connection import parse_text
+from .evaluation_output import tell
 from .options import Recordings
-from .scores import tell
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation, Trial

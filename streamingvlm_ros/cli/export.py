@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ..shards import own_shard
+from ..rank import own_shard
 from .options import Recordings
 
 if TYPE_CHECKING:
-    from training.footage.export import Exported
+    from streamingvlm_training.datasets.export import Exported
 
 _SHOWN = 5
 """Problems of a recording, and names of those that are left out."""
@@ -61,9 +61,9 @@ def export(
 
     Can be stopped and begun again, and shared between processes and hosts with `torchrun`.
     """
-    from training.footage.cutting import CutConfig
-    from training.footage.export import export as write
-    from training.footage.export import share
+    from streamingvlm_training.datasets.cutting import CutConfig
+    from streamingvlm_training.datasets.export import export as write
+    from streamingvlm_training.datasets.export import share
 
     from ..config import settings_for
     from ..engine.qwen2_5.checkpoint import resolve

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..types import NS_PER_S
 from .ask import shown
-from .narrator import DEFAULT_NODE, NodeName, narrator_at, parse_text
+from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import parse_time, time_text
 
 if TYPE_CHECKING:

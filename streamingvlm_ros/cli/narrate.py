@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from .narration_formats import Format
 from .offline import narrate_recording
 from .options import setting_option
-from .writers import Format
 
 
 def narrate(

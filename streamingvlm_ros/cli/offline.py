@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
-from ..clock import within
 from ..errors import StreamingVLMError
 from ..session import Sink
+from ..time_format import within
 from ..types import NS_PER_S, Chunk, Narration
-from .scores import warn
-from .writers import Format, Writer, clock
+from .evaluation_output import warn
+from .narration_formats import Format, Writer, clock
 
 if TYPE_CHECKING:
     from ..recordings.recording import Recording

@@ -16,7 +16,7 @@ from ..config import (
     SamplingConfig,
     WindowConfig,
 )
-from .narrator import parse_text
+from .connection import parse_text
 
 Recordings: TypeAlias = Annotated[
     list[Path],

@@ -9,8 +9,8 @@ import typer
 
 from ..bags.config import BagConfig, RecorderConfig
 from .dds import use_packaged_profile
-from .needs import needing_ros
 from .options import setting_option
+from .require_ros import needing_ros
 
 
 def record(
@@ -48,7 +48,7 @@ def record(
     bag = {"compression": compression, "split_mb": split_mb, "split_s": split_s}
     use_packaged_profile()
     with needing_ros("recording"):
-        from ..ros.recorder import Given, main
+        from ..ros.recorder.node import Given, main
     given = Given(RecorderConfig(**_given(recorder)), BagConfig(**_given(bag)), topics or ())
     raise typer.Exit(main(given))
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from .dds import use_packaged_profile
-from .needs import needing_ros
+from .narration_formats import Format
 from .offline import narrate_recording
 from .options import setting_option
-from .writers import Format
+from .require_ros import needing_ros
 
 _LIVE_ONLY = {"rate", "start", "loop"}
 _NARRATED_ONLY = {"model", "format", "output", "fps", "instruction", "temperature", "seed"}
@@ -89,5 +89,5 @@ def _refuse(context: typer.Context, unfit: set[str], live: bool) -> None:
 def _play(bag: Path, topic: str | None, rate: float, start_s: float, loop: bool) -> int:
     use_packaged_profile()
     with needing_ros("--live"):
-        from ..ros import player
-    return player.main(player.PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))
+        from ..ros.player import node
+    return node.main(node.PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))

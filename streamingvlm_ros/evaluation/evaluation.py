@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..atomic_write import write_whole
 from ..bags.reader import BagReader
-from ..drafts import write_whole
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError

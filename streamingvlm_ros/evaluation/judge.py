@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from ..drafts import write_whole
+from ..atomic_write import write_whole
 from ..errors import EvaluationError
 from ..recordings.timed import Utterance
 

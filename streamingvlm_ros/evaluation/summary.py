@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..drafts import write_whole
+from ..atomic_write import write_whole
 from .metrics import align
 from .outcome import BIN_S
 from .result import Result, spoken, utterances

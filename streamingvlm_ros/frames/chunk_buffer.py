@@ -7,7 +7,7 @@ from collections import deque
 from ..config import FrameConfig
 from ..types import NS_PER_S, ChunkPart, Frame
 from .chunker import Chunker, RawChunk, SampleResult
-from .pictures import BadImageError
+from .image_decoding import BadImageError
 
 GRACE_NS = NS_PER_S // 2
 """How long after its end an incomplete chunk is closed: longer than frames are under way."""

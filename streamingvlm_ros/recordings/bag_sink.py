@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bags.messages import encode, known_types, topic_of
-from ..bags.recorded import NARRATION
+from ..bags.cdr import encode, known_types, topic_of
+from ..bags.types import NARRATION
 from ..bags.writer import BagWriter
 from ..types import NS_PER_S, Narration
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile, takewhile
 from typing import NamedTuple, TypeVar
 
-from ..bags.messages import Decoder
+from ..bags.cdr import Decoder
 from ..bags.reader import BagReader
-from ..bags.recorded import IMAGE_TYPES, Topic
+from ..bags.types import IMAGE_TYPES, Topic
 from ..config import FrameConfig
 from ..errors import BagError, SourceError
 from ..frames.chunker import Chunker, RawChunk, SampleResult
-from ..frames.pictures import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
+from ..frames.image_decoding import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk
 from .rejected import Rejected

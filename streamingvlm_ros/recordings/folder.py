@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..bags.clip import SIDECAR
-from ..bags.files import STORAGES
 from ..bags.metadata import FILE
+from ..bags.storage import STORAGES
 from ..errors import WordsError
 
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bags.files import STORAGES
 from ..bags.reader import BagReader
+from ..bags.storage import STORAGES
 from ..config import FrameConfig
 from ..errors import SourceError
-from ..frames.sources import VideoSource
+from ..frames.video import VideoSource
 from ..session import Event
 from .bag_source import BagSource
 

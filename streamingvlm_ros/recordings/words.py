@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pysubs2
 
-from ..bags.messages import Decoder, stamp_ns
+from ..bags.cdr import Decoder, stamp_ns
 from ..bags.reader import BagReader
-from ..bags.recorded import ANSWER, NARRATION
+from ..bags.types import ANSWER, NARRATION
 from ..errors import WordsError
 from ..types import NS_PER_S
 from .timed import LETTERS, TimedQuestion, Utterance
@@ -42,7 +42,7 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
 
     What subtitles leave out is in none of them: not known to be silent, so that an evaluation
     scores nothing there. Training learns it as silence, or nothing would teach when to be
-    silent (`training.footage.cutting`).
+    silent (`streamingvlm_training.datasets.cutting`).
     """
     if path.suffix in SUBTITLES:
         found = _subtitles(path)

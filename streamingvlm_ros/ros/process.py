@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import StreamingVLMError
-from .delivery import losing_what_is_refused
+from .publishing import losing_what_is_refused
 
 N = TypeVar("N", bound=Node)
 

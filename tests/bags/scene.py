@@ -8,7 +8,7 @@ from typing import Any
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from streamingvlm_ros.bags.messages import Decoder, encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import Decoder, encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S

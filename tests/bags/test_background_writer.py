@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from streamingvlm_ros.bags.background_writer import BackgroundWriter
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.quota import Quota
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.recorded import Recorded
+from streamingvlm_ros.bags.types import Recorded
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.moment import Moment
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.recorded import Recorded, Topic
 from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
+from streamingvlm_ros.bags.types import Recorded, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError, ConfigError
 from streamingvlm_ros.types import NS_PER_S as S

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags import latched
-from streamingvlm_ros.bags.latched import Latched
-from streamingvlm_ros.bags.recorded import Recorded, Topic
+from streamingvlm_ros.bags import transient_local
+from streamingvlm_ros.bags.transient_local import Latched
+from streamingvlm_ros.bags.types import Recorded, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -47,19 +47,19 @@ def test_each_publisher_of_a_topic_may_have_said_something() -> None:
 
 def test_a_topic_keeps_no_more_than_so_many() -> None:
     last = kept(*said(DOOR, *(b"%d" % number for number in range(1000))))
-    assert last == [b"%d" % number for number in range(1000 - latched.MOST, 1000)]
+    assert last == [b"%d" % number for number in range(1000 - transient_local.MOST, 1000)]
 
 
 def test_all_together_take_no_more_than_so_many_bytes_and_the_largest_topic_pays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(latched, "MOST_BYTES", 1000)
+    monkeypatch.setattr(transient_local, "MOST_BYTES", 1000)
     frames = [b"%d" % number for number in range(50)]
     maps = [bytes([number]) * 300 for number in range(10)]
     assert kept(*said(FRAMES, *frames), *said(MAP, *maps)) == [*frames, *maps[-3:]]
 
 
 def test_what_holds_is_kept_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latched, "MOST_BYTES", 1000)
+    monkeypatch.setattr(transient_local, "MOST_BYTES", 1000)
     maps = bytes(2000), bytes(3000)
     assert kept(*said(MAP, *maps), *said(DOOR, b"open", b"shut")) == [maps[-1], b"shut"]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from streamingvlm_ros.bags.playing import GRACE_S, Audience, left, played
-from streamingvlm_ros.bags.recorded import IMAGE_TYPES, NARRATION, Recorded, Topic
+from streamingvlm_ros.bags.playback import GRACE_S, Audience, left, played
+from streamingvlm_ros.bags.types import IMAGE_TYPES, NARRATION, Recorded, Topic
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 

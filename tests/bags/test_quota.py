@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.quota import Quota, held, is_own_bag, new_name
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
-from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.recorded import Topic
+from streamingvlm_ros.bags.types import Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S

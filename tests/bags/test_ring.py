@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streamingvlm_ros.bags.recorded import Recorded, Topic
 from streamingvlm_ros.bags.ring import Ring
+from streamingvlm_ros.bags.types import Recorded, Topic
 from streamingvlm_ros.types import NS_PER_S as S
 
 TOPIC = Topic("/image", "sensor_msgs/msg/Image")

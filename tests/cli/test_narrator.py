@@ -8,7 +8,7 @@ import signal
 import pytest
 import typer
 
-from streamingvlm_ros.cli.narrator import narrator_at
+from streamingvlm_ros.cli.connection import narrator_at
 
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")

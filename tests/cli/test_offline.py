@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
+from streamingvlm_ros.cli.narration_formats import Format
 from streamingvlm_ros.cli.offline import check_output
-from streamingvlm_ros.cli.writers import Format
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..recordings.scene import BEGIN_S, RAW, WORLD, film, message

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags.messages import Decoder
+from streamingvlm_ros.bags.cdr import Decoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -104,15 +104,15 @@ def test_live_plays_only_the_camera_that_is_named(
     bag: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("rclpy")
-    from streamingvlm_ros.ros import player
+    from streamingvlm_ros.ros.player import node
 
-    played: list[player.PlayerConfig] = []
-    monkeypatch.setattr(player, "main", lambda config: played.append(config) or 3)
+    played: list[node.PlayerConfig] = []
+    monkeypatch.setattr(node, "main", lambda config: played.append(config) or 3)
     assert run("replay", bag, "--live", "--topic", "/image", "--rate", 2).returncode == 3
     assert run("replay", bag, "--live", "--start", 1, "--loop").returncode == 3
     assert played == [
-        player.PlayerConfig(str(bag), rate=2.0, camera="/image"),
-        player.PlayerConfig(str(bag), start_s=1.0, loop=True),
+        node.PlayerConfig(str(bag), rate=2.0, camera="/image"),
+        node.PlayerConfig(str(bag), start_s=1.0, loop=True),
     ]
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from streamingvlm_ros.cli.writers import Format, Writer, clock
-from streamingvlm_ros.clock import within
+from streamingvlm_ros.cli.narration_formats import Format, Writer, clock
+from streamingvlm_ros.time_format import within
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "engine.py"
+SCRIPT = Path(__file__).parents[2] / "perf" / "engine.py"
 WAYS = {"one stream", "four alone", "four together", "re-sending"}
 
 

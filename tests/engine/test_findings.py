@@ -17,7 +17,7 @@ def findings(run: Path) -> subprocess.CompletedProcess[str]:
     short = ["--worlds", "1", "--rounds", "100"]
     only = [word for way in WAYS for word in ("--only", way)]
     return subprocess.run(
-        [sys.executable, "benchmarks/findings.py", str(run), *short, *only],
+        [sys.executable, "perf/findings.py", str(run), *short, *only],
         cwd=ROOT,
         capture_output=True,
         text=True,

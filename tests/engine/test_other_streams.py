@@ -11,6 +11,7 @@ from benchmarks.other_streams import (
     GrowingStream,
     RecomputingEngine,
 )
+
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind

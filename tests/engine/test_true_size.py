@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "true_size.py"
+SCRIPT = Path(__file__).parent.parent.parent / "perf" / "true_size.py"
 NEEDED_BYTES = 60e9
 PARTS = ["versions", "attention", "graph", "vision"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from streamingvlm_ros.atomic_write import write_whole
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.drafts import write_whole
 from streamingvlm_ros.errors import EvaluationError
 from streamingvlm_ros.evaluation.contestant import Contestant
 from streamingvlm_ros.evaluation.evaluation import Trial

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.evaluation.judge import Match

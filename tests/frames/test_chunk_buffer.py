@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.frames.chunk_buffer import GRACE_NS, ChunkBuffer
 from streamingvlm_ros.frames.chunker import Chunker, RawChunk, SampleResult
-from streamingvlm_ros.frames.pictures import BadImageError
+from streamingvlm_ros.frames.image_decoding import BadImageError
 from streamingvlm_ros.types import ChunkPart, Frame
 
 S = 1_000_000_000

@@ -13,7 +13,7 @@ import pytest
 
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.frames.sources import VideoSource
+from streamingvlm_ros.frames.video import VideoSource
 
 S = 1_000_000_000
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.types import NS_PER_S as S

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from queue import Queue
 
 import pytest
+from streamingvlm_ros.ros.narrator.node.pending_question import CANCELLED, Inquiry
+from streamingvlm_ros.ros.narrator.node.question_queue import Desk
+from streamingvlm_ros.ros.narrator.node.worker import CAMERA
 
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.inbox import Inbox
-from streamingvlm_ros.ros.desk import Desk
-from streamingvlm_ros.ros.inquiry import CANCELLED, Inquiry
-from streamingvlm_ros.ros.worker import CAMERA
 from streamingvlm_ros.session import RequestEvent, Reset
 from streamingvlm_ros.types import Answer, Ask, FrameSpan, Question
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import weakref
 
+from streamingvlm_ros.ros.narrator.node.model import Loaded
+
 from streamingvlm_ros.ros import params
-from streamingvlm_ros.ros.loaded import Loaded
 
 from .peer import TINY
 from .test_params import node

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from streamingvlm_ros.frames.pictures import (
+from streamingvlm_ros.frames.image_decoding import (
     CONVERTED_BYTES,
     RGB_CHANNELS,
     BadImageError,

@@ -17,8 +17,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from streamingvlm_ros.msg import Narration
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
-from streamingvlm_ros.bags.recorded import Topic
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
+from streamingvlm_ros.bags.types import Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S

@@ -14,8 +14,8 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from streamingvlm_ros.action import Ask
 
-from streamingvlm_ros.ros.delivery import losing_what_is_refused
 from streamingvlm_ros.ros.process import _spin
+from streamingvlm_ros.ros.publishing import losing_what_is_refused
 
 from .peer import PATIENCE_S, own_domain
 

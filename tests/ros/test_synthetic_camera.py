@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from streamingvlm_ros.msg import Narration
 
 from streamingvlm_ros.demo.world import World
-from streamingvlm_ros.frames.pictures import to_array
+from streamingvlm_ros.frames.image_decoding import to_array
 from streamingvlm_ros.ros.conversions import to_ns
 
 from .peer import PATIENCE_S, Peer, Process

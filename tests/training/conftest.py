@@ -16,12 +16,12 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
-from training.progress import Progress
-from training.recipe import Recipe, TrainConfig
-from training.scratch import ScratchConfig
-from training.sft import train
-from training.tokenizer import train_tokenizer
-from training.world_clips import ClipConfig, world_texts
+from streamingvlm_training.progress import Progress
+from streamingvlm_training.recipe import Recipe, TrainConfig
+from streamingvlm_training.sft import train
+from streamingvlm_training.tiny_model import ScratchConfig
+from streamingvlm_training.tokenizer import train_tokenizer
+from streamingvlm_training.world_clips import ClipConfig, world_texts
 
 from ..recordings.scene import WORLD, film
 

@@ -22,10 +22,10 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from streamingvlm_ros.shards import Shard, own_shard
-from training import sft
-from training.recipe import Recipe
-from training.trainer import trainer_for
+from streamingvlm_ros.rank import Shard, own_shard
+from streamingvlm_training import sft
+from streamingvlm_training.recipe import Recipe
+from streamingvlm_training.trainer import trainer_for
 
 KILLED_AT = "TEST_KILLED_AT"
 """Variable of the environment: the step at whose beginning the last process is killed."""

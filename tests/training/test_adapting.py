@@ -17,13 +17,13 @@ from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError, DataError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import prepare
-from training.footage.conversations import line_of, write_conversations
-from training.footage.cutting import CutConfig, cut, told
-from training.memory import estimate
-from training.recipe import read_recipe
-from training.sft import main, train
-from training.weights import beginning
+from streamingvlm_training import prepare
+from streamingvlm_training.datasets.conversations import line_of, write_conversations
+from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.memory import estimate
+from streamingvlm_training.recipe import read_recipe
+from streamingvlm_training.sft import main, train
+from streamingvlm_training.weights import beginning
 
 from .conftest import filmed, losses
 

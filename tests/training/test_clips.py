@@ -16,13 +16,13 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.types import Chunk
-from training.footage.clips import NOTHING, RecordedClips, clip_of
-from training.footage.cutting import CutConfig, cut, told
-from training.footage.record import ClipRecord, Exchange, Word
-from training.recipe import Recipe
-from training.rows import IGNORED
-from training.scratch import new_model
-from training.trainer import collator_for
+from streamingvlm_training.datasets.clips import NOTHING, RecordedClips, clip_of
+from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
+from streamingvlm_training.packing import IGNORED
+from streamingvlm_training.recipe import Recipe
+from streamingvlm_training.tiny_model import new_model
+from streamingvlm_training.trainer import collator_for
 
 from ..recordings.scene import WORLD, film
 from .test_collate import Reciting

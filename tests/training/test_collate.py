@@ -21,14 +21,14 @@ from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
-from training.collate import Collator
-from training.footage.clips import NOTHING
-from training.recipe import Recipe
-from training.rows import IGNORED
-from training.samples import ClipRound, ClipSample
-from training.scratch import new_model
-from training.trainer import collator_for
-from training.world_clips import ClipConfig, WorldClips
+from streamingvlm_training.collate import Collator
+from streamingvlm_training.datasets.clips import NOTHING
+from streamingvlm_training.packing import IGNORED
+from streamingvlm_training.recipe import Recipe
+from streamingvlm_training.samples import ClipRound, ClipSample
+from streamingvlm_training.tiny_model import new_model
+from streamingvlm_training.trainer import collator_for
+from streamingvlm_training.world_clips import ClipConfig, WorldClips
 
 WORLD = World(3)
 

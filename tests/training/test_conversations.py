@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from streamingvlm_ros.drafts import write_whole
+from streamingvlm_ros.atomic_write import write_whole
 from streamingvlm_ros.errors import DataError
-from training.footage import conversations
-from training.footage.conversations import Conversations, line_of, write_conversations
-from training.footage.record import ClipRecord, Exchange, Word
-from training.footage.videos import Videos
+from streamingvlm_training.datasets import conversations
+from streamingvlm_training.datasets.conversations import Conversations, line_of, write_conversations
+from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
+from streamingvlm_training.datasets.videos import Videos
 
 WORDS = ((10.0, 10.4, "It's"), (10.4, 11.25, "raining."))
 

@@ -10,8 +10,8 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from training.footage.cutting import CutConfig, Told, cut, unasked, unshown
-from training.footage.record import ClipRecord, Exchange, Word
+from streamingvlm_training.datasets.cutting import CutConfig, Told, cut, unasked, unshown
+from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
 
 SETTINGS = Settings()
 CUT = CutConfig(clip_s=4.0, overlap_s=2.0)

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError
-from training.data import check_paths, training_clips, validation_clips
-from training.footage.clips import NOTHING, RecordedClips
-from training.footage.conversations import line_of, write_conversations
-from training.footage.record import ClipRecord, Word
-from training.prepare import main
-from training.recipe import DataConfig, Recipe, read_recipe
+from streamingvlm_training.data import check_paths, training_clips, validation_clips
+from streamingvlm_training.datasets.clips import NOTHING, RecordedClips
+from streamingvlm_training.datasets.conversations import line_of, write_conversations
+from streamingvlm_training.datasets.record import ClipRecord, Word
+from streamingvlm_training.prepare import main
+from streamingvlm_training.recipe import DataConfig, Recipe, read_recipe
 
 from ..recordings.scene import film
 from .conftest import filmed

@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 
 from streamingvlm_ros.config import settings_for
 from streamingvlm_ros.engine.qwen2_5.checkpoint import load
-from training.recipe import read_recipe
-from training.sft import train
-from training.states import TRAINER_STATE_NAME
-from training.world_clips import WorldClips
+from streamingvlm_training.checkpoints import TRAINER_STATE_NAME
+from streamingvlm_training.recipe import read_recipe
+from streamingvlm_training.sft import train
+from streamingvlm_training.world_clips import WorldClips
 
 from .conftest import CLIPS, SIZE, STREAMING, TRAINING, filmed, losses, two_processes
 from .launched import KILLED_AT

@@ -1,4 +1,4 @@
-"""`streamingvlm export`, and what `training.prepare` says of what it wrote."""
+"""`streamingvlm export`, and what `streamingvlm_training.prepare` says of what it wrote."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.messages import topic_of
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, Image
-from training.footage import export as exporting
-from training.footage.clips import clip_of
-from training.footage.conversations import Conversations, write_conversations
-from training.footage.cutting import CutConfig
-from training.footage.export import export
-from training.footage.image_times import image_times
-from training.prepare import main
+from streamingvlm_training.datasets import export as exporting
+from streamingvlm_training.datasets.clips import clip_of
+from streamingvlm_training.datasets.conversations import Conversations, write_conversations
+from streamingvlm_training.datasets.cutting import CutConfig
+from streamingvlm_training.datasets.export import export
+from streamingvlm_training.datasets.image_times import image_times
+from streamingvlm_training.prepare import main
 
 from ..cli.commands import command, environment
 from ..cli.test_narrate import run

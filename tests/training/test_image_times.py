@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.messages import encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import SourceError
 from streamingvlm_ros.types import NS_PER_S as S
-from training.footage.conversations import line_of, write_conversations
-from training.footage.cutting import CutConfig, cut, told
-from training.footage.image_times import image_times
-from training.prepare import main
+from streamingvlm_training.datasets.conversations import line_of, write_conversations
+from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.image_times import image_times
+from streamingvlm_training.prepare import main
 
 from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, WORLD, film, message
 

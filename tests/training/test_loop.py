@@ -30,7 +30,7 @@ def test_a_robot_learns_what_it_met_and_keeps_what_it_knew(tmp_path: Path) -> No
     bag = recorded(tmp_path / "bags")
     corrected(bag)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "loop.py"), str(tmp_path)],
+        [sys.executable, str(ROOT / "perf" / "loop.py"), str(tmp_path)],
         env=environment(OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive"),
         capture_output=True,
         text=True,

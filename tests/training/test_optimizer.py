@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
-from training.optimizer import MuonAndAdamW
+from streamingvlm_training.optimizer import MuonAndAdamW
 
 
 class Tiny(nn.Module):

@@ -13,12 +13,12 @@ import pytest
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.shards import ALONE, Shard
-from training.counting import Counts, count, total
-from training.footage import export as exporting
-from training.footage.conversations import Conversations
-from training.footage.export import Exported, export
-from training.footage.parts import Part, Parts
+from streamingvlm_ros.rank import ALONE, Shard
+from streamingvlm_training.data_report import Counts, count, total
+from streamingvlm_training.datasets import export as exporting
+from streamingvlm_training.datasets.conversations import Conversations
+from streamingvlm_training.datasets.export import Exported, export
+from streamingvlm_training.datasets.export_cache import Part, Parts
 
 from ..cli.test_narrate import run
 from ..recordings.scene import film

@@ -18,13 +18,13 @@ from streamingvlm_ros.config import ModelConfig, settings_for
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import load
 from streamingvlm_ros.errors import ConfigError
-from training import weights
-from training.memory import clip_tokens, estimate
-from training.recipe import DataConfig, Recipe, read_recipe
-from training.rows import IGNORED
-from training.sft import main, train
-from training.trainer import only_learnt
-from training.weights import beginning
+from streamingvlm_training import weights
+from streamingvlm_training.memory import clip_tokens, estimate
+from streamingvlm_training.packing import IGNORED
+from streamingvlm_training.recipe import DataConfig, Recipe, read_recipe
+from streamingvlm_training.sft import main, train
+from streamingvlm_training.trainer import only_learnt
+from streamingvlm_training.weights import beginning
 
 from .conftest import losses, resumed_after_a_crash
 

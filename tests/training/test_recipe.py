@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.errors import ConfigError
-from training.recipe import DataConfig, Recipe, TrainConfig, read_recipe
+from streamingvlm_training.recipe import DataConfig, Recipe, TrainConfig, read_recipe
 
 
 def written(folder: Path, content: str, encoding: str = "utf-8") -> Path:

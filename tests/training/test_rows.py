@@ -22,14 +22,14 @@ from transformers import (
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.shards import ALONE
-from training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
-from training.footage.clips import NOTHING
-from training.recipe import Recipe, TrainConfig
-from training.rows import IGNORED
-from training.samples import ClipRound, ClipSample
-from training.scratch import new_model
-from training.trainer import check_positions, collator_for, trainer_for
+from streamingvlm_ros.rank import ALONE
+from streamingvlm_training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register
+from streamingvlm_training.datasets.clips import NOTHING
+from streamingvlm_training.packing import IGNORED
+from streamingvlm_training.recipe import Recipe, TrainConfig
+from streamingvlm_training.samples import ClipRound, ClipSample
+from streamingvlm_training.tiny_model import new_model
+from streamingvlm_training.trainer import check_positions, collator_for, trainer_for
 
 from .conftest import losses
 from .test_collate import WORLD, clip

@@ -36,17 +36,17 @@ from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.errors import ConfigError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
-from training import sft, sharding, world_draws
-from training.attention import EQUAL_CHUNKS, register
-from training.data import training_clips
-from training.progress import Progress
-from training.recipe import Recipe, TrainConfig, read_recipe
-from training.scratch import new_model
-from training.sft import main, train
-from training.states import writing
-from training.trainer import ClipTrainer, collator_for
-from training.weights import note_start
-from training.world_clips import WorldClips
+from streamingvlm_training import sft, sharding, world_draws
+from streamingvlm_training.attention import EQUAL_CHUNKS, register
+from streamingvlm_training.checkpoints import writing
+from streamingvlm_training.data import training_clips
+from streamingvlm_training.progress import Progress
+from streamingvlm_training.recipe import Recipe, TrainConfig, read_recipe
+from streamingvlm_training.sft import main, train
+from streamingvlm_training.tiny_model import new_model
+from streamingvlm_training.trainer import ClipTrainer, collator_for
+from streamingvlm_training.weights import note_start
+from streamingvlm_training.world_clips import WorldClips
 
 from .conftest import ROOT, losses, resumed_after_a_crash
 
@@ -112,7 +112,14 @@ def test_a_process_that_was_stopped_twice_learns_what_an_undisturbed_one_does(
     content = recipe_path.read_text().replace("save_every: 1", "save_every: 1000")
     recipe_path.write_text(content.replace("steps: 2", "steps: 60"))
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "training.sft", str(recipe_path), "--output", str(run)]
+    command = [
+        sys.executable,
+        "-m",
+        "streamingvlm_training.sft",
+        str(recipe_path),
+        "--output",
+        str(run),
+    ]
     stopped = []
     for number, resumed in ((signal.SIGINT, []), (signal.SIGTERM, ["--resume"])):
         with subprocess.Popen(
@@ -142,7 +149,7 @@ def test_a_process_that_was_stopped_twice_learns_what_an_undisturbed_one_does(
 def test_a_second_signal_ends_at_once_and_so_does_one_while_nothing_is_learnt() -> None:
     program = """
 import signal, sys
-from training.stopping import Stopping
+from streamingvlm_training.graceful_stop import Stopping
 stop = Stopping()
 with stop.heeding():
     if "learning" in sys.argv:

@@ -1,4 +1,4 @@
-"""Processes share an export, and what `training.prepare` looks at, and survive that one is killed.
+"""Processes share an export and a check of the data, and go on when one of them is killed.
 
 They are real ones of torchrun, except where one must outlive the death of another: torchrun ends
 those of its own host.
@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from streamingvlm_ros.config import Settings
-from training.footage.export import export
-from training.prepare import main
+from streamingvlm_training.datasets.export import export
+from streamingvlm_training.prepare import main
 
 from ..cli.test_narrate import run
 from .exports import files, inodes
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 KILLED_EXPORT = """
 import os, signal
 from streamingvlm_ros.cli import main
-from training.footage import export
+from streamingvlm_training.datasets import export
 encode = export._encode
 def killed(path, frames, start_ns):
     encode(path, ended(frames) if "two" in path.name else frames, start_ns)
@@ -45,7 +45,7 @@ main()
 """Its second film is never whole."""
 KILLED_PREPARE = """
 import os, signal
-from training import prepare
+from streamingvlm_training import prepare
 prepare.count = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 prepare.main()
 """
@@ -125,7 +125,7 @@ def test_two_processes_report_what_one_does(
     told = capsys.readouterr().out
     assert "ends at 90 s" in told
     assert "there is no video videos/gone.mp4" in told
-    done = two_processes("-m", "training.prepare", recipe)
+    done = two_processes("-m", "streamingvlm_training.prepare", recipe)
     assert done.returncode == 1
     assert done.stdout == told
 
@@ -135,7 +135,7 @@ def test_who_waits_for_a_process_that_died_is_told(recipe: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    programs = [["-m", "training.prepare"], ["-c", KILLED_PREPARE]]
+    programs = [["-m", "streamingvlm_training.prepare"], ["-c", KILLED_PREPARE]]
     processes = [
         subprocess.Popen(
             [sys.executable, *program, str(recipe)],

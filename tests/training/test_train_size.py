@@ -14,7 +14,7 @@ from ..cli.commands import ROOT, environment
 @pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_training_script_works_on_tiny_shapes(whole: bool) -> None:
-    script = ROOT / "benchmarks" / "train_size.py"
+    script = ROOT / "perf" / "train_size.py"
     options = ["--shape", "tiny", "--side", "56", "--steps", "2", *(["--whole"] if whole else [])]
     done = subprocess.run(
         [sys.executable, str(script), *options],

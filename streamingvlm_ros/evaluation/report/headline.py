@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...clock import clock
+from ...time_format import clock
 from ..result import SEEN, Result
 from .timeline import length_s
 

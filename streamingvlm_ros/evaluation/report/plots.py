@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...clock import clock
+from ...time_format import clock
 from ..outcome import BIN_S
 from ..result import SEEN, Result
 

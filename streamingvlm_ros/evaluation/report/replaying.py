@@ -6,11 +6,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...bags.messages import Decoder
+from ...bags.cdr import Decoder
 from ...bags.reader import BagReader
-from ...bags.recorded import IMAGE_TYPES
+from ...bags.types import IMAGE_TYPES
 from ...errors import BagError
-from ...frames.pictures import stamp_ns_of
+from ...frames.image_decoding import stamp_ns_of
 from ...recordings.recording import is_bag
 from ...types import NS_PER_S
 from ..contestant import split

@@ -11,8 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...clock import clock
-from ...drafts import write_whole
+from ...atomic_write import write_whole
+from ...time_format import clock
 from ..result import SEEN, Result
 from . import headline, plots, table
 from .difference import NEAR

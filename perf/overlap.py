@@ -1,0 +1,114 @@
+"""Clips that overlap against clips that don't, learnt from for the same number of steps.
+
+    OMP_NUM_THREADS=1 python perf/overlap.py runs/overlap
+
+For each seed: worlds of things that the shipped model never saw and of known ones are filmed into
+RUN/SEED/bags and exported twice, in clips of 9 s that share 4 s (arXiv 2510.09608, section 3.3) or
+none; the model is adapted with each, and narrates worlds that no run learnt from. Prints a table
+in Markdown. A stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from endurance import chunk
+from findings import difference
+from hour import film
+from loop import RECIPE, adapt, command
+
+from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.config import settings_for
+from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
+from streamingvlm_ros.engine.engine import StreamingEngine
+
+OVERLAPS_S = (4, 0)
+CLIP_S = 9
+STEPS = 120
+BAGS = {"new0": True, "new1": True, "old0": False}
+"""Of three minutes each; whether they show new things."""
+BAG_S, UNSEEN_S = 180, 600
+FIRST_SEED = 6_000
+
+
+def adapted(run: Path, seed: int, overlap_s: int) -> Path:
+    """The checkpoint that was made with clips that overlap so."""
+    name = f"overlap{overlap_s}"
+    content = yaml.safe_load(RECIPE.read_text())
+    content |= {"seed": seed, "data": {"train": [f"{name}/train.jsonl"]}}
+    content["training"] |= {"steps": STEPS}
+    recipe = run / f"{name}.yaml"
+    recipe.write_text(yaml.safe_dump(content))
+    clips = ("--clip", CLIP_S, "--overlap", overlap_s, "--validation", 0, "--model", "demo")
+    command(run, "streamingvlm_ros.cli", "export", "bags", "--output", name, *clips)
+    return adapt(run, recipe, f"adapted{overlap_s}")
+
+
+def right(model: Path, world: World) -> list[bool]:
+    """Which seconds of an unseen world are told word by word."""
+    stream = StreamingEngine.from_pretrained(model, settings_for(model)).open_stream()
+    return [
+        stream.step(chunk(world, second)).text == world.caption(second)
+        for second in range(UNSEEN_S)
+    ]
+
+
+def results(run: Path, seed: int) -> dict[str, list[bool]]:
+    """By kind of world and overlap."""
+    for number, (name, new) in enumerate(BAGS.items()):
+        if not (run / "bags" / name).exists():
+            film(run / "bags" / name, World(FIRST_SEED + 10 * seed + number, new), BAG_S)
+    found = {}
+    for overlap_s in OVERLAPS_S:
+        model = adapted(run, seed, overlap_s)
+        for kind, new in (("new", True), ("known", False)):
+            world = World(FIRST_UNSEEN_SEED + 100 + seed, new)
+            found[f"{kind}, {overlap_s} s"] = right(model, world)
+    return found
+
+
+def table(seeds: list[dict[str, list[bool]]]) -> str:
+    """Markdown: what is right after learning from each, and the difference overlapping makes."""
+    lines = [
+        "| things | overlapping | disjoint | difference (95 %) | by seed |",
+        "| --- " * 5 + "|",
+    ]
+    for kind in ("new", "known"):
+        with_s, without_s = (
+            np.array([its[f"{kind}, {overlap_s} s"] for its in seeds], float)
+            for overlap_s in OVERLAPS_S
+        )
+        pairs = zip(with_s.mean(1), without_s.mean(1), strict=True)
+        lines.append(
+            f"| {kind} | {with_s.mean():.1%} | {without_s.mean():.1%} "
+            f"| {difference(with_s - without_s)} "
+            f"| {', '.join(f'{a:.1%} and {b:.1%}' for a, b in pairs)} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Film, export, adapt, narrate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seeds", type=int, default=4)
+    arguments = parser.parse_args()
+    found: list[dict[str, Any]] = []
+    for seed in range(arguments.seeds):
+        run = arguments.run.absolute() / str(seed)
+        path = run / "right.json"
+        if not path.exists():
+            write_whole(path, json.dumps(results(run, seed)))
+        found.append(json.loads(path.read_text()))
+        print(table(found), file=sys.stderr)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`streamingvlm demo`: camera, narrator and a live view in the terminal."""

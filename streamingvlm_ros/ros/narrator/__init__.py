@@ -1,0 +1,1 @@
+"""The node `narrator`: images in, timestamped narration and answers out."""

@@ -1,0 +1,53 @@
+"""What a narrator has while it is configured: settings from parameters, a model and a stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rclpy.node import Node
+
+from ...config import DEMO_CHECKPOINT, SamplingConfig, settings_for
+from .. import params
+
+if TYPE_CHECKING:
+    from ...engine.stream import Stream
+
+
+class Loaded:
+    """A checkpoint, and the one stream that a node watches with it, until `unload`."""
+
+    def __init__(self, node: Node, model: str) -> None:
+        """Declare the settings, with the checkpoint's own as defaults, and load it.
+
+        ModelError if it can't be loaded, ConfigError for settings that make no sense.
+        """
+        # torch takes seconds to import: the node is seen by others before that.
+        from ...engine.engine import StreamingEngine
+        from ...engine.qwen2_5.checkpoint import resolve
+
+        self.checkpoint = resolve(model)
+        if model == "auto" and self.checkpoint == DEMO_CHECKPOINT:
+            node.get_logger().warning(
+                "no GPU was found: narrating with the small demo model, which knows nothing but "
+                "the synthetic camera's world. Set the parameter `model` to use another"
+            )
+        settings = params.declare_settings(node, settings_for(self.checkpoint))
+        self.frames, self.asking = settings.frames, settings.asking
+        self.engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
+        node.get_logger().info(f"attention: {self.engine.model.attention} on {self.engine.device}")
+        self.stream: Stream = self.engine.open_stream()
+        self.sampling: SamplingConfig = settings.sampling
+        """How to sample now; changes with the parameters."""
+        self._node = node
+        self._on_set = params.on_sampling_change(node, settings.sampling, self._change)
+
+    def unload(self) -> None:
+        """Give the model's memory back; the parameters keep their values."""
+        from ...engine.memory import release_memory
+
+        self._node.remove_on_set_parameters_callback(self._on_set)
+        del self.stream, self.engine
+        release_memory()
+
+    def _change(self, sampling: SamplingConfig) -> None:
+        self.sampling = sampling

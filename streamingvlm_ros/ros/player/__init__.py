@@ -1,0 +1,1 @@
+"""The node `player`: a bag as live topics."""

@@ -1,0 +1,7 @@
+"""`python -m streamingvlm_ros.ros.player`."""
+
+import sys
+
+from .node import main
+
+sys.exit(main())

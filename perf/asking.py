@@ -33,7 +33,16 @@ from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.entry import Entry
 from streamingvlm_ros.history.store import History
-from streamingvlm_ros.types import NS_PER_S, Answer, Ask, Chunk, Frame, Image, Moment, Question
+from streamingvlm_ros.types import (
+    NS_PER_S,
+    Answer,
+    Ask,
+    Chunk,
+    Frame,
+    HistoryMoment,
+    Image,
+    Question,
+)
 
 SIDE_PX = 112
 PAST_S = 11
@@ -44,7 +53,7 @@ VISITS = 7
 
 Look = Callable[[int, float], Image]
 """The picture of a moment: (second, part of it)."""
-Recall = Callable[[str], list[Moment]]
+HistoryServer = Callable[[str], list[HistoryMoment]]
 Scores = dict[str, list[bool]]
 
 
@@ -165,7 +174,7 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
 
 def _ask_of_guest(
     stream: Stream,
-    recall: Recall,
+    recall: HistoryServer,
     seconds: list[Second],
     guest: Thing,
     kind: str,

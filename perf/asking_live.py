@@ -174,7 +174,7 @@ def main() -> None:
             if quiet.poll() is not None or asked_of.poll() is not None:
                 raise SystemExit("a narrator ended before it began")
             time.sleep(0.1)
-        with process("synthetic_camera", "camera"):
+        with process("demo.synthetic_camera", "camera"):
             asked = observer.run(arguments.minutes, arguments.every)
             step_s = decode_step_s()
     print(json.dumps(observer.report(asked, step_s)))

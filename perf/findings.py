@@ -25,7 +25,7 @@ from asking import PAST_S
 from endurance import chunk
 from other_streams import GlancingEngine, GrowingEngine, GrowingStream, RecomputingEngine
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import Asked, about_now, about_past
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
@@ -176,7 +176,7 @@ def main() -> None:
         found = json.loads(path.read_text()) if path.exists() else {}
         if not found.keys() >= ways.keys():
             found |= watch_world(engines, seed, arguments.rounds)
-            write_whole(path, json.dumps(found))
+            write_text(path, json.dumps(found))
         worlds.append({name: found[name] for name in ways})
     print(table(worlds))
 

@@ -23,7 +23,7 @@ from findings import difference
 from hour import film
 from loop import RECIPE, adapt, command
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.config import settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
@@ -104,7 +104,7 @@ def main() -> None:
         run = arguments.run.absolute() / str(seed)
         path = run / "right.json"
         if not path.exists():
-            write_whole(path, json.dumps(results(run, seed)))
+            write_text(path, json.dumps(results(run, seed)))
         found.append(json.loads(path.read_text()))
         print(table(found), file=sys.stderr)
     print(table(found))

@@ -101,7 +101,7 @@ def measure(node: Node, folder: Path, compression: str, args: argparse.Namespace
         10,
     )
     parameters = {"folder": folder, "compression": compression, "ring_mb": args.ring_mb}
-    command = [sys.executable, "-m", "streamingvlm_ros.ros.recorder.node", "--ros-args"]
+    command = [sys.executable, "-m", "streamingvlm_ros.ros.recorder", "--ros-args"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
     recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """How the system says that a file can't grow."""
 
 
 @contextmanager
-def draft(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A file of one's own beside `path`: it replaces that when it has been written, or goes."""
     its = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
@@ -23,11 +23,11 @@ def draft(path: Path) -> Iterator[Path]:
         its.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file anew, in UTF-8: whoever reads it meanwhile, or after a crash, has all of one.
 
     Several processes on several hosts may do so; the last one's stays. OSError leaves the old one.
     """
-    with draft(path) as its:
+    with atomic_path(path) as its:
         # What a model said may hold half a character, which no encoding has.
         its.write_text(text, encoding="utf-8", errors="replace")

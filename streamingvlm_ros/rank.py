@@ -9,7 +9,7 @@ from .errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Shard:
+class Rank:
     """Process `number` of `count`; `local` is its number on this host, None if nobody says so."""
 
     number: int = 0
@@ -17,17 +17,17 @@ class Shard:
     local: int | None = None
 
 
-ALONE = Shard()
+ALONE = Rank()
 """The only process."""
 
 
-def own_shard() -> Shard:
+def process_rank() -> Rank:
     """This process's, by the environment. ConfigError if that makes no sense."""
     number, count = _whole("RANK", 0), _whole("WORLD_SIZE", 1)
     if number >= count:
         raise ConfigError(f"RANK is {number}, but of WORLD_SIZE={count} the last is {count - 1}")
     local = _whole("LOCAL_RANK", 0) if "LOCAL_RANK" in os.environ else None
-    return Shard(number, count, local)
+    return Rank(number, count, local)
 
 
 def _whole(name: str, default: int) -> int:

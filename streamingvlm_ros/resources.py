@@ -9,7 +9,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 
 
-def packaged(name: str) -> Path | None:
+def resource(name: str) -> Path | None:
     """The file or folder of this name: a checkout's, or where it was installed to. None if gone."""
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     installed = [Path(prefix, "share", _PACKAGE.name) for prefix in prefixes if prefix]

@@ -98,7 +98,7 @@ class Narration:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class HistoryMoment:
     """A frame of long ago, and what was said in [start_ns, end_ns) when it was seen."""
 
     frame: Frame
@@ -119,7 +119,7 @@ class Question:
     max_tokens: int | None = None
     remember: bool = False
     frames: tuple[Frame, ...] = ()
-    moments: tuple[Moment, ...] = ()
+    moments: tuple[HistoryMoment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-if __name__ == "training":  # a checkout's folder, by the name that it had until version 0.2
+if __name__ == "training":  # a checkout's folder, by the name that it had until version 0.1
     print(
         "note: `python -m training.…` is now `python -m streamingvlm_training.…`", file=sys.stderr
     )

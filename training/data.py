@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
-from streamingvlm_ros.rank import own_shard
+from streamingvlm_ros.rank import process_rank
 from streamingvlm_ros.recordings.folder import find_recordings
 from streamingvlm_ros.recordings.recording import is_bag
 
@@ -123,7 +123,7 @@ def _whole(
     broken = [one for one in found if isinstance(one, Broken)]
     for one in broken:
         note_skipped(output / SKIPPED, str(one.path), one.why)
-        if own_shard().number == 0:
+        if process_rank().number == 0:
             print(f"left out {one.path}: {one.why}", file=sys.stderr, flush=True)
     return [one for one in found if not isinstance(one, Broken)], broken
 

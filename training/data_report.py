@@ -11,7 +11,7 @@ from rich.progress import track
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.rank import Shard
+from streamingvlm_ros.rank import Rank
 
 from .data import CONVERSATIONS, Broken, readers
 from .datasets.check import UNREADABLE, Checker, Problem
@@ -59,14 +59,14 @@ class Counts:
 
 
 def count(
-    paths: Sequence[Path], videos: str, settings: Settings, shard: Shard, topic: str = ""
+    paths: Sequence[Path], videos: str, settings: Settings, rank: Rank, topic: str = ""
 ) -> dict[Path, Counts]:
     """Read and check a process's share of every source: of files their clips, and recordings.
 
     `videos` and `topic` are those of DataConfig.
     """
     recordings = dict.fromkeys(path for path in paths if path.suffix != CONVERSATIONS)
-    others = {path for n, path in enumerate(recordings) if n % shard.count != shard.number}
+    others = {path for n, path in enumerate(recordings) if n % rank.count != rank.number}
     own = [path for path in paths if path not in others]
     counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
     read: dict[Path, Sequence[ClipRecord]] = {}
@@ -78,11 +78,11 @@ def count(
         read[path] = reader
         if isinstance(reader, CutRecording):
             counts[path].problems += checker.recording_problems(reader.told, len(reader))
-    shares = {path: _own_indices(clips, shard) for path, clips in read.items()}
+    shares = {path: _own_indices(clips, rank) for path, clips in read.items()}
     to_check = ((path, index) for path, indices in shares.items() for index in indices)
     clip_count = sum(map(len, shares.values()))
     for path, index in track(
-        to_check, "checking", clip_count, console=_ERRORS, transient=True, disable=shard.number > 0
+        to_check, "checking", clip_count, console=_ERRORS, transient=True, disable=rank.number > 0
     ):
         _check(path, read[path], index, checker, counts[path])
     for path, clips in read.items():
@@ -101,11 +101,11 @@ def total(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts
     return whole
 
 
-def _own_indices(clips: Sequence[ClipRecord], shard: Shard) -> range:
+def _own_indices(clips: Sequence[ClipRecord], rank: Rank) -> range:
     """Neighbours, as they are of one recording; a recording is one process's as a whole."""
     if not isinstance(clips, Conversations):
         return range(len(clips))
-    begin, end = (len(clips) * n // shard.count for n in (shard.number, shard.number + 1))
+    begin, end = (len(clips) * n // rank.count for n in (rank.number, rank.number + 1))
     return range(begin, end)
 
 

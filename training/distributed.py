@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch.distributed as dist
 
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.rank import Shard
+from streamingvlm_ros.rank import Rank
 
 T = TypeVar("T")
 
@@ -19,9 +19,9 @@ _PATIENCE = timedelta(days=1)
 
 
 @contextmanager
-def together(shard: Shard) -> Iterator[None]:
+def together(rank: Rank) -> Iterator[None]:
     """The processes know each other, through gloo, so that no GPU is needed."""
-    if shard.count == 1:
+    if rank.count == 1:
         yield
         return
     dist.init_process_group("gloo", timeout=_PATIENCE)
@@ -31,16 +31,16 @@ def together(shard: Shard) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def gathered(own: T, shard: Shard) -> list[T]:
+def gathered(own: T, rank: Rank) -> list[T]:
     """What all processes found, in their order; only the first gets it, the others nothing.
 
     DataError if one of them has died.
     """
-    if shard.count == 1:
+    if rank.count == 1:
         return [own]
-    found: list[T] | None = [own] * shard.count if shard.number == 0 else None
+    found: list[T] | None = [own] * rank.count if rank.number == 0 else None
     try:
         dist.gather_object(own, found)
     except RuntimeError as error:
-        raise DataError(f"one of {shard.count} processes has died: {error}") from error
+        raise DataError(f"one of {rank.count} processes has died: {error}") from error
     return found or []

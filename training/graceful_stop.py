@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from streamingvlm_ros.rank import own_shard
+from streamingvlm_ros.rank import process_rank
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HEARD = b"stopping after this step; a second signal ends at once\n"
@@ -37,7 +37,7 @@ class Stopping(TrainerCallback):
         One of several processes ends as ever. The launcher signals each by itself: who stopped
         after its own step would leave others waiting for its gradients.
         """
-        alone = own_shard().count == 1
+        alone = process_rank().count == 1
         heeded = [its for its in _SIGNALS if alone and signal.getsignal(its) != signal.SIG_IGN]
         before = {its: signal.signal(its, self._hear) for its in heeded}
         try:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
-from streamingvlm_ros.rank import Shard, own_shard
+from streamingvlm_ros.rank import Rank, process_rank
 
 from .data import check_paths, sources
 from .data_report import Counts, count, total
@@ -49,7 +49,7 @@ def in_words(sample: ClipSample) -> Iterator[str]:
         yield f"asked at the end: {question} -> {answer}"
 
 
-def prepare(recipe_path: Path, shard: Shard) -> int:
+def prepare(recipe_path: Path, rank: Rank) -> int:
     """Check a recipe's data, with other processes; the first prints what all found.
 
     The exit code.
@@ -57,9 +57,9 @@ def prepare(recipe_path: Path, shard: Shard) -> int:
     recipe = read_recipe(recipe_path)
     if recipe.data is None:
         raise ConfigError(f"{recipe_path} learns from the synthetic world: nothing to check")
-    with together(shard):
-        found = gathered(_tried(recipe, recipe.data, shard), shard)
-    if shard.number:
+    with together(rank):
+        found = gathered(_tried(recipe, recipe.data, rank), rank)
+    if rank.number:
         return 0
     shares = []
     for its in found:
@@ -73,14 +73,14 @@ def prepare(recipe_path: Path, shard: Shard) -> int:
 
 
 def _tried(
-    recipe: Recipe, data: DataConfig, shard: Shard
+    recipe: Recipe, data: DataConfig, rank: Rank
 ) -> dict[str, dict[Path, Counts]] | StreamingVLMError:
     """What this process found, or why nothing can be found: others wait to hear of it."""
     try:
         check_paths(recipe)
         return {
             name: count(
-                sources(getattr(data, name)), data.videos, recipe.settings, shard, data.topic
+                sources(getattr(data, name)), data.videos, recipe.settings, rank, data.topic
             )
             for name in SIDES
         }
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("recipe", type=Path)
     try:
-        return prepare(parser.parse_args(arguments).recipe, own_shard())
+        return prepare(parser.parse_args(arguments).recipe, process_rank())
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 
 from .checkpoints import writing
 from .data import SKIPPED
@@ -40,7 +40,7 @@ class Progress(TrainerCallback):
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         done = [line for line in lines if _step(line) <= state.global_step]
         with writing(self._log):
-            write_whole(self._log, "".join(f"{line}\n" for line in done))
+            write_text(self._log, "".join(f"{line}\n" for line in done))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """One line per report that holds a loss, of training or of validation."""

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from streamingvlm_ros.atomic_write import NO_ROOM
+from streamingvlm_ros.atomic_write import DISK_FULL
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
-from streamingvlm_ros.rank import own_shard
+from streamingvlm_ros.rank import process_rank
 
 from .checkpoints import last_whole, writing
 from .data import check_paths
@@ -63,20 +63,20 @@ def train(
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
     last = _last_step(output / STEPS, resume)
-    shard = own_shard()
-    if recipe.start and shard.number == 0:
-        print(estimate(recipe, shard.count), flush=True)
+    rank = process_rank()
+    if recipe.start and rank.number == 0:
+        print(estimate(recipe, rank.count), flush=True)
     _begin(recipe, recipe_path, begun, resume, any_start)
     torch.manual_seed(recipe.seed)
     model, tokenizer = beginning(recipe)
-    trainer = trainer_for(recipe, model, tokenizer, output, shard)
+    trainer = trainer_for(recipe, model, tokenizer, output, rank)
     if stop:
         trainer.add_callback(stop)
     trainer.train(resume_from_checkpoint=last)
     if stop and stop.signal:
         raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
     weights = whole_weights(trainer)
-    if shard.number == 0:
+    if rank.number == 0:
         with writing(output / MODEL):
             save(recipe, model, tokenizer, output / MODEL, weights)
             # How the weights were made is kept beside them.
@@ -95,7 +95,7 @@ def _begin(recipe: Recipe, path: Path, begun: Path, resume: bool, any_start: boo
     elif not any_start:
         check_start(recipe, RECIPE)
     begun.parent.mkdir(parents=True, exist_ok=True)
-    if own_shard().number == 0 and not compared:
+    if process_rank().number == 0 and not compared:
         keep(recipe, path, begun)
 
 
@@ -109,7 +109,7 @@ def _last_step(steps: Path, resume: bool) -> str | None:
             f"{steps.parent} holds an earlier run: --resume goes on with it, --output writes "
             "elsewhere; or remove the folder"
         )
-    if last and own_shard().number == 0:
+    if last and process_rank().number == 0:
         for its in broken:
             print(f"{its.name} wasn't written to its end: going on from {last.name}", flush=True)
     return str(last) if last else None
@@ -150,11 +150,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         file = error.filename2 or error.filename
-        if file is None and error.errno not in NO_ROOM:
+        if file is None and error.errno not in DISK_FULL:
             raise
         print(f"error: {file or output}: {error.strerror}", file=sys.stderr)
         return 1
-    if own_shard().number == 0:
+    if process_rank().number == 0:
         print(f"checkpoint in {folder}")
     return 0
 

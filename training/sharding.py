@@ -10,7 +10,7 @@ from transformers import Trainer
 from transformers.integrations import is_deepspeed_available, is_deepspeed_zero3_enabled
 
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.rank import Shard
+from streamingvlm_ros.rank import Rank
 
 from .recipe import TrainConfig
 
@@ -18,20 +18,20 @@ FSDP = "fsdp"
 _CONFIGS = Path(__file__).parent / "recipes"
 
 
-def spread_by_fsdp(training: TrainConfig, shard: Shard) -> bool:
+def spread_by_fsdp(training: TrainConfig, rank: Rank) -> bool:
     """Whether FSDP is asked for, which also computes activations twice by itself."""
-    return training.sharding == FSDP and shard.count > 1
+    return training.sharding == FSDP and rank.count > 1
 
 
-def sharding_arguments(training: TrainConfig, shard: Shard) -> dict[str, Any]:
+def sharding_arguments(training: TrainConfig, rank: Rank) -> dict[str, Any]:
     """What TrainingArguments must be told.
 
     A process that is alone has nothing to spread and needs no DeepSpeed. ConfigError if that is
     needed and not installed.
     """
-    if not training.sharding or shard.count == 1:
+    if not training.sharding or rank.count == 1:
         return {}
-    if spread_by_fsdp(training, shard):
+    if spread_by_fsdp(training, rank):
         # Each process saves its own part of a state to resume from. What FSDP itself computes
         # twice isn't gathered twice.
         config = {

@@ -21,7 +21,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.rank import Shard
+from streamingvlm_ros.rank import Rank
 
 from .attention import choose
 from .checkpoints import writing
@@ -99,24 +99,24 @@ def trainer_for(
     model: Trained,
     tokenizer: PreTrainedTokenizerFast,
     output: Path,
-    shard: Shard,
+    rank: Rank,
 ) -> Trainer:
     """Ready to train `model`, as the process `shard`; STEPS and LOG of `output` fill meanwhile.
 
     DataError if there are no clips; ConfigError if the weights can't be spread as the recipe says.
     """
-    together = shard.count > 1
+    together = rank.count > 1
     if together:
         check_positions(recipe, VisionSpec.of(model.config, recipe.settings.model))
     choose(model)
-    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, shard):
+    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, rank):
         checkpoint_layers(model)
-    clips = training_clips(recipe, output, shard.count)
+    clips = training_clips(recipe, output, rank.count)
     validation = validation_clips(recipe, output)
     recorded = [its for its in (clips, validation) if isinstance(its, RecordedClips)]
     trainer = ClipTrainer(
         model=model,
-        args=_arguments(recipe, output / STEPS, validation is not None, shard),
+        args=_arguments(recipe, output / STEPS, validation is not None, rank),
         train_dataset=clips,
         eval_dataset=validation,
         data_collator=collator_for(
@@ -196,7 +196,7 @@ def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
     return MuonAndAdamW(learnt, training.learning_rate, training.weight_decay)
 
 
-def _arguments(recipe: Recipe, steps: Path, validates: bool, shard: Shard) -> TrainingArguments:
+def _arguments(recipe: Recipe, steps: Path, validates: bool, rank: Rank) -> TrainingArguments:
     training = recipe.training
     arguments = TrainingArguments(
         output_dir=str(steps),
@@ -225,7 +225,7 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool, shard: Shard) -> Tr
         seed=recipe.seed,
         # Unless they are told, processes without a GPU train side by side instead of together.
         use_cpu=not torch.accelerator.is_available(),
-        **sharding_arguments(training, shard),
+        **sharding_arguments(training, rank),
     )
     # One process takes one GPU: Trainer would cut positions apart and give each GPU an axis.
     arguments._n_gpu = min(arguments.n_gpu, 1)

@@ -22,7 +22,7 @@ from transformers.utils import is_bitsandbytes_available
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.rank import own_shard
+from streamingvlm_ros.rank import process_rank
 
 from .recipe import LoraConfig, Recipe
 from .tiny_model import new_model
@@ -55,7 +55,7 @@ def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
         return new_model(recipe.model, tokenizer), tokenizer
     four_bit = _four_bit(recipe) if recipe.lora and recipe.lora.four_bit else None
     # Each process has all weights, on its own GPU, until Trainer spreads them.
-    loaded = _start(recipe, own_device(own_shard().local or 0), four_bit)
+    loaded = _start(recipe, own_device(process_rank().local or 0), four_bit)
     model = loaded.model
     if recipe.lora:
         return adapted(model, recipe.lora), loaded.tokenizer

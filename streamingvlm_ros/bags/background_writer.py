@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from ..errors import BagError
 from .quota import Quota, held
-from .types import Recorded
+from .types import BagMessage
 from .writer import BagWriter
 
 _FLUSH_S = 0.4
@@ -34,7 +34,7 @@ class BackgroundWriter:
         bag: BagWriter,
         quota: Quota,
         most_waiting_bytes: int,
-        first: Iterable[Recorded] = (),
+        first: Iterable[BagMessage] = (),
         begin: Callable[[], None] = lambda: None,
         then: Callable[[BackgroundWriter], None] = lambda writer: None,
     ) -> None:
@@ -67,7 +67,7 @@ class BackgroundWriter:
         self._thread = threading.Thread(target=self._run, name="bag", daemon=True)
         self._thread.start()
 
-    def put(self, recorded: Recorded) -> None:
+    def put(self, recorded: BagMessage) -> None:
         """Have a message written. Never waits."""
         with self._changed:
             size = len(recorded.data)
@@ -147,9 +147,9 @@ class BackgroundWriter:
             self._changed.wait_for(lambda: self._waiting or self._closing, patience_s)
             return bool(self._waiting) or not self._closing
 
-    def _batch(self) -> list[Recorded]:
+    def _batch(self) -> list[BagMessage]:
         """Some of what waits; nothing if only a flush is due."""
-        batch: list[Recorded] = []
+        batch: list[BagMessage] = []
         size = 0
         with self._changed:
             while self._waiting and size < _BATCH_BYTES:
@@ -161,7 +161,7 @@ class BackgroundWriter:
                     self._waiting_bytes -= len(batch[-1].data)
         return batch
 
-    def _write(self, batch: list[Recorded]) -> None:
+    def _write(self, batch: list[BagMessage]) -> None:
         names, size = _names(batch), sum(len(recorded.data) for recorded in batch)
         try:
             # What was written may not have reached the disk yet.
@@ -196,5 +196,5 @@ class BackgroundWriter:
             self.dropped.update(names)
 
 
-def _names(messages: Iterable[Recorded]) -> Counter[str]:
+def _names(messages: Iterable[BagMessage]) -> Counter[str]:
     return Counter(recorded.topic.name for recorded in messages)

@@ -11,9 +11,9 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 from rosbags.typesys.store import Typestore
 
 from ..errors import BagError
-from ..resources import packaged
+from ..resources import resource
 from ..types import NS_PER_S
-from .types import Recorded, Topic
+from .types import BagMessage, Topic
 
 _PACKAGE = "streamingvlm_ros"
 
@@ -24,7 +24,7 @@ class Decoder:
     def __init__(self) -> None:
         self._stores: dict[Topic, Typestore] = {}
 
-    def decode(self, recorded: Recorded) -> Any:
+    def decode(self, recorded: BagMessage) -> Any:
         """The message, its fields as attributes. BagError if it can't be made out."""
         topic = recorded.topic
         try:
@@ -65,7 +65,7 @@ def live_topic(name: str, kind: str, type_hash: str, qos: str) -> Topic:
 @cache
 def known_types() -> Typestore:
     """The messages of ROS 2 itself, and this package's."""
-    store, definitions = get_typestore(Stores.ROS2_KILTED), packaged("msg")
+    store, definitions = get_typestore(Stores.ROS2_KILTED), resource("msg")
     if definitions is None:
         raise BagError(f"{_PACKAGE}'s message definitions are not installed: install it again")
     for path in sorted(definitions.glob("*.msg")):

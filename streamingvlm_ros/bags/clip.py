@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_text
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .config import BagConfig
-from .moment import Moment, told
+from .moment import ClipRequest, told
 from .quota import Quota
 from .ring import JUMP_NS
-from .types import NARRATION, Recorded
+from .types import NARRATION, BagMessage
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
@@ -31,8 +31,8 @@ class Clip:
         bag: BagWriter,
         quota: Quota,
         most_waiting_bytes: int,
-        moment: Moment,
-        kept: Iterable[Recorded],
+        moment: ClipRequest,
+        kept: Iterable[BagMessage],
     ) -> None:
         """Owns the bag from now on. `kept` are the messages before the moment, oldest first."""
         first = list(kept)
@@ -47,7 +47,7 @@ class Clip:
             bag, quota, most_waiting_bytes, first, self._tell_early, self._tell
         )
 
-    def put(self, recorded: Recorded) -> None:
+    def put(self, recorded: BagMessage) -> None:
         """Add a message if it is of the clip's time. What begins another time ends the clip."""
         if self._is_another_time(recorded.stamp_ns):
             self.end()
@@ -103,10 +103,10 @@ class Clip:
         # Others may still be heard meanwhile.
         lines = told(moment, tuple(self._narrations), begin_ns)
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        write_whole(self.folder / SIDECAR, text)
+        write_text(self.folder / SIDECAR, text)
 
 
-def new_clip_bag(folder: Path, moment: Moment, name: str, config: BagConfig) -> BagWriter:
+def new_clip_bag(folder: Path, moment: ClipRequest, name: str, config: BagConfig) -> BagWriter:
     """A bag in `folder` that is named by `name` and the label. BagError if it can't be made."""
     label = re.sub(r"\W+", "-", moment.label).strip("-")[:_LABEL_SIGNS].strip("-").lower()
     about = {"label": moment.label, "corrected": moment.corrected}

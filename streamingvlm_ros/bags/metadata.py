@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_text
 from .mcap_file import McapFile
 from .types import Topic
 
@@ -23,7 +23,7 @@ def write_metadata(
 ) -> None:
     """Write it anew: at no moment is there half of one. OSError leaves the old one."""
     text = yaml.safe_dump({"rosbag2_bagfile_information": _information(topics, files, custom)})
-    write_whole(folder / FILE, text)
+    write_text(folder / FILE, text)
 
 
 def _information(

@@ -8,14 +8,14 @@ from typing import Any
 
 from ..types import NS_PER_S
 from .cdr import Decoder, stamp_ns
-from .types import Recorded
+from .types import BagMessage
 
 NARRATOR = "/narration"
 """How a narrator's topic ends, whatever the node is called. /truth and others' words do not."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class ClipRequest:
     """What is to be kept, and what a person says about it."""
 
     label: str
@@ -36,7 +36,9 @@ class _Said:
     text: str
 
 
-def told(moment: Moment, narrations: Iterable[Recorded], begin_ns: int) -> Iterator[dict[str, Any]]:
+def told(
+    moment: ClipRequest, narrations: Iterable[BagMessage], begin_ns: int
+) -> Iterator[dict[str, Any]]:
     """What one narrator said, a line each, with seconds that count from `begin_ns`.
 
     It is the narrator whose words were heard last when the moment was asked for, and the last
@@ -73,7 +75,7 @@ def _of_one(said: list[_Said], asked_ns: int) -> list[_Said]:
     return [its for its in said if last and its.topic == last.topic]
 
 
-def _said(decoder: Decoder, recorded: Recorded) -> _Said:
+def _said(decoder: Decoder, recorded: BagMessage) -> _Said:
     message = decoder.decode(recorded)
     start_ns, end_ns = stamp_ns(message.start), stamp_ns(message.end)
     return _Said(recorded.topic.name, recorded.stamp_ns, start_ns, end_ns, message.text)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import BagError
 from ..types import NS_PER_S
-from .transient_local import Latched
-from .types import IMAGE_TYPES, NARRATION, Recorded, Topic
+from .transient_local import TransientLocalMessages
+from .types import IMAGE_TYPES, NARRATION, BagMessage, Topic
 
 SAID = ("narration", "text", "answer", "annotated/compressed")
 """What a narrator publishes, after its own name."""
@@ -59,12 +59,12 @@ class Audience:
         return [name for name in self._cameras if name not in watched]
 
 
-def left(messages: Iterable[Recorded], start_s: float) -> Iterator[Recorded]:
+def left(messages: Iterable[BagMessage], start_s: float) -> Iterator[BagMessage]:
     """What is left after so many seconds, and before it what latched topics said until then.
 
     BagError if nothing is.
     """
-    before, first_ns, last_ns, begun = Latched(), None, 0, False
+    before, first_ns, last_ns, begun = TransientLocalMessages(), None, 0, False
     for recorded in messages:
         first_ns = recorded.stamp_ns if first_ns is None else first_ns
         last_ns = max(last_ns, recorded.stamp_ns)
@@ -73,7 +73,7 @@ def left(messages: Iterable[Recorded], start_s: float) -> Iterator[Recorded]:
                 yield from (replace(r, stamp_ns=recorded.stamp_ns) for r in before.all())
             begun = True
             yield recorded
-        elif recorded.topic.latched:
+        elif recorded.topic.transient_local:
             before.add(recorded)
     if first_ns is None:
         raise BagError("it holds no message that could be")

@@ -15,7 +15,7 @@ from ..errors import BagError
 from ..types import NS_PER_S
 from . import metadata
 from .storage import STORAGES, BagFile, open_file
-from .types import Recorded, Topic
+from .types import BagMessage, Topic
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """How a message begins that was compressed by itself. CDR begins with a zero."""
@@ -79,7 +79,7 @@ class BagReader:
 
     def messages(
         self, names: Collection[str] | None = None, since_ns: int = 0
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[BagMessage]:
         """The messages of the topics of these names, or of all: file after file.
 
         Those that were recorded before `since_ns` are left out, where there is an index unread.
@@ -139,7 +139,7 @@ def _numbers(name: str) -> list[tuple[int, str]]:
     return [(int(digits or 0), word) for digits, word in re.findall(r"(\d*)(\D*)", name)]
 
 
-def _unpacked(recorded: Recorded) -> Recorded:
+def _unpacked(recorded: BagMessage) -> BagMessage:
     if not recorded.data.startswith(_ZSTD):
         return recorded
     return replace(

@@ -13,11 +13,11 @@ from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .clip import Clip, new_clip_bag
 from .config import BagConfig, RecorderConfig, check_together
-from .moment import Moment
+from .moment import ClipRequest
 from .quota import Quota, new_name
 from .ring import Ring
-from .transient_local import Latched
-from .types import Recorded
+from .transient_local import TransientLocalMessages
+from .types import BagMessage
 from .writer import BagWriter
 
 CLIPS = "clips"
@@ -38,7 +38,7 @@ class Recorder:
         self._clip_config = replace(bag, split_mb=0, split_s=0)
         self.folder = Path(config.folder).expanduser()
         self._ring = Ring(config.ring_s, config.ring_mb * 10**6)
-        self._latched = Latched()
+        self._latched = TransientLocalMessages()
         self._clips: list[Clip] = []
         self._heard: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -52,11 +52,11 @@ class Recorder:
             BagWriter(new_name(self.folder), bag), quota, config.queue_mb * 10**6
         )
 
-    def hear(self, recorded: Recorded) -> None:
+    def hear(self, recorded: BagMessage) -> None:
         """Take a message."""
         with self._lock:
             self._heard[recorded.topic.name] += 1
-            if recorded.topic.latched:
+            if recorded.topic.transient_local:
                 self._latched.add(recorded)
             if self._config.ring_s:
                 self._ring.append(recorded)
@@ -75,7 +75,7 @@ class Recorder:
             oldest_ns = self._ring.oldest_ns
         return 0.0 if oldest_ns is None else max(0.0, (now_ns - oldest_ns) / NS_PER_S)
 
-    def save_clip(self, moment: Moment) -> Clip:
+    def save_clip(self, moment: ClipRequest) -> Clip:
         """Begin a clip. BagError if there is no place for it."""
         if len(self._clips) >= MOST_CLIPS:
             raise BagError(f"{MOST_CLIPS} clips are being recorded: try again when one is finished")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..types import NS_PER_S
-from .types import Recorded
+from .types import BagMessage
 
 _OVERHEAD_BYTES = 300
 """What a message takes in memory beside its data."""
@@ -20,11 +20,11 @@ class Ring:
     def __init__(self, most_s: float, most_bytes: int) -> None:
         self._most_ns = round(most_s * NS_PER_S)
         self._most_bytes = most_bytes
-        self._messages: deque[Recorded] = deque()
+        self._messages: deque[BagMessage] = deque()
         self.size_bytes = 0
         """How much memory it takes."""
 
-    def append(self, recorded: Recorded) -> None:
+    def append(self, recorded: BagMessage) -> None:
         """Add the newest message; the oldest go."""
         if self._messages and recorded.stamp_ns < self._messages[-1].stamp_ns - JUMP_NS:
             self._messages.clear()
@@ -34,7 +34,7 @@ class Ring:
         while self.size_bytes > self._most_bytes or self._is_old(recorded.stamp_ns):
             self.size_bytes -= _size(self._messages.popleft())
 
-    def since(self, stamp_ns: int) -> list[Recorded]:
+    def since(self, stamp_ns: int) -> list[BagMessage]:
         """What is held from a moment on."""
         return [recorded for recorded in self._messages if recorded.stamp_ns >= stamp_ns]
 
@@ -47,5 +47,5 @@ class Ring:
         return bool(self._messages) and self._messages[0].stamp_ns < now_ns - self._most_ns
 
 
-def _size(recorded: Recorded) -> int:
+def _size(recorded: BagMessage) -> int:
     return len(recorded.data) + _OVERHEAD_BYTES

@@ -15,7 +15,7 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 
 from .damage import Damage
 from .mcap_chunks import MAGIC
-from .types import Recorded, Topic
+from .types import BagMessage, Topic
 
 _NAMELESS = "topics that were announced in them"
 
@@ -47,11 +47,11 @@ class BrokenMcap:
         """What was in chunks that can't be read."""
         return str(self._damage)
 
-    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
         """The messages of these topics that can be read."""
         for topic, message in self._records():
             if message and topic in topics:
-                yield Recorded(topic, message.log_time, message.data)
+                yield BagMessage(topic, message.log_time, message.data)
 
     def _records(self) -> Iterator[tuple[Topic, Message | None]]:
         """Every topic when it is announced, and with every message of it."""
@@ -106,13 +106,13 @@ class BrokenDatabase:
             self._topics = {number: Topic(name, kind) for number, name, kind in rows}
         self.topics = tuple(self._topics.values())
 
-    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
         """The messages of these topics that can be read."""
         with self._opened() as database:
             query = "SELECT topic_id, timestamp, data FROM messages ORDER BY id"
             for number, stamp_ns, data in database.execute(query):
                 if self._topics[number] in topics:
-                    yield Recorded(self._topics[number], stamp_ns, data)
+                    yield BagMessage(self._topics[number], stamp_ns, data)
 
     def _opened(self) -> closing[sqlite3.Connection]:
         return closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True))

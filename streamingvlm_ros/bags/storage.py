@@ -19,7 +19,7 @@ from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, msgsrc
 
 from .damage import Damage
 from .salvage import BrokenDatabase, BrokenMcap
-from .types import Recorded, Topic
+from .types import BagMessage, Topic
 
 STORAGES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 """How a bag's files end; the latter two are compressed as a whole."""
@@ -43,7 +43,7 @@ class BagFile(Protocol):
         """What `messages` left out because it is damaged; empty if nothing, so far."""
         ...
 
-    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
         """The messages of these topics, until the end or until what can't be read raises.
 
         Those recorded before `since_ns` may be left out.
@@ -74,7 +74,7 @@ class WholeFile:
         """What was in chunks that can't be read."""
         return str(self._damage)
 
-    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[Recorded]:
+    def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
         """The messages of these topics since then, without those of damaged chunks."""
         wanted = [c for c in self._reader.connections if self._topics[c.id] in topics]
         given = 0
@@ -85,7 +85,7 @@ class WholeFile:
                 # After damage it begins anew, and what came before is the same again.
                 for connection, stamp_ns, data in islice(found, given, None):
                     given += 1
-                    yield Recorded(self._topics[connection.id], stamp_ns, data)
+                    yield BagMessage(self._topics[connection.id], stamp_ns, data)
                 return
             except Exception:
                 self._leave_out_damaged()

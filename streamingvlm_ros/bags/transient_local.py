@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .types import Recorded
+from .types import BagMessage
 
 MOST = 100
 """Messages of one topic. How many its publishers keep is not known: Fast DDS tells nobody their
@@ -13,17 +13,17 @@ MOST_BYTES = 16 * 10**6
 and only the last one matters."""
 
 
-class Latched:
+class TransientLocalMessages:
     """The newest messages of each latched topic, none of them twice. For one thread at a time.
 
     The newest of a topic is kept, whatever its size.
     """
 
     def __init__(self) -> None:
-        self._messages: dict[str, list[Recorded]] = {}
+        self._messages: dict[str, list[BagMessage]] = {}
         self._sizes: dict[str, int] = {}
 
-    def add(self, recorded: Recorded) -> None:
+    def add(self, recorded: BagMessage) -> None:
         """Keep a message of a latched topic, as the newest even if it was said before."""
         name = recorded.topic.name
         kept = self._messages.get(name, [])
@@ -32,11 +32,11 @@ class Latched:
         while sum(self._sizes.values()) > MOST_BYTES and (largest := self._largest()):
             self._keep(largest, self._messages[largest][1:])
 
-    def all(self) -> list[Recorded]:
+    def all(self) -> list[BagMessage]:
         """What is kept, topic by topic, each in the order in which it came."""
         return [recorded for kept in self._messages.values() for recorded in kept]
 
-    def _keep(self, name: str, messages: list[Recorded]) -> None:
+    def _keep(self, name: str, messages: list[BagMessage]) -> None:
         self._messages[name] = messages
         self._sizes[name] = sum(len(recorded.data) for recorded in messages)
 

@@ -30,13 +30,13 @@ class Topic:
     qos: str = field(default="", repr=False)
 
     @property
-    def latched(self) -> bool:
+    def transient_local(self) -> bool:
         """Whether a publisher keeps messages for those who come later, as for /tf_static."""
         return "transient_local" in self.qos
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class BagMessage:
     """A message as it came: CDR bytes, and when it was recorded."""
 
     topic: Topic

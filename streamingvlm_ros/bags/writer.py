@@ -11,8 +11,8 @@ from ..types import NS_PER_S
 from .config import BagConfig
 from .mcap_file import McapFile
 from .metadata import write_metadata
-from .transient_local import Latched
-from .types import Recorded, Topic
+from .transient_local import TransientLocalMessages
+from .types import BagMessage, Topic
 
 
 class BagWriter:
@@ -31,7 +31,7 @@ class BagWriter:
         self._config, self._custom = config, dict(custom or {})
         self._topics: dict[str, Topic] = {}
         self._files: list[McapFile] = []
-        self._latched = Latched()
+        self._latched = TransientLocalMessages()
         self._begun = 0
         try:
             folder.mkdir(parents=True)
@@ -62,8 +62,8 @@ class BagWriter:
                 self._files[-1].write(kept.topic, stamp_ns, kept.data)
         self._topics.setdefault(topic.name, topic)
         self._files[-1].write(topic, stamp_ns, data)
-        if topic.latched:
-            self._latched.add(Recorded(topic, stamp_ns, data))
+        if topic.transient_local:
+            self._latched.add(BagMessage(topic, stamp_ns, data))
 
     def flush(self) -> None:
         """Hand everything to the system."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..atomic_write import NO_ROOM
+from ..atomic_write import DISK_FULL
 from ..errors import StreamingVLMError
 from .ask import ask
 from .demo.command import demo
@@ -40,7 +40,7 @@ app.command()(ask)
 app.command()(history)
 app.command()(doctor)
 
-_UNWRITABLE = NO_ROOM | {errno.EBADF, errno.EPIPE}
+_UNWRITABLE = DISK_FULL | {errno.EBADF, errno.EPIPE}
 """How the system says that the standard output takes no more."""
 
 

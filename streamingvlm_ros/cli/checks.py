@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL
-from ..resources import packaged
+from ..resources import resource
 from .dds import PROFILE, PROFILE_VARIABLE
 
 # Ends with 1 where there is no rclpy, with another number where its middleware ends the process.
@@ -121,7 +121,7 @@ def _interfaces() -> Finding:
 
 
 def _dds_profile() -> Finding:
-    chosen, profile = os.environ.get(PROFILE_VARIABLE), packaged(PROFILE)
+    chosen, profile = os.environ.get(PROFILE_VARIABLE), resource(PROFILE)
     if chosen and Path(chosen).is_file():
         return Finding("DDS profile", State.OK, chosen)
     if chosen:

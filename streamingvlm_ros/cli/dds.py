@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..resources import packaged
+from ..resources import resource
 
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
 PROFILE = "config/fastdds.xml"
@@ -15,6 +15,6 @@ def use_packaged_profile() -> None:
 
     Must run before rclpy is initialised.
     """
-    profile = packaged(PROFILE)
+    profile = resource(PROFILE)
     if profile is not None:
         os.environ.setdefault(PROFILE_VARIABLE, str(profile))

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import EvaluationError
-from ..evaluation.result import SEEN
-from ..rank import Shard, own_shard
-from ..time_format import within
+from ..evaluation.result import ORIGINAL
+from ..rank import Rank, process_rank
+from ..time_format import clamp
 from .connection import parse_text
 from .evaluation_output import tell
 from .options import Recordings
@@ -121,13 +121,13 @@ def evaluate(
 
     if judge and len(model) == 1:
         raise typer.BadParameter("--judge compares models: name another with --model")
-    shard = own_shard()
+    rank = process_rank()
     items = find_items(recordings, topic, reference, questions)
     evaluation = Evaluation(output, _trials(items, model, mode, controls))
     asked = judge and Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT)
     console = Console(stderr=True, highlight=False)
     try:
-        _run(evaluation, shard, console)
+        _run(evaluation, rank, console)
     except KeyboardInterrupt:
         console.print(_STOPPED)
         raise typer.Exit(130) from None
@@ -148,7 +148,7 @@ def evaluate(
 
 def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Trial]:
     """Model after model, so that each is loaded once."""
-    from ..evaluation.contestant import contestants
+    from ..evaluation.candidate import candidates
     from ..evaluation.controls import CONTROLS
     from ..evaluation.evaluation import Trial
 
@@ -156,18 +156,18 @@ def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: b
     asked = tuple(mode.value for mode in modes)
     return [
         Trial(item, its, control, asked)
-        for its in contestants(models)
+        for its in candidates(models)
         for item in items
         for control in shown
     ]
 
 
-def _run(evaluation: Evaluation, shard: Shard, console: Console) -> None:
+def _run(evaluation: Evaluation, rank: Rank, console: Console) -> None:
     from ..engine.qwen2_5.checkpoint import own_device
 
-    left = evaluation.left(shard.number, shard.count)
+    left = evaluation.left(rank.number, rank.count)
     with Progress(*_COLUMNS, console=console) as progress:
-        device = "auto" if shard.local is None else own_device(shard.local)
+        device = "auto" if rank.local is None else own_device(rank.local)
         evaluation.run(left, _Bars(progress, len(left)), device)
 
 
@@ -188,7 +188,7 @@ def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: 
         to.print(_STOPPED)
         return 130
     for row in rows:
-        if row["control"] == SEEN and row["model"] in verdicts:
+        if row["control"] == ORIGINAL and row["model"] in verdicts:
             row["judged"] = verdicts[row["model"]]
     return 0
 
@@ -213,12 +213,12 @@ class _Bars:
         self._one = progress.add_task("", total=None)
 
     def began(self, trial: Trial, length_s: float | None) -> None:
-        name = f"{trial.item.name}, {trial.contestant.label}, {trial.control}"
+        name = f"{trial.item.name}, {trial.candidate.label}, {trial.control}"
         self._length_s = length_s
         self._progress.reset(self._one, total=length_s, description=name)
 
     def advanced(self, watched_s: float) -> None:
-        self._progress.update(self._one, completed=within(watched_s, self._length_s))
+        self._progress.update(self._one, completed=clamp(watched_s, self._length_s))
 
     def ended(self, trial: Trial) -> None:
         self._progress.advance(self._all)

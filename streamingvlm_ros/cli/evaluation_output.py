@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..evaluation.result import SEEN, Result
+from ..evaluation.result import ORIGINAL, Result
 
 
 def tell(results: list[Result], rows: list[dict[str, Any]], console: Console) -> None:
@@ -55,7 +55,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         told, speed = row["narration"] or {}, row["speed"] or {}
         scores = [told.get("exact"), told.get("rouge_l"), told.get("event_recall")]
         scores += [row["questions"].get(mode) for mode in modes]
-        name = row["model"] if row["control"] == SEEN else f"  {row['control']}"
+        name = row["model"] if row["control"] == ORIGINAL else f"  {row['control']}"
         table.add_row(
             name,
             *map(_percent, scores),

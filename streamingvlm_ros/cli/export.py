@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from ..rank import own_shard
+from ..rank import process_rank
 from .options import Recordings
 
 if TYPE_CHECKING:
@@ -69,21 +69,21 @@ def export(
     from ..engine.qwen2_5.checkpoint import resolve
     from ..recordings.folder import find_recordings, unlisted
 
-    shard = own_shard()
+    rank = process_rank()
     paths = [found for path in recordings for found in find_recordings(path)]
     given = {"clip_s": clip, "overlap_s": overlap}
     config = CutConfig(**{name: value for name, value in given.items() if value is not None})
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
     console = Console(stderr=True, highlight=False)
-    if shard.number == 0:
+    if rank.number == 0:
         _say(console, f"frames per second and windows are those of {checkpoint} (--model {model})")
         for folder in (found for path in recordings for found in unlisted(path)):
             _say(console, f"passed over {folder}: it can't be listed")
     with Progress(console=console) as progress:
-        task = progress.add_task("exporting", total=len(share(paths, shard)))
+        task = progress.add_task("exporting", total=len(share(paths, rank)))
         advance = partial(progress.advance, task)
-        done = write(paths, output, settings, config, validation, advance, shard, topic)
+        done = write(paths, output, settings, config, validation, advance, rank, topic)
     if done is None:
         console.print("The process that ends last writes train.jsonl and validation.jsonl.")
         return

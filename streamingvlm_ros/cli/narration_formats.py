@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TextIO
 
-from ..time_format import clock
+from ..time_format import format_clock
 from ..types import NS_PER_S, Narration
 
 
@@ -55,7 +55,7 @@ def _text(narration: Narration) -> str:
     """One line `[m:ss] what was said`; nothing for a silent round."""
     if narration.silent:
         return ""
-    return f"[{clock(narration.start_ns / NS_PER_S)}] {_one_line(narration.text)}"
+    return f"[{format_clock(narration.start_ns / NS_PER_S)}] {_one_line(narration.text)}"
 
 
 def _json_line(narration: Narration) -> str:

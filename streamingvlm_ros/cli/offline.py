@@ -17,10 +17,10 @@ from rich.text import Text
 
 from ..errors import StreamingVLMError
 from ..session import Sink
-from ..time_format import within
+from ..time_format import clamp
 from ..types import NS_PER_S, Chunk, Narration
 from .evaluation_output import warn
-from .narration_formats import Format, Writer, clock
+from .narration_formats import Format, Writer, format_clock
 
 if TYPE_CHECKING:
     from ..recordings.recording import Recording
@@ -158,7 +158,7 @@ def _bar(console: Console, recorded: Recording) -> Iterator[Sink]:
 
         def advance(_: Chunk, narration: Narration) -> None:
             seen_s = (narration.end_ns - recorded.start_ns) / NS_PER_S
-            progress.update(task, completed=within(seen_s, recorded.duration_s))
+            progress.update(task, completed=clamp(seen_s, recorded.duration_s))
 
         yield advance
 
@@ -168,9 +168,9 @@ class _Clock(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """`0:42 / 3:00  1.8x real time`; no pace before the first round."""
-        text = Text(clock(task.completed))
+        text = Text(format_clock(task.completed))
         if task.total is not None:
-            text.append(f" / {clock(task.total)}")
+            text.append(f" / {format_clock(task.total)}")
         if task.completed and task.elapsed:
             text.append(f"  {task.completed / task.elapsed:.1f}x real time", style="dim")
         return text

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import typer
 
-from ..ros.wording import when
+from ..time_format import format_stamp
 from ..types import NS_PER_S
 
 _END_NS = 2**31 * NS_PER_S
@@ -24,12 +24,12 @@ _COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", r
 
 def time_text(stamp_ns: int, today: date) -> str:
     """A time as answers name it, without the date if that is `today`."""
-    return when(stamp_ns).removeprefix(f"{today.isoformat()} ")
+    return format_stamp(stamp_ns).removeprefix(f"{today.isoformat()} ")
 
 
 def span_text(from_ns: int, until_ns: int, today: date) -> str:
     """From when to when. A date that is the same for both is said once, or not if it is `today`."""
-    start, end = when(from_ns), when(until_ns)
+    start, end = format_stamp(from_ns), format_stamp(until_ns)
     if start == end:
         return time_text(from_ns, today)
     day = f"{start.partition(' ')[0]} "

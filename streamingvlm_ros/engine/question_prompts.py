@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ImageError, QuestionError
-from ..types import NS_PER_S, Frame, FrameSpan, Moment, Question
+from ..types import NS_PER_S, Frame, FrameSpan, HistoryMoment, Question
 from .budget import Budget
 from .ledger import Grid, Segment
 from .qwen2_5.vision import VisionSpec, token_grid
@@ -151,5 +151,5 @@ def _span(frames: Sequence[Frame]) -> FrameSpan:
     return FrameSpan(min(frame.stamp_ns for frame in frames), newest.stamp_ns, newest.frame_id)
 
 
-def _times_s(moment: Moment, origin_ns: int) -> tuple[float, float]:
+def _times_s(moment: HistoryMoment, origin_ns: int) -> tuple[float, float]:
     return (moment.start_ns - origin_ns) / NS_PER_S, (moment.end_ns - origin_ns) / NS_PER_S

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..session import Event
 from ..types import Chunk, Image
-from .result import SEEN
+from .result import ORIGINAL
 
 _BLOCK = 60
 """Chunks among which pictures are exchanged. All of a long recording wouldn't fit into memory."""
@@ -47,7 +47,7 @@ def shuffled_frames(events: Iterable[Event]) -> Iterator[Event]:
 
 
 CONTROLS: dict[str, Control] = {
-    SEEN: seen,
+    ORIGINAL: seen,
     "no frames": no_frames,
     "shuffled frames": shuffled_frames,
 }

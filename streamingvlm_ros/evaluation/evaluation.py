@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_text
 from ..bags.reader import BagReader
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
@@ -19,7 +19,7 @@ from ..recordings.recording import is_bag, recording
 from ..recordings.timed import Utterance
 from ..recordings.words import read_questions, read_topic, read_utterances
 from ..types import NS_PER_S
-from .contestant import Contestant
+from .candidate import Candidate
 from .controls import CONTROLS
 from .items import Item
 from .naming import file_part
@@ -34,7 +34,7 @@ class Trial:
     """One contestant, one item, one control: made in one go, and kept as one file."""
 
     item: Item
-    contestant: Contestant
+    candidate: Candidate
     control: str
     modes: tuple[str, ...]
 
@@ -42,7 +42,7 @@ class Trial:
     def file(self) -> str:
         """Name of its results."""
         control = self.control.replace(" ", "_")
-        return f"{file_part(self.item.name)}--{self.contestant.slug}--{control}.json"
+        return f"{file_part(self.item.name)}--{self.candidate.slug}--{control}.json"
 
     def request(self) -> dict[str, Any]:
         """What the results depend on: others are not taken for these."""
@@ -53,8 +53,8 @@ class Trial:
             "camera": item.camera,
             "reference": _digest(item.reference),
             "questions": _digest(item.questions),
-            "model": self.contestant.label,
-            "settings": self.contestant.settings.flat(),
+            "model": self.candidate.label,
+            "settings": self.candidate.settings.flat(),
             "control": self.control,
             "modes": list(self.modes),
         }
@@ -83,17 +83,17 @@ class Evaluation:
         """What there is of this evaluation's trials, in their order; skipped ones say why."""
         return [result for trial in self.trials if (result := self._kept(trial))]
 
-    def left(self, shard: int = 0, shards: int = 1) -> list[Trial]:
+    def left(self, rank: int = 0, shards: int = 1) -> list[Trial]:
         """This process's share of the trials that are not done: one model after another."""
-        return [trial for trial in self.trials[shard::shards] if not self._is_done(trial)]
+        return [trial for trial in self.trials[rank::shards] if not self._is_done(trial)]
 
     def run(self, trials: Sequence[Trial], watcher: Watcher, device: str = "auto") -> None:
         """Make the trials on a device. What can't be read is skipped with the reason."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for contestant, its in groupby(trials, key=lambda trial: trial.contestant):
+        for candidate, its in groupby(trials, key=lambda trial: trial.candidate):
             # Not a part of the request: the results are the same wherever they come from.
-            settings = contestant.settings.updated({"device": device})
-            engine = StreamingEngine.from_pretrained(contestant.checkpoint, settings)
+            settings = candidate.settings.updated({"device": device})
+            engine = StreamingEngine.from_pretrained(candidate.checkpoint, settings)
             for trial in its:
                 try:
                     result = _tried(trial, engine, watcher)
@@ -106,7 +106,7 @@ class Evaluation:
 
     def _keep(self, trial: Trial, result: dict[str, Any]) -> None:
         text = json.dumps({"request": trial.request(), **result}, indent=1)
-        write_whole(self._folder / trial.file, text)
+        write_text(self._folder / trial.file, text)
 
     def _is_done(self, trial: Trial) -> bool:
         kept = self._kept(trial)

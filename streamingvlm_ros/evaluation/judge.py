@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_text
 from ..errors import EvaluationError
 from ..recordings.timed import Utterance
 
@@ -115,7 +115,7 @@ class Judge:
         if verdict is None:
             raise EvaluationError(f"the judge said neither 1 nor 2 nor TIE, but: {answer[:200]}")
         self._cache.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
+        write_text(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
         return verdict
 
     def _answer(self, asked: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .judge import Judge, Match
-from .result import SEEN, Result, utterances
+from .result import ORIGINAL, Result, utterances
 
 
 def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, dict[str, Any]]:
@@ -14,7 +14,7 @@ def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, dict[str, An
 
     A model that has none in common with it is left out.
     """
-    told = [r for r in results if r["request"]["control"] == SEEN and r.get("narration")]
+    told = [r for r in results if r["request"]["control"] == ORIGINAL and r.get("narration")]
     first, *others = dict.fromkeys(r["request"]["model"] for r in told) or [""]
     theirs = _of(told, first)
     matches = {model: _against(judge, _of(told, model), theirs) for model in others}

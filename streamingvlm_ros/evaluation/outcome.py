@@ -11,13 +11,13 @@ import numpy as np
 from ..recordings.timed import Utterance
 from .metrics import score_narration
 from .trend import trend
-from .trial import Answered, Observed
+from .trial import Answered, TrialRecord
 
 BIN_S = 60.0
 """Length of a bin of scores over elapsed time."""
 
 
-def outcome(reference: Sequence[Utterance], observed: Observed) -> dict[str, Any]:
+def outcome(reference: Sequence[Utterance], observed: TrialRecord) -> dict[str, Any]:
     """Everything of a trial that the report shows; see docs/evaluation.md for the fields."""
     # Where the sensor's clock was set back, seconds come twice.
     said = sorted(observed.said, key=lambda utterance: utterance.start_s)
@@ -61,7 +61,7 @@ def _answer(answered: Answered) -> dict[str, Any]:
     return {**asdict(answered), "right": answered.right}
 
 
-def _speed(observed: Observed) -> dict[str, Any] | None:
+def _speed(observed: TrialRecord) -> dict[str, Any] | None:
     if not observed.said:
         return None
     length_s = sum(its.end_s - its.start_s for its in observed.said)

@@ -8,7 +8,7 @@ from ..recordings.timed import Utterance
 
 Result = dict[str, Any]
 
-SEEN = "seen"
+ORIGINAL = "seen"
 """The control that is none: the recording as it is."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_write import write_whole
+from ..atomic_write import write_text
 from .metrics import align
 from .outcome import BIN_S
 from .result import Result, spoken, utterances
@@ -32,7 +32,7 @@ def summarize(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def write_summary(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """summary.json."""
-    write_whole(folder / "summary.json", json.dumps(rows, indent=1))
+    write_text(folder / "summary.json", json.dumps(rows, indent=1))
 
 
 def _is_of(result: Result, model: str, control: str) -> bool:

@@ -39,7 +39,7 @@ class Answered:
 
 
 @dataclass
-class Observed:
+class TrialRecord:
     """Filled while `events` is iterated by a session whose sink is `hear`."""
 
     said: list[Utterance] = field(default_factory=list)
@@ -57,7 +57,7 @@ def run_trial(
     questions: Sequence[TimedQuestion],
     modes: Sequence[str],
     advance: Sink,
-) -> Observed:
+) -> TrialRecord:
     """Stream the events once. A question is asked in each mode when all before its time was seen.
 
     `advance` is told of every narration.
@@ -90,7 +90,7 @@ class _Examiner:
         self._questions, self._modes = questions, modes
         self._newest: deque[Frame] = deque(maxlen=self._asking.recent_frames)
         self._began_s = 0.0
-        self.observed = Observed()
+        self.observed = TrialRecord()
 
     def events(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events, and before each chunk the questions about what was before its end."""

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from ..config import FrameConfig
 from ..errors import SourceError
-from ..time_format import clock
+from ..time_format import format_clock
 from ..types import NS_PER_S, Chunk, Frame, Image
 from .chunker import Chunker, RawChunk
 
@@ -74,7 +74,7 @@ class VideoSource:
 
     def _note_end(self, reached_s: float, frame_s: float) -> None:
         if self.duration_s is not None and self.duration_s > reached_s + frame_s + _CUT_S:
-            ends, whole = clock(reached_s), clock(self.duration_s)
+            ends, whole = format_clock(reached_s), format_clock(self.duration_s)
             self._note(f"its pictures end at {ends} of {whole}: it is damaged, or was cut off")
 
     def _note(self, what: str) -> None:

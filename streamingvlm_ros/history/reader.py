@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import HistoryError
-from ..types import Frame, Moment
+from ..types import Frame, HistoryMoment
 from . import moments
 from .entry import Entry
 from .pictures import decode
@@ -43,12 +43,12 @@ class Reader:
             entries = [_entry(database, number) for number in sorted(numbers[:limit])]
         return entries, len(numbers) > limit
 
-    def moments(self, question: str, count: int) -> list[Moment]:
+    def moments(self, question: str, count: int) -> list[HistoryMoment]:
         """See History.moments."""
         with self._snapshot() as database:
             rows = [_kept(database, shot) for shot in moments.best(database, question, count)]
         return [
-            Moment(Frame(decode(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
+            HistoryMoment(Frame(decode(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
             for stamp_ns, frame_id, start_ns, end_ns, text, jpeg in rows
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import HistoryError
-from ..types import Frame, Moment
+from ..types import Frame, HistoryMoment
 from .config import HistoryConfig
 from .entry import Entry
 from .folder import lock_folder
@@ -74,7 +74,7 @@ class History:
         """
         return self._reader.entries(since_ns, until_ns, words, limit)
 
-    def moments(self, question: str, count: int) -> list[Moment]:
+    def moments(self, question: str, count: int) -> list[HistoryMoment]:
         """At most `count` pictures that may answer a question, oldest first; see moments.best.
 
         The text of a moment is the narration of its own second, or else the one for which it was

@@ -8,7 +8,7 @@ from collections import Counter
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 
-class Tally:
+class Counters:
     """Counts by name. Safe between threads."""
 
     def __init__(self) -> None:
@@ -38,35 +38,37 @@ PATIENCE = 5
 class Report:
     """Makes the node's diagnostic status from its counts, one after another."""
 
-    def __init__(self, name: str, tally: Tally) -> None:
+    def __init__(self, name: str, counters: Counters) -> None:
         self._name = name
-        self._tally = tally
+        self._counters = counters
         self._before: Counter[str] = Counter()
         self._quiet = 0
 
-    def status(self, problem: str, facts: dict[str, str]) -> DiagnosticStatus:
+    def status(self, problem: str, diagnostics: dict[str, str]) -> DiagnosticStatus:
         """The status now; it warns of what went wrong since the one before.
 
         `problem` is what keeps the node from its work, or empty. `facts` have `state`, `model`
         and, while images are expected, `topic`; while a history is kept, `history: failed`.
         """
-        counts = self._tally.counts()
+        counts = self._counters.counts()
         new = counts - self._before
         self._before = counts
-        self._quiet = 0 if new["frames received"] or "topic" not in facts else self._quiet + 1
-        level, message = self._verdict(problem, facts, new)
+        self._quiet = 0 if new["frames received"] or "topic" not in diagnostics else self._quiet + 1
+        level, message = self._verdict(problem, diagnostics, new)
         shown = {name: str(counts[name]) for name in (*FRAMES, ROUNDS, FAILURES)}
         shown |= {name: str(counts[name]) for name in sorted(counts)}
-        values = {**facts, **shown}
+        values = {**diagnostics, **shown}
         return DiagnosticStatus(
             level=level,
             name=self._name,
             message=message,
-            hardware_id=facts["model"],
+            hardware_id=diagnostics["model"],
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
 
-    def _verdict(self, problem: str, facts: dict[str, str], new: Counter[str]) -> tuple[bytes, str]:
+    def _verdict(
+        self, problem: str, diagnostics: dict[str, str], new: Counter[str]
+    ) -> tuple[bytes, str]:
         if problem:
             return DiagnosticStatus.ERROR, problem
         if new[FAILURES]:
@@ -77,8 +79,8 @@ class Report:
             return DiagnosticStatus.WARN, "stamps jumped back: two cameras on one topic, or a loop"
         if new["frames dropped"]:
             return DiagnosticStatus.WARN, f"too slow: {new['frames dropped']} frames skipped"
-        if facts.get("history: failed"):
-            return DiagnosticStatus.WARN, f"no history is kept: {facts['history: failed']}"
+        if diagnostics.get("history: failed"):
+            return DiagnosticStatus.WARN, f"no history is kept: {diagnostics['history: failed']}"
         if self._quiet >= PATIENCE:
-            return DiagnosticStatus.WARN, f"no images on {facts['topic']}"
-        return DiagnosticStatus.OK, facts["state"]
+            return DiagnosticStatus.WARN, f"no images on {diagnostics['topic']}"
+        return DiagnosticStatus.OK, diagnostics["state"]

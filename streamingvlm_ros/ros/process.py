@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import StreamingVLMError
-from .publishing import losing_what_is_refused
+from .publishing import drop_on_timeout
 
 N = TypeVar("N", bound=Node)
 
@@ -108,7 +108,7 @@ def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> Non
         while not signals:
             try:
                 # What rclpy publishes itself, such as a goal's status.
-                with losing_what_is_refused():
+                with drop_on_timeout():
                     executor.spin_once(timeout_sec=LONGEST_WAIT_S)
             except InvalidHandle:
                 pass

@@ -13,7 +13,7 @@ or the machine is busy (rmw_fastrtps #310, #338)."""
 
 
 @contextmanager
-def losing_what_is_refused() -> Iterator[None]:
+def drop_on_timeout() -> Iterator[None]:
     """Go on when a message is refused, with a warning. What else goes wrong raises.
 
     rclpy raises a RuntimeError for both.

@@ -15,7 +15,7 @@ from streamingvlm_ros.bags.background_writer import BackgroundWriter
 from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.quota import Quota
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import Recorded
+from streamingvlm_ros.bags.types import BagMessage
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -24,15 +24,15 @@ from .scene import STRING, string, texts
 SAID, HEARD = topic_of("/said", STRING), topic_of("/heard", STRING)
 
 
-def said(number: int) -> Recorded:
-    return Recorded(SAID, number * S, string(f"said {number}"))
+def said(number: int) -> BagMessage:
+    return BagMessage(SAID, number * S, string(f"said {number}"))
 
 
 def no_space(*_: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
-class Watched(Recorded):
+class Watched(BagMessage):
     """Tells when nobody holds it any more."""
 
 
@@ -91,7 +91,7 @@ def test_what_is_too_much_for_the_disk_is_dropped_and_counted(tmp_path: Path) ->
     size = len(string("said 1"))
     for number in range(1, 1001):
         writer.put(said(number))
-    writer.put(Recorded(HEARD, S, bytes(2000)))
+    writer.put(BagMessage(HEARD, S, bytes(2000)))
     bag.go_on.set()
     writer.close()
     kept = 1 + 1000 // size

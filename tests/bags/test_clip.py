@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
-from streamingvlm_ros.bags.moment import Moment
+from streamingvlm_ros.bags.moment import ClipRequest
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
-from streamingvlm_ros.bags.types import Recorded, Topic
+from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError, ConfigError
 from streamingvlm_ros.types import NS_PER_S as S
@@ -28,7 +28,7 @@ IMAGE = topic_of("/image", STRING)
 LATCHED = Topic("/tf_static", STRING, qos="- {durability: transient_local}")
 
 
-def narration(second: int, text: str, topic: Topic = NARRATION) -> Recorded:
+def narration(second: int, text: str, topic: Topic = NARRATION) -> BagMessage:
     """Said half a second after the second that it is about."""
     types: Any = known_types().types
     time = types["builtin_interfaces/msg/Time"]
@@ -44,7 +44,7 @@ def narration(second: int, text: str, topic: Topic = NARRATION) -> Recorded:
         dropped=0,
         latency=0.5,
     )
-    return Recorded(topic, (second + 1) * S + S // 2, encode(message))
+    return BagMessage(topic, (second + 1) * S + S // 2, encode(message))
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def recorder(tmp_path: Path) -> Any:
 def hear(recorder: Recorder, seconds: range) -> None:
     """An image at each full second, a narration half a second after."""
     for second in seconds:
-        recorder.hear(Recorded(IMAGE, second * S, string(f"image {second}")))
+        recorder.hear(BagMessage(IMAGE, second * S, string(f"image {second}")))
         recorder.hear(narration(second - 1, f"I see {second - 1}"))
 
 
-def saved(recorder: Recorder, moment: Moment, until: range) -> Path:
+def saved(recorder: Recorder, moment: ClipRequest, until: range) -> Path:
     """A clip that was recorded to its end."""
     clip = recorder.save_clip(moment)
     hear(recorder, until)
@@ -76,7 +76,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def test_a_clip_holds_the_seconds_before_and_after(recorder: Recorder) -> None:
     hear(recorder, range(100, 120))
-    moment = Moment("The red ball!", 119 * S + S // 2, 117 * S, 122 * S)
+    moment = ClipRequest("The red ball!", 119 * S + S // 2, 117 * S, 122 * S)
     folder = saved(recorder, moment, range(120, 130))
     assert folder.parent == recorder.folder / "clips"
     assert folder.name.endswith("-the-red-ball")
@@ -89,7 +89,7 @@ def test_a_clip_holds_the_seconds_before_and_after(recorder: Recorder) -> None:
 
 def test_what_was_said_stands_beside_it_in_the_clips_own_seconds(recorder: Recorder) -> None:
     hear(recorder, range(100, 120))
-    moment = Moment("ball", 119 * S + S // 2, 117 * S, 121 * S, "A green ball.")
+    moment = ClipRequest("ball", 119 * S + S // 2, 117 * S, 121 * S, "A green ball.")
     told = lines(saved(recorder, moment, range(120, 130)))
     assert [line["text"] for line in told] == [f"I see {n}" for n in range(116, 120)]
     # The bag begins at 117, and each is about the second before it was said.
@@ -105,7 +105,7 @@ def test_what_others_know_better_is_not_among_what_the_narrator_said(recorder: R
         recorder.hear(narration(second, f"I see {second}"))
         # Heard after the narrator, and of the same second.
         recorder.hear(narration(second, f"There is {second}", TRUTH))
-    moment = Moment("", 111 * S, 107 * S, 111 * S, "A green ball.")
+    moment = ClipRequest("", 111 * S, 107 * S, 111 * S, "A green ball.")
     clip = recorder.save_clip(moment)
     assert clip.close()
     told = lines(clip.folder)
@@ -123,7 +123,7 @@ def test_of_two_narrators_the_one_whose_words_were_heard_last_is_corrected(
     for second in range(100, 110):
         recorder.hear(narration(second, "A road.", NARRATION))
         recorder.hear(narration(second, rear, REAR))
-    clip = recorder.save_clip(Moment("", 111 * S, 107 * S, 113 * S, "A cat."))
+    clip = recorder.save_clip(ClipRequest("", 111 * S, 107 * S, 113 * S, "A cat."))
     # What comes later is about something else.
     recorder.hear(narration(111, "A bridge.", NARRATION))
     recorder.hear(narration(111, "A tree.", REAR))
@@ -135,7 +135,7 @@ def test_of_two_narrators_the_one_whose_words_were_heard_last_is_corrected(
 
 def test_where_there_is_no_narrator_what_others_said_is_told(recorder: Recorder) -> None:
     recorder.hear(narration(109, "A ball.", TRUTH))
-    clip = recorder.save_clip(Moment("", 111 * S, 107 * S, 111 * S))
+    clip = recorder.save_clip(ClipRequest("", 111 * S, 107 * S, 111 * S))
     assert clip.close()
     assert [line["text"] for line in lines(clip.folder)] == ["A ball."]
 
@@ -154,7 +154,7 @@ def test_label_words_and_correction_stand_there_before_the_clip_is_finished(
         write(bag, *message)
 
     monkeypatch.setattr(BagWriter, "write", wait)
-    clip = recorder.save_clip(Moment("ball", 110 * S, 107 * S, 112 * S, "A green ball."))
+    clip = recorder.save_clip(ClipRequest("ball", 110 * S, 107 * S, 112 * S, "A green ball."))
     assert writing.wait(20)
     early = lines(clip.folder)
     go_on.set()
@@ -168,8 +168,8 @@ def test_label_words_and_correction_stand_there_before_the_clip_is_finished(
 
 
 def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) -> None:
-    recorder.hear(Recorded(IMAGE, 100 * S, string("image")))
-    moment = Moment("", 103 * S, 99 * S, 103 * S, "A door opens.")
+    recorder.hear(BagMessage(IMAGE, 100 * S, string("image")))
+    moment = ClipRequest("", 103 * S, 99 * S, 103 * S, "A door opens.")
     clip = recorder.save_clip(moment)
     clip.close()
     (line,) = lines(clip.folder)
@@ -178,7 +178,7 @@ def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) ->
 
 
 def test_a_clip_of_nothing_counts_its_seconds_from_its_own_beginning(recorder: Recorder) -> None:
-    clip = recorder.save_clip(Moment("", 103 * S, 99 * S, 103 * S, "A door opens."))
+    clip = recorder.save_clip(ClipRequest("", 103 * S, 99 * S, 103 * S, "A door opens."))
     assert clip.close()
     (line,) = lines(clip.folder)
     assert (line["start_s"], line["end_s"]) == (0.0, 4.0)
@@ -186,7 +186,7 @@ def test_a_clip_of_nothing_counts_its_seconds_from_its_own_beginning(recorder: R
 
 def test_half_a_character_does_not_cost_the_other_words(recorder: Recorder) -> None:
     hear(recorder, range(100, 110))
-    clip = recorder.save_clip(Moment("röd \ud83d", 110 * S, 105 * S, 110 * S, "grön \udcff"))
+    clip = recorder.save_clip(ClipRequest("röd \ud83d", 110 * S, 105 * S, 110 * S, "grön \udcff"))
     assert clip.close()
     assert clip.problem == ""
     told = lines(clip.folder)
@@ -199,7 +199,7 @@ def test_it_is_in_utf_8_wherever_it_is_written(
 ) -> None:
     # As Python opens files in the locale C of an older system.
     monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
-    clip = recorder.save_clip(Moment("", 103 * S, 99 * S, 103 * S, "En dörr öppnas."))
+    clip = recorder.save_clip(ClipRequest("", 103 * S, 99 * S, 103 * S, "En dörr öppnas."))
     assert clip.close()
     assert clip.problem == ""
     assert "dörr öppnas" in (clip.folder / "clip.jsonl").read_text(encoding="utf-8")
@@ -207,7 +207,7 @@ def test_it_is_in_utf_8_wherever_it_is_written(
 
 def test_a_clip_ends_when_time_begins_anew(recorder: Recorder) -> None:
     hear(recorder, range(100, 120))
-    clips = [recorder.save_clip(Moment("", 119 * S, 117 * S, 130 * S)) for _ in range(2)]
+    clips = [recorder.save_clip(ClipRequest("", 119 * S, 117 * S, 130 * S)) for _ in range(2)]
     hear(recorder, range(120, 123))
     hear(recorder, range(3, 130))
     for clip in clips:
@@ -220,7 +220,7 @@ def test_a_clip_ends_when_time_begins_anew(recorder: Recorder) -> None:
 
 def test_a_clip_also_ends_when_time_begins_anew_and_nothing_comes(recorder: Recorder) -> None:
     hear(recorder, range(100, 120))
-    clip = recorder.save_clip(Moment("", 119 * S, 117 * S, 130 * S))
+    clip = recorder.save_clip(ClipRequest("", 119 * S, 117 * S, 130 * S))
     assert not clip.is_over(119 * S)
     recorder.finished_clips(3 * S)
     clip._writer._thread.join(20)
@@ -228,10 +228,10 @@ def test_a_clip_also_ends_when_time_begins_anew_and_nothing_comes(recorder: Reco
 
 
 def test_what_was_latched_before_time_began_anew_still_holds(recorder: Recorder) -> None:
-    recorder.hear(Recorded(LATCHED, 100 * S, string("left of the door")))
+    recorder.hear(BagMessage(LATCHED, 100 * S, string("left of the door")))
     hear(recorder, range(100, 120))
     hear(recorder, range(3, 10))
-    clip = recorder.save_clip(Moment("", 9 * S, 5 * S, 9 * S))
+    clip = recorder.save_clip(ClipRequest("", 9 * S, 5 * S, 9 * S))
     assert clip.close()
     with BagReader(clip.folder) as reader:
         (held,) = reader.messages(["/tf_static"])
@@ -239,7 +239,7 @@ def test_what_was_latched_before_time_began_anew_still_holds(recorder: Recorder)
 
 
 def test_label_and_correction_are_in_the_bag_itself(recorder: Recorder) -> None:
-    clip = recorder.save_clip(Moment("Röd boll / ../..", S, 0, S, "Nej, grön."))
+    clip = recorder.save_clip(ClipRequest("Röd boll / ../..", S, 0, S, "Nej, grön."))
     clip.close()
     assert clip.folder.parent == recorder.folder / "clips"
     about = yaml.safe_load((clip.folder / "metadata.yaml").read_text())
@@ -248,9 +248,9 @@ def test_label_and_correction_are_in_the_bag_itself(recorder: Recorder) -> None:
 
 
 def test_it_begins_with_what_latched_topics_said_long_ago(recorder: Recorder) -> None:
-    recorder.hear(Recorded(LATCHED, 0, string("left of the door")))
+    recorder.hear(BagMessage(LATCHED, 0, string("left of the door")))
     hear(recorder, range(100, 120))
-    clip = recorder.save_clip(Moment("", 119 * S, 118 * S, 119 * S))
+    clip = recorder.save_clip(ClipRequest("", 119 * S, 118 * S, 119 * S))
     clip.close()
     with BagReader(clip.folder) as reader:
         first = next(iter(reader.messages()))
@@ -262,7 +262,7 @@ def test_clips_that_overlap_are_recorded_side_by_side_but_not_without_end(
     recorder: Recorder,
 ) -> None:
     hear(recorder, range(100, 110))
-    moment = Moment("same", 109 * S, 105 * S, 112 * S)
+    moment = ClipRequest("same", 109 * S, 105 * S, 112 * S)
     clips = [recorder.save_clip(moment) for _ in range(MOST_CLIPS)]
     with pytest.raises(BagError, match="try again when one is finished"):
         recorder.save_clip(moment)
@@ -280,7 +280,7 @@ def test_clips_that_overlap_are_recorded_side_by_side_but_not_without_end(
 def test_a_clip_that_is_still_growing_is_finished_at_the_end(tmp_path: Path) -> None:
     recorder = Recorder(RecorderConfig(folder=str(tmp_path), keep_free_mb=0), BagConfig())
     hear(recorder, range(100, 110))
-    clip = recorder.save_clip(Moment("", 109 * S, 105 * S, 10**6 * S))
+    clip = recorder.save_clip(ClipRequest("", 109 * S, 105 * S, 10**6 * S))
     assert recorder.close()
     with BagReader(clip.folder) as reader:
         assert len(list(reader.messages(["/image"]))) == 5
@@ -292,7 +292,7 @@ def test_a_clip_that_has_no_room_says_so(tmp_path: Path) -> None:
     config = RecorderConfig(folder=str(tmp_path), keep_free_mb=10**7)
     recorder = Recorder(config, BagConfig())
     hear(recorder, range(100, 110))
-    clip = recorder.save_clip(Moment("", 109 * S, 105 * S, 110 * S))
+    clip = recorder.save_clip(ClipRequest("", 109 * S, 105 * S, 110 * S))
     assert recorder.close()
     assert "lower keep_free_mb" in clip.problem
     assert "lower keep_free_mb" in recorder.recording.problem

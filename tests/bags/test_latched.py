@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.bags import transient_local
-from streamingvlm_ros.bags.transient_local import Latched
-from streamingvlm_ros.bags.types import Recorded, Topic
+from streamingvlm_ros.bags.transient_local import TransientLocalMessages
+from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -18,12 +18,12 @@ QOS = "- {durability: transient_local}"
 DOOR, MAP, FRAMES = (Topic(name, STRING, qos=QOS) for name in ("/door", "/map", "/tf_static"))
 
 
-def said(topic: Topic, *data: bytes) -> list[Recorded]:
-    return [Recorded(topic, number * S, each) for number, each in enumerate(data)]
+def said(topic: Topic, *data: bytes) -> list[BagMessage]:
+    return [BagMessage(topic, number * S, each) for number, each in enumerate(data)]
 
 
-def kept(*messages: Recorded) -> list[bytes]:
-    store = Latched()
+def kept(*messages: BagMessage) -> list[bytes]:
+    store = TransientLocalMessages()
     for recorded in messages:
         store.add(recorded)
     return [recorded.data for recorded in store.all()]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from streamingvlm_ros.bags.playback import GRACE_S, Audience, left, played
-from streamingvlm_ros.bags.types import IMAGE_TYPES, NARRATION, Recorded, Topic
+from streamingvlm_ros.bags.types import IMAGE_TYPES, NARRATION, BagMessage, Topic
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -27,7 +27,7 @@ TOPICS = [
 def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None:
     door, note = Topic("/door", STRING, qos=QOS), Topic("/note", STRING)
     told = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
-    messages = [Recorded(topic, (100 + second) * S, data) for topic, second, data in told]
+    messages = [BagMessage(topic, (100 + second) * S, data) for topic, second, data in told]
     assert list(left(messages, 0.0)) == messages
     assert list(left(messages, 2.0)) == [replace(messages[0], stamp_ns=103 * S), *messages[2:]]
 

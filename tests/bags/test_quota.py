@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.quota import Quota, held, is_own_bag, new_name
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
@@ -76,7 +76,7 @@ def test_a_bag_whose_recorder_was_killed_while_it_wrote_metadata_goes_like_other
     # As a process that is killed: nothing is tidied up.
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     monkeypatch.setattr(Path, "replace", lambda *_: None)
-    write_whole(killed / "metadata.yaml", "half of one")
+    write_text(killed / "metadata.yaml", "half of one")
     monkeypatch.undo()
     assert len(left(killed)) == 3
     with BagWriter(tmp_path / "2026-01-02-120000", CONFIG) as bag:

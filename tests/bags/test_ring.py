@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamingvlm_ros.bags.ring import Ring
-from streamingvlm_ros.bags.types import Recorded, Topic
+from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.types import NS_PER_S as S
 
 TOPIC = Topic("/image", "sensor_msgs/msg/Image")
@@ -11,7 +11,7 @@ TOPIC = Topic("/image", "sensor_msgs/msg/Image")
 
 def filled(ring: Ring, seconds: range, size: int = 10) -> Ring:
     for second in seconds:
-        ring.append(Recorded(TOPIC, second * S, bytes(size)))
+        ring.append(BagMessage(TOPIC, second * S, bytes(size)))
     return ring
 
 
@@ -36,7 +36,7 @@ def test_it_takes_no_more_memory_than_it_may() -> None:
 
 def test_a_message_that_is_larger_than_all_of_it_is_not_held() -> None:
     ring = filled(Ring(10.0, 1000), range(3))
-    ring.append(Recorded(TOPIC, 3 * S, bytes(2000)))
+    ring.append(BagMessage(TOPIC, 3 * S, bytes(2000)))
     assert held(ring) == []
     assert ring.size_bytes == 0
     assert ring.oldest_ns is None
@@ -44,7 +44,7 @@ def test_a_message_that_is_larger_than_all_of_it_is_not_held() -> None:
 
 def test_it_begins_anew_when_time_does() -> None:
     ring = filled(Ring(50.0, 10**6), range(100, 120))
-    ring.append(Recorded(TOPIC, 119 * S - 1000, b"late"))
+    ring.append(BagMessage(TOPIC, 119 * S - 1000, b"late"))
     assert len(held(ring)) == 21
-    ring.append(Recorded(TOPIC, 3 * S, b"again"))
+    ring.append(BagMessage(TOPIC, 3 * S, b"again"))
     assert held(ring) == [3]

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from streamingvlm_ros.cli.narration_formats import Format, Writer, clock
-from streamingvlm_ros.time_format import within
+from streamingvlm_ros.cli.narration_formats import Format, Writer, format_clock
+from streamingvlm_ros.time_format import clamp
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
@@ -91,7 +91,7 @@ def test_before_the_beginning_text_has_a_minus_and_vtt_nothing() -> None:
 def test_a_bar_stays_within_its_length(
     seconds: float, length_s: float | None, shown: float
 ) -> None:
-    assert within(seconds, length_s) == shown
+    assert clamp(seconds, length_s) == shown
 
 
 @pytest.mark.parametrize("start_s", [0.0, 59.9999, 3599.5, 360_000.0])
@@ -114,4 +114,4 @@ def test_vtt_times_are_right_past_minutes_and_hours(start_s: float) -> None:
     ],
 )
 def test_clock_reads_like_a_player(seconds: float, shown: str) -> None:
-    assert clock(seconds) == shown
+    assert format_clock(seconds) == shown

@@ -16,7 +16,7 @@ from streamingvlm_ros.demo.questions import MOMENTS, NOW, PAST, about_moments
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.stream import Stream
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, HistoryMoment, Question
 
 ROUNDS = 600
 SIDE_PX = 448
@@ -109,7 +109,9 @@ def test_moments_of_long_ago_tell_where_a_thing_was_and_what_colour(
         world, number = World(FIRST_UNSEEN_SEED + 20 + seed), int(random.integers(5, 300))
         seconds = [world.second(n) for n in (number, number + 1)]
         moments = tuple(
-            Moment(chunk_of(world, n, n).frames[-1], n * NS_PER_S, (n + 1) * NS_PER_S, caption)
+            HistoryMoment(
+                chunk_of(world, n, n).frames[-1], n * NS_PER_S, (n + 1) * NS_PER_S, caption
+            )
             for n, caption in ((n, world.caption(n)) for n in (number, number + 1))
         )
         for thing in seconds[-1].things:

@@ -14,7 +14,7 @@ from streamingvlm_ros.types import (
     Chunk,
     ChunkPart,
     FrameSpan,
-    Moment,
+    HistoryMoment,
     Narration,
     Question,
 )
@@ -35,7 +35,9 @@ def recent(text: str, round: int) -> Question:
 
 def long_ago(text: str, *rounds: int) -> Question:
     chunks = [chunk_of(round) for round in rounds]
-    moments = [Moment(c.frames[0], c.start_ns, c.end_ns, f"round {c.start_ns}") for c in chunks]
+    moments = [
+        HistoryMoment(c.frames[0], c.start_ns, c.end_ns, f"round {c.start_ns}") for c in chunks
+    ]
     return Question(text, moments=tuple(moments))
 
 

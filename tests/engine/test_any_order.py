@@ -25,7 +25,7 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
-from streamingvlm_ros.types import Answer, Ask, ChunkPart, Moment, Narration, Question
+from streamingvlm_ros.types import Answer, Ask, ChunkPart, HistoryMoment, Narration, Question
 
 from .conftest import SMALL, cached, chunk_of
 
@@ -262,7 +262,9 @@ class AnyOrder(RuleBasedStateMachine):
             max_tokens,
             remember=kind == "remember",
             frames=chunk.frames if kind == "recent" else (),
-            moments=(Moment(chunk.frames[0], 0, 9, "a ball"),) * 2 if kind == "moments" else (),
+            moments=(HistoryMoment(chunk.frames[0], 0, 9, "a ball"),) * 2
+            if kind == "moments"
+            else (),
         )
         asked = Asked(watched, question, patience, raises)
         watched.remembers |= kind == "remember"

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from streamingvlm_ros.evaluation.candidate import Candidate
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import EvaluationError
-from streamingvlm_ros.evaluation.contestant import Contestant
 from streamingvlm_ros.evaluation.evaluation import Trial
 from streamingvlm_ros.evaluation.items import Item, find_items
 
@@ -57,11 +57,11 @@ def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     touch(*(tmp_path / name for name in names))
     items = found(tmp_path)
     assert [item.questions for item in items] == [None, None]
-    model = Contestant("demo", "demo", Settings())
+    model = Candidate("demo", "demo", Settings())
     files = {Trial(item, model, "shuffled frames", ("stream",)).file for item in items}
     assert len(files) == 2
     for file in files:
-        write_whole(tmp_path / file, "results")
+        write_text(tmp_path / file, "results")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from streamingvlm_ros.evaluation.report.thumbnails import thumbnails
 from streamingvlm_ros.evaluation.report.timeline import Group, Row, groups
 from streamingvlm_ros.evaluation.report.worst import SHOWN, worst_narrations
 from streamingvlm_ros.evaluation.summary import Result, summarize
-from streamingvlm_ros.evaluation.trial import Answered, Observed
+from streamingvlm_ros.evaluation.trial import Answered, TrialRecord
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -55,7 +55,7 @@ def result(
     path: Path = Path("/gone/world"),
 ) -> Result:
     """A trial's results, as evaluate keeps them."""
-    trial = Observed(utterances(said), list(answers), [0.02, 0.1] * (len(said) // 2), 500.0)
+    trial = TrialRecord(utterances(said), list(answers), [0.02, 0.1] * (len(said) // 2), 500.0)
     request = {
         "item": item,
         "recording": str(path),
@@ -263,7 +263,7 @@ def test_a_reference_far_beyond_the_recording_has_no_pictures(
 ) -> None:
     bag = film(tmp_path / "world", range(8))
     its = result(TRUTH[:8], path=bag)
-    its |= outcome(far, Observed(utterances(TRUTH[:8]), [answered("A dog.", 1.7e9)], [0.1] * 8))
+    its |= outcome(far, TrialRecord(utterances(TRUTH[:8]), [answered("A dog.", 1.7e9)], [0.1] * 8))
     html = written(tmp_path, [its])
     timeline = html[html.index('<div class="picture">') :]
     assert timeline.count("<img") == 2  # of the recording's 8 seconds, one each 5
@@ -276,7 +276,7 @@ def test_a_clock_that_jumps_for_years_has_a_picture_for_each_time_it_showed(
     monkeypatch.setattr(shown, "thumbnails", lambda path, camera, frames, at: dict.fromkeys(at, ""))
     its = result([])
     said = [Utterance(jump + n, jump + n + 1, "a") for jump in (0.0, 3e8) for n in range(10)]
-    its |= outcome([], Observed(said, [], [0.1] * 20))
+    its |= outcome([], TrialRecord(said, [], [0.1] * 20))
     assert shown.step_for([its]) == 5
     assert len(shown.shown("world", 1, [its], 5, []).pictures) == 4
 

@@ -13,7 +13,7 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.evaluation.controls import CONTROLS
 from streamingvlm_ros.evaluation.metrics import score_narration
 from streamingvlm_ros.evaluation.outcome import outcome
-from streamingvlm_ros.evaluation.trial import Answered, Observed, run_trial
+from streamingvlm_ros.evaluation.trial import Answered, TrialRecord, run_trial
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.recordings.timed import LETTERS, TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
@@ -49,7 +49,7 @@ def tried(
     control: str = "seen",
     asked: list[TimedQuestion] | None = None,
     modes: tuple[str, ...] = ("stream",),
-) -> Observed:
+) -> TrialRecord:
     with recording(bag, None, engine.settings.frames) as recorded:
         events = CONTROLS[control](recorded.events)
         return run_trial(
@@ -150,6 +150,6 @@ def test_a_random_answerer_is_right_as_often_as_chance(options: int) -> None:
         Answered(TimedQuestion(1.0, "Which?", letters[true], texts), "stream", said, "", None)
         for true, said in zip(truth, random.choice([*letters], asked), strict=True)
     ]
-    right = outcome([], Observed(answers=answers))["questions"]["stream"]["right"]
+    right = outcome([], TrialRecord(answers=answers))["questions"]["stream"]["right"]
     four_deviations = 4 * (1 / options * (1 - 1 / options) / asked) ** 0.5
     assert right == pytest.approx(1 / options, abs=four_deviations)

@@ -15,7 +15,7 @@ import numpy as np
 from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.store import FILE, Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
-from streamingvlm_ros.types import Frame, Moment
+from streamingvlm_ros.types import Frame, HistoryMoment
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -45,7 +45,7 @@ def texts(history: History, words: str = "", limit: int = 10_000) -> list[str]:
     return [entry.text for entry in history.entries(words=words, limit=limit)[0]]
 
 
-def seconds(moments: list[Moment]) -> list[int]:
+def seconds(moments: list[HistoryMoment]) -> list[int]:
     """The seconds in which the moments' pictures were taken."""
     return [moment.frame.stamp_ns // S for moment in moments]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from streamingvlm_ros.ros.diagnostics import JUMPS, PATIENCE, Report, Tally
+from streamingvlm_ros.ros.diagnostics import JUMPS, PATIENCE, Counters, Report
 
 ACTIVE = {"state": "active", "model": "demo", "topic": "/image"}
 
 
 def test_a_camera_that_is_slow_is_no_reason_to_warn_and_one_that_is_gone_is() -> None:
-    tally = Tally()
-    report = Report("narrator", tally)
+    counters = Counters()
+    report = Report("narrator", counters)
     for _ in range(3):
-        tally.add("frames received")
+        counters.add("frames received")
         levels = [report.status("", ACTIVE).level for _ in range(PATIENCE)]
         assert levels == [DiagnosticStatus.OK] * PATIENCE
     status = report.status("", ACTIVE)
@@ -22,15 +22,15 @@ def test_a_camera_that_is_slow_is_no_reason_to_warn_and_one_that_is_gone_is() ->
 
 
 def test_stamps_that_jump_back_are_named_before_what_they_cost() -> None:
-    tally = Tally()
-    report = Report("narrator", tally)
-    tally.add(JUMPS)
-    tally.add("frames dropped", 5)
+    counters = Counters()
+    report = Report("narrator", counters)
+    counters.add(JUMPS)
+    counters.add("frames dropped", 5)
     assert "jumped back" in report.status("", ACTIVE).message
 
 
 def test_a_history_that_cannot_be_written_is_warned_of_as_long_as_that_is_so() -> None:
-    report = Report("narrator", Tally())
+    report = Report("narrator", Counters())
     failing = {**ACTIVE, "history: failed": "the disk is full"}
     for _ in range(2):
         status = report.status("", failing)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from queue import Queue
 
 import pytest
-from streamingvlm_ros.ros.narrator.node.pending_question import CANCELLED, Inquiry
-from streamingvlm_ros.ros.narrator.node.question_queue import Desk
+from streamingvlm_ros.ros.narrator.node.pending_question import CANCELLED, PendingQuestion
+from streamingvlm_ros.ros.narrator.node.question_queue import QuestionQueue
 from streamingvlm_ros.ros.narrator.node.worker import CAMERA
 
 from streamingvlm_ros.config import FrameConfig
@@ -22,77 +22,77 @@ SPAN = FrameSpan(3, 9, "camera")
 ENOUGH_S = 1e30  # more than Python can wait
 
 
-def begun(*pieces: str, timeout_s: float = 0.0) -> Inquiry:
-    inquiry = Inquiry(timeout_s)
-    assert inquiry.on_start(SPAN)
-    assert all(map(inquiry.on_token, pieces))
-    return inquiry
+def begun(*pieces: str, timeout_s: float = 0.0) -> PendingQuestion:
+    pending = PendingQuestion(timeout_s)
+    assert pending.on_start(SPAN)
+    assert all(map(pending.on_token, pieces))
+    return pending
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 60.0, ENOUGH_S, float("inf")])
 def test_an_answer_is_told_piece_by_piece_and_then_whole(timeout_s: float) -> None:
-    inquiry = begun("A ", "cup", timeout_s=timeout_s)
+    pending = begun("A ", "cup", timeout_s=timeout_s)
     answer = Answer("A cup.", 1, 2, tokens=3)
-    inquiry.on_done(answer)
-    assert list(inquiry.pieces()) == ["A ", "cup"]
-    outcome = inquiry.outcome()
+    pending.on_done(answer)
+    assert list(pending.pieces()) == ["A ", "cup"]
+    outcome = pending.outcome()
     assert (outcome.answer, outcome.message, outcome.frame_id) == (answer, "", "camera")
     assert outcome.first_token_s > 0
 
 
 def test_a_piece_is_told_while_the_answer_is_under_way() -> None:
-    inquiry = begun("A ")
+    pending = begun("A ")
     told: Queue[str] = Queue()
-    listener = threading.Thread(target=lambda: [told.put(p) for p in inquiry.pieces()])
+    listener = threading.Thread(target=lambda: [told.put(p) for p in pending.pieces()])
     listener.start()
     assert told.get(timeout=60) == "A "
-    inquiry.on_token("cup")
+    pending.on_token("cup")
     assert told.get(timeout=60) == "cup"
-    inquiry.end(CANCELLED)
+    pending.end(CANCELLED)
     listener.join(60)
     assert not listener.is_alive()
 
 
 def test_an_answer_that_is_ended_half_way_is_what_was_heard() -> None:
-    inquiry = begun("A ", "", "cup")
-    inquiry.end(CANCELLED)
-    assert list(inquiry.pieces()) == ["A ", "cup"]
-    outcome = inquiry.outcome()
+    pending = begun("A ", "", "cup")
+    pending.end(CANCELLED)
+    assert list(pending.pieces()) == ["A ", "cup"]
+    outcome = pending.outcome()
     assert outcome.answer == Answer("A cup", 3, 9, tokens=3, complete=False)
     assert outcome.message == "cut off: it was cancelled"
-    assert inquiry.cancelled
+    assert pending.cancelled
 
 
 def test_one_that_is_ended_before_it_began_has_no_answer() -> None:
-    inquiry = begun()
-    inquiry.end(CANCELLED)
-    outcome = inquiry.outcome()
+    pending = begun()
+    pending.end(CANCELLED)
+    outcome = pending.outcome()
     assert outcome.answer is None
     assert outcome.message == "it was cancelled before the answer began"
     assert outcome.first_token_s == 0
 
 
 def test_one_that_is_ended_when_it_begins_is_told_to_stop() -> None:
-    inquiry = Inquiry()
-    inquiry.end(CANCELLED)
-    assert not inquiry.on_start(SPAN)
+    pending = PendingQuestion()
+    pending.end(CANCELLED)
+    assert not pending.on_start(SPAN)
 
 
 def test_one_that_never_began_rests_on_nothing() -> None:
-    inquiry = Inquiry()
-    inquiry.on_done(Answer("", 0, 0, complete=True))
-    assert inquiry.outcome().frame_id == ""
+    pending = PendingQuestion()
+    pending.on_done(Answer("", 0, 0, complete=True))
+    assert pending.outcome().frame_id == ""
 
 
 def test_pieces_that_never_cease_do_not_outlast_the_time() -> None:
-    inquiry = Inquiry(timeout_s=1e-9)
-    inquiry.on_start(SPAN)
-    pieces = inquiry.pieces()
+    pending = PendingQuestion(timeout_s=1e-9)
+    pending.on_start(SPAN)
+    pieces = pending.pieces()
     for _ in range(1000):
-        inquiry.on_token("on and ")
+        pending.on_token("on and ")
         if next(pieces, None) is None:
             break
-    assert inquiry.outcome().message == "cut off: the time was up"
+    assert pending.outcome().message == "cut off: the time was up"
 
 
 def test_whatever_comes_after_the_end_is_ignored() -> None:
@@ -111,63 +111,66 @@ def test_whatever_comes_after_the_end_is_ignored() -> None:
 
 
 def test_a_refusal_is_told_as_it_is() -> None:
-    inquiry = begun()
-    inquiry.on_done(QuestionError("too long"))
-    assert list(inquiry.pieces()) == []
-    assert inquiry.outcome().message == "too long"
+    pending = begun()
+    pending.on_done(QuestionError("too long"))
+    assert list(pending.pieces()) == []
+    assert pending.outcome().message == "too long"
 
 
 def test_an_answer_that_may_have_no_more_tokens_says_so() -> None:
-    inquiry = begun("A ")
-    inquiry.on_done(Answer("A ", 1, 2, tokens=1, complete=False))
-    assert "max_tokens: 1" in inquiry.outcome().message
+    pending = begun("A ")
+    pending.on_done(Answer("A ", 1, 2, tokens=1, complete=False))
+    assert "max_tokens: 1" in pending.outcome().message
 
 
-def new_desk(most: int) -> tuple[Desk, Inbox]:
+def new_desk(most: int) -> tuple[QuestionQueue, Inbox]:
     inbox = Inbox({CAMERA: ChunkBuffer(FrameConfig())}, lambda camera: Reset())
-    return Desk(inbox, most), inbox
+    return QuestionQueue(inbox, most), inbox
 
 
 def test_a_desk_has_so_many_places_and_each_is_free_again_afterwards() -> None:
-    desk, _ = new_desk(most=2)
+    question_queue, _ = new_desk(most=2)
     with ExitStack() as stack:
         for _ in range(2):
-            stack.enter_context(desk.place(Inquiry()))
-        assert len(desk) == 2
-        with pytest.raises(QuestionError, match="2 questions"), desk.place(Inquiry()):
+            stack.enter_context(question_queue.place(PendingQuestion()))
+        assert len(question_queue) == 2
+        with (
+            pytest.raises(QuestionError, match="2 questions"),
+            question_queue.place(PendingQuestion()),
+        ):
             pass
-    assert len(desk) == 0
-    with desk.place(Inquiry()):
-        assert len(desk) == 1
+    assert len(question_queue) == 0
+    with question_queue.place(PendingQuestion()):
+        assert len(question_queue) == 1
 
 
 def test_a_question_that_ends_before_it_is_read_is_not_handed_out() -> None:
-    desk, inbox = new_desk(most=1)
-    inquiry = Inquiry(timeout_s=1e-9)
-    desk.ask(Question("?"), inquiry, lambda piece: None)
+    question_queue, inbox = new_desk(most=1)
+    pending = PendingQuestion(timeout_s=1e-9)
+    question_queue.ask(Question("?"), pending, lambda piece: None)
     assert inbox.close() == []
 
 
 def test_one_who_can_not_listen_any_more_wants_no_more() -> None:
-    desk, inbox = new_desk(most=1)
-    inquiry = begun("A ")
+    question_queue, inbox = new_desk(most=1)
+    pending = begun("A ")
 
     def deaf(piece: str) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        desk.ask(Question("?"), inquiry, deaf)
-    assert not inquiry.on_token("cup")
+        question_queue.ask(Question("?"), pending, deaf)
+    assert not pending.on_token("cup")
     assert inbox.close() == []
 
 
 def test_a_desk_that_closes_ends_every_question_and_waits_until_all_have_left() -> None:
-    desk, inbox = new_desk(most=2)
-    inquiry, left = begun("A "), threading.Event()
+    question_queue, inbox = new_desk(most=2)
+    pending, left = begun("A "), threading.Event()
 
     def ask() -> None:
-        with desk.place(inquiry):
-            desk.ask(Question("?"), inquiry, lambda piece: None)
+        with question_queue.place(pending):
+            question_queue.ask(Question("?"), pending, lambda piece: None)
             left.set()
 
     asker = threading.Thread(target=ask)
@@ -178,9 +181,9 @@ def test_a_desk_that_closes_ends_every_question_and_waits_until_all_have_left() 
     assert isinstance(event, RequestEvent)
     assert isinstance(event.request, Ask)
     assert event.camera == CAMERA
-    desk.close("gone")
+    question_queue.close("gone")
     assert left.is_set()
-    assert inquiry.outcome().message == "cut off: gone"
-    with pytest.raises(QuestionError, match="gone"), desk.place(Inquiry()):
+    assert pending.outcome().message == "cut off: gone"
+    with pytest.raises(QuestionError, match="gone"), question_queue.place(PendingQuestion()):
         pass
     asker.join(60)

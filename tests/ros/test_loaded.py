@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from streamingvlm_ros.ros.narrator.node.model import Loaded
+from streamingvlm_ros.ros.narrator.node.model import NarratorModel
 
 from streamingvlm_ros.ros import params
 
@@ -14,7 +14,7 @@ from .test_params import node
 
 def test_unloading_leaves_nobody_who_holds_the_weights_or_the_cache() -> None:
     with node(**TINY) as n:
-        loaded = Loaded(n, params.declare_model(n))
+        loaded = NarratorModel(n, params.declare_model(n))
         engine = loaded.engine
         held = [weakref.ref(thing) for thing in (engine.runner.cache, engine.model.decoder)]
         del engine

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from streamingvlm_ros.action import Ask
 
 from streamingvlm_ros.ros.process import _spin
-from streamingvlm_ros.ros.publishing import losing_what_is_refused
+from streamingvlm_ros.ros.publishing import drop_on_timeout
 
 from .peer import PATIENCE_S, own_domain
 
@@ -55,9 +55,9 @@ def test_a_message_that_is_refused_does_not_end_the_executor(node: Node) -> None
 
 
 def test_what_is_lost_is_only_what_is_refused() -> None:
-    with losing_what_is_refused():
+    with drop_on_timeout():
         raise RCLError("Failed to publish: cannot publish data, at rmw_publish.cpp:68")
-    with pytest.raises(RCLError, match="invalid"), losing_what_is_refused():
+    with pytest.raises(RCLError, match="invalid"), drop_on_timeout():
         raise RCLError("publisher is invalid")
 
 

@@ -138,8 +138,8 @@ def test_publishers_that_offer_less_are_heard_too(tmp_path: Path) -> None:
 
 def test_what_was_latched_before_is_in_every_file(tmp_path: Path) -> None:
     with Peer() as peer:
-        latched = peer.node.create_publisher(String, "/map_name", LATCHED)
-        latched.publish(String(data="kitchen"))
+        transient_local = peer.node.create_publisher(String, "/map_name", LATCHED)
+        transient_local.publish(String(data="kitchen"))
         with recording(peer, tmp_path, topics='["/map_name", "image"]', split_s=1):
             images = peer.publisher(Image, "/image")
             peer.node.create_timer(0.05, lambda: images.publish(image(0)))

@@ -27,7 +27,7 @@ def test_images_show_the_world_at_their_stamps_and_the_truth_is_told() -> None:
             peer.subscribe(Narration, "/synthetic_camera/truth"),
         )
         parameters = {"seed": 7, "rate_hz": RATE, "width_px": 140, "height_px": 112}
-        with peer.process("synthetic_camera", **parameters, frame_id="eye"):
+        with peer.process("demo.synthetic_camera", **parameters, frame_id="eye"):
             truths.wait(lambda m: m.sequence >= 2)
             images.wait(after=RATE)
         # The first to be heard need not be the first that was told.
@@ -59,7 +59,7 @@ def test_it_keeps_its_rate_without_drift() -> None:
             100,
         )
         parameters = {"rate_hz": RATE, "image_transport": "compressed"}
-        with peer.process("synthetic_camera", **parameters, width_px=56, height_px=56):
+        with peer.process("demo.synthetic_camera", **parameters, width_px=56, height_px=56):
             peer.until(lambda: len(arrivals) > 3 * RATE)
         late_s = [(arrived - stamp) / S for stamp, arrived in arrivals]
         # Of the quickest: a busy machine makes some late and leaves some out, a drift moves all.
@@ -79,7 +79,7 @@ def test_a_parameter_that_cannot_be_ends_it_with_one_clear_line(
     name: str, value: object, message: str
 ) -> None:
     with Peer() as peer:
-        process = Process("synthetic_camera", {name: value}, peer.domain)
+        process = Process("demo.synthetic_camera", {name: value}, peer.domain)
         assert process.child.wait(PATIENCE_S) == 1
         assert message in process.log()
         assert "Traceback" not in process.log()

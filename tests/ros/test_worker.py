@@ -17,7 +17,7 @@ from streamingvlm_ros.config import FrameConfig, SamplingConfig
 from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.inbox import Inbox
-from streamingvlm_ros.ros.diagnostics import Tally
+from streamingvlm_ros.ros.diagnostics import Counters
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import (
     Answer,
@@ -159,13 +159,13 @@ class Bench:
         )
         buffer = ChunkBuffer(FrameConfig(fps=4.0))
         self.inbox = Inbox({CAMERA: buffer}, lambda camera: Reset())
-        self.tally = Tally()
+        self.counters = Counters()
         self.narrations: Queue[Narration] = Queue()
         self.logged: Queue[str] = Queue()
         self.worker = Worker(
             self.loaded,
             self.inbox,
-            tally=self.tally,
+            counters=self.counters,
             publish=self.publish,
             log_error=self.logged.put,
         )
@@ -217,7 +217,7 @@ def test_a_failed_round_is_logged_and_counted_and_the_next_goes_on_with_an_empty
         b.second(3)
         assert b.narrated().start_ns == 3 * S
         assert b.stream.resets == resets + 1
-        assert b.tally.counts()["failures"] == 1
+        assert b.counters.counts()["failures"] == 1
 
 
 def test_the_rest_of_a_chunk_that_failed_half_way_is_not_narrated() -> None:
@@ -348,7 +348,7 @@ def test_what_is_dropped_is_counted_and_told_with_the_next_narration() -> None:
     narrations = [b.narrated() for _ in range(2)]
     b.worker.stop("the test is over")
     assert [(n.start_ns // S, n.dropped) for n in narrations] == [(3, 8), (4, 0)]
-    assert b.tally.counts()["frames dropped"] == 8
+    assert b.counters.counts()["frames dropped"] == 8
 
 
 @pytest.mark.parametrize("temperature", [0.0, 3.0])

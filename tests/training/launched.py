@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-from streamingvlm_ros.rank import Shard, own_shard
+from streamingvlm_ros.rank import Rank, process_rank
 from streamingvlm_training import sft
 from streamingvlm_training.recipe import Recipe
 from streamingvlm_training.trainer import trainer_for
@@ -33,7 +33,7 @@ KILLED_AT = "TEST_KILLED_AT"
 
 def main() -> int:
     torch.set_num_threads(1)
-    if own_shard().count > 1 and find_spec("deepspeed"):
+    if process_rank().count > 1 and find_spec("deepspeed"):
         begin_deepspeed()
     let_fsdp_run_on_cpus()
     sft.trainer_for = watched_trainer_for
@@ -62,18 +62,18 @@ def let_fsdp_run_on_cpus() -> None:
 
 
 def watched_trainer_for(
-    recipe: Recipe, model: Any, tokenizer: Any, output: Path, shard: Shard
+    recipe: Recipe, model: Any, tokenizer: Any, output: Path, rank: Rank
 ) -> Trainer:
-    trainer = trainer_for(recipe, model, tokenizer, output, shard)
-    trainer.add_callback(Watching(trainer, output, shard))
+    trainer = trainer_for(recipe, model, tokenizer, output, rank)
+    trainer.add_callback(Watching(trainer, output, rank))
     return trainer
 
 
 class Watching(TrainerCallback):
     """Writes down what this process holds after its first step; is killed where that is asked."""
 
-    def __init__(self, trainer: Trainer, output: Path, shard: Shard) -> None:
-        self._trainer, self._output, self._shard = trainer, output, shard
+    def __init__(self, trainer: Trainer, output: Path, rank: Rank) -> None:
+        self._trainer, self._output, self._shard = trainer, output, rank
         self._killed_at = int(os.environ.get(KILLED_AT, "-1"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

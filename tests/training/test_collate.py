@@ -20,7 +20,7 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, Moment, Question
+from streamingvlm_ros.types import NS_PER_S, Chunk, Frame, HistoryMoment, Question
 from streamingvlm_training.collate import Collator
 from streamingvlm_training.datasets.clips import NOTHING
 from streamingvlm_training.packing import IGNORED
@@ -173,7 +173,8 @@ def test_moments_are_the_prompt_that_they_are_asked_with(
     engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
     seconds = (0, 2, 5)
     moments = tuple(
-        Moment(frames(n)[1], n * NS_PER_S, (n + 1) * NS_PER_S, WORLD.caption(n)) for n in seconds
+        HistoryMoment(frames(n)[1], n * NS_PER_S, (n + 1) * NS_PER_S, WORLD.caption(n))
+        for n in seconds
     )
     prompt = engine.open_stream().question(Question("Where?", moments=moments))[0]
     rounds = tuple(

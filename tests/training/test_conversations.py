@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
 from streamingvlm_training.datasets import conversations
 from streamingvlm_training.datasets.conversations import Conversations, line_of, write_conversations
@@ -117,7 +117,7 @@ def test_who_is_stopped_while_writing_leaves_no_offsets_of_other_clips(
 
     def stopped(file: Path, text: str) -> None:
         assert file == path, "stopped"
-        write_whole(file, text)
+        write_text(file, text)
 
     monkeypatch.setattr(conversations, "write_whole", stopped)
     with pytest.raises(AssertionError, match="stopped"):

@@ -63,7 +63,7 @@ def recorded(folder: Path) -> Path:
         try:
             truth = peer.subscribe(Narration, TRUTH)
             camera = {"seed": SEED, "new_things": True, "image_transport": "compressed"}
-            with peer.process("synthetic_camera", **camera):
+            with peer.process("demo.synthetic_camera", **camera):
                 truth.wait(lambda message: message.sequence >= SECONDS)
             child.send_signal(signal.SIGINT)
             _, said = child.communicate(timeout=60)

@@ -13,7 +13,7 @@ import pytest
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.rank import ALONE, Shard
+from streamingvlm_ros.rank import ALONE, Rank
 from streamingvlm_training.data_report import Counts, count, total
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.conversations import Conversations
@@ -37,8 +37,8 @@ def own(bags: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "bags" / name for name in NAMES]
 
 
-def exported(paths: list[Path], output: Path, shard: Shard = ALONE) -> Exported | None:
-    return export(paths, output, Settings(), CUT, 3, shard=shard)
+def exported(paths: list[Path], output: Path, rank: Rank = ALONE) -> Exported | None:
+    return export(paths, output, Settings(), CUT, 3, rank=rank)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -48,9 +48,9 @@ def test_whichever_process_ends_last_writes_what_one_would_have(
     paths = [bags / name for name in NAMES]
     alone = exported(paths, tmp_path / "alone")
     first, last = order
-    assert exported(paths, tmp_path / "shared", Shard(first, 2)) is None
+    assert exported(paths, tmp_path / "shared", Rank(first, 2)) is None
     assert not (tmp_path / "shared" / "train.jsonl").exists()
-    assert exported(paths, tmp_path / "shared", Shard(last, 2)) == alone
+    assert exported(paths, tmp_path / "shared", Rank(last, 2)) == alone
     assert files(tmp_path / "shared") == files(tmp_path / "alone")
 
 
@@ -61,9 +61,9 @@ def test_a_process_takes_what_a_later_one_found_corrected(own: list[Path], tmp_p
         if not later:
             words = own[1].with_suffix(".jsonl")
             words.write_text(words.read_text().replace("square", "cube"))
-            later.append(exported(own, tmp_path / "out", Shard(1, 2)))
+            later.append(exported(own, tmp_path / "out", Rank(1, 2)))
 
-    done = export(own, tmp_path / "out", Settings(), CUT, 0, correct_and_share, Shard(0, 2))
+    done = export(own, tmp_path / "out", Settings(), CUT, 0, correct_and_share, Rank(0, 2))
     assert done
     assert later == [None]
     assert '"cube"' in (tmp_path / "out" / "train.jsonl").read_text()
@@ -331,7 +331,7 @@ def test_shares_of_what_is_checked_are_together_what_one_process_finds(
     sources = [clips, *paths, flat]
 
     def found(shards: int) -> Counts:
-        its = [count(sources, "", Settings(), Shard(n, shards)) for n in range(shards)]
+        its = [count(sources, "", Settings(), Rank(n, shards)) for n in range(shards)]
         return total(sources, its)
 
     alone = found(1)

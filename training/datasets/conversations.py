@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.words import as_time
 
@@ -83,8 +83,8 @@ def write_conversations(path: Path, lines: Sequence[str]) -> None:
         at += len(line.encode()) + 1
     beside = path.with_name(f"{path.stem}{_SEEKS}")
     beside.unlink(missing_ok=True)
-    write_whole(path, "".join(f"{line}\n" for line in lines))
-    write_whole(beside, json.dumps(offsets) + "\n")
+    write_text(path, "".join(f"{line}\n" for line in lines))
+    write_text(beside, json.dumps(offsets) + "\n")
 
 
 def _offsets(path: Path) -> list[int]:

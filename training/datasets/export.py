@@ -16,10 +16,10 @@ from pathlib import Path
 
 import av
 
-from streamingvlm_ros.atomic_write import NO_ROOM, draft
+from streamingvlm_ros.atomic_write import DISK_FULL, atomic_path
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
-from streamingvlm_ros.rank import ALONE, Shard
+from streamingvlm_ros.rank import ALONE, Rank
 from streamingvlm_ros.recordings.folder import name_of, places_beside
 from streamingvlm_ros.recordings.recording import is_bag, recording
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
@@ -64,7 +64,7 @@ def export(
     config: CutConfig,
     validation: int,
     advance: Callable[[], None] = lambda: None,
-    shard: Shard = ALONE,
+    rank: Rank = ALONE,
     topic: str | None = None,
 ) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
@@ -85,7 +85,7 @@ def export(
     cameras = {path: topic if is_bag(path) else None for path in recordings}
     parts = Parts(output / PARTS, cameras, settings, config)
     _check_place(recordings, output, parts)
-    for path in share(recordings, shard):
+    for path in share(recordings, rank):
         video = _video(output, path)
         if not parts.film_is_of(path):
             video.unlink(missing_ok=True)
@@ -98,9 +98,9 @@ def export(
     return _finished(output, parts, validation)
 
 
-def share(recordings: Sequence[Path], shard: Shard) -> Sequence[Path]:
+def share(recordings: Sequence[Path], rank: Rank) -> Sequence[Path]:
     """Those that a process of several exports."""
-    return recordings[shard.number :: shard.count]
+    return recordings[rank.number :: rank.count]
 
 
 def _video(output: Path, path: Path) -> Path:
@@ -153,7 +153,7 @@ def _part(
         if not video.exists():
             _film(its, video, settings.frames)
     except (StreamingVLMError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise  # no fault of the recording's, and no reason to leave it out
         return Part((), str(error))
     filmed = (replace(record, recording=video, camera=None) for record in records)
@@ -220,12 +220,12 @@ def _film(its: Told, video: Path, frames: FrameConfig) -> None:
     DataError if no video can be made of them, OSError if there is no room for it.
     """
     video.parent.mkdir(parents=True, exist_ok=True)
-    with draft(video) as whole, recording(its.path, its.camera, frames) as recorded:
+    with atomic_path(video) as whole, recording(its.path, its.camera, frames) as recorded:
         shown = (frame for chunk in _first_pass(recorded.events) for frame in chunk.frames)
         try:
             _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
         except av.FFmpegError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in DISK_FULL:
                 raise OSError(error.errno, error.strerror, str(video)) from error
             raise DataError(f"{its.path} can't be filmed: {error.strerror}") from error
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamingvlm_ros.atomic_write import write_whole
+from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.storage import STORAGES
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.recordings.folder import name_of, places_beside
@@ -116,7 +116,7 @@ class Parts:
     def _write(self, recording: Path, about: dict[str, Any], lines: Sequence[str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         head = {**self._made_of[recording], **about}
-        write_whole(self.file(recording), "\n".join([json.dumps(head), *lines]))
+        write_text(self.file(recording), "\n".join([json.dumps(head), *lines]))
 
     def _look(self, recording: Path) -> dict[str, Any]:
         return {"seen": self._seen(recording), "said": self._said(recording)}

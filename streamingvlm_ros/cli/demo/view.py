@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...types import NS_PER_S, Image
-from ..narration_formats import clock
+from ..narration_formats import format_clock
 from .picture import Picture
 from .scoreboard import Scoreboard, Second, Summary
 
@@ -129,7 +129,7 @@ def _table(seconds: list[Second], first_ns: int) -> Table:
     for second in seconds:
         style = "green" if second.right else "red"
         table.add_row(
-            clock((second.start_ns - first_ns) / NS_PER_S),
+            format_clock((second.start_ns - first_ns) / NS_PER_S),
             _said(second.truth, "(not heard)", ""),
             _said(second.narration, "(skipped)", style),
             Text("✓" if second.right else "✗", style=style),

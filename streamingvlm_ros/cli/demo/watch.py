@@ -48,7 +48,7 @@ def _nodes(seed: int) -> list[Node]:
     module = "streamingvlm_ros.ros."
     return [
         Node("narrator", module + "narrator", {"model": "demo"}),
-        Node("synthetic_camera", module + "synthetic_camera", {"seed": str(seed)}),
+        Node("synthetic_camera", module + "demo.synthetic_camera", {"seed": str(seed)}),
     ]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...time_format import clock
-from ..result import SEEN, Result
+from ...time_format import format_clock
+from ..result import ORIGINAL, Result
 from .timeline import length_s
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ class Rank:
 
 
 _SHOWN = {
-    SEEN: "",
+    ORIGINAL: "",
     "no frames": "without frames",
     "shuffled frames": "with frames of other times",
 }
@@ -34,13 +34,13 @@ def compared(results: Mapping[str, Sequence[Result]], rows: Sequence[Row]) -> st
     first = [its[0] for its in results.values()]
     said = sum(len(result["reference"]) for result in first)
     asked = sum(len({str(a["asked"]) for a in result["answers"]}) for result in first)
-    length = clock(sum(length_s(its) for its in results.values()))
+    length = format_clock(sum(length_s(its) for its in results.values()))
     parts = [
         f"{_count(len({row['model'] for row in rows}), 'model')} on "
         f"{_count(len(results), 'recording')} of {length} in all",
         f"{said:,} utterances of reference" if said else "",
         _count(asked, "question") if asked else "",
-        "with controls" if any(row["control"] != SEEN for row in rows) else "",
+        "with controls" if any(row["control"] != ORIGINAL for row in rows) else "",
     ]
     return ", ".join(filter(None, parts)) + "."
 
@@ -80,11 +80,11 @@ def differing(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
 
 def _ranks(scores: Sequence[tuple[Row, float | None]]) -> list[Rank]:
     known = [(row, score) for row, score in scores if score is not None]
-    seen = sorted((its for its in known if its[0]["control"] == SEEN), key=lambda its: -its[1])
+    seen = sorted((its for its in known if its[0]["control"] == ORIGINAL), key=lambda its: -its[1])
     return [Rank(row["model"], score, False) for row, score in seen] + [
         Rank(f"{row['model']} {_shown(row)}", score, True)
         for row, score in known
-        if row["control"] != SEEN and seen and row["model"] == seen[0][0]["model"]
+        if row["control"] != ORIGINAL and seen and row["model"] == seen[0][0]["model"]
     ]
 
 

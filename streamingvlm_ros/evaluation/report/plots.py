@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...time_format import clock
+from ...time_format import format_clock
 from ..outcome import BIN_S
-from ..result import SEEN, Result
+from ..result import ORIGINAL, Result
 
 WIDTH, HEIGHT = 420, 210
 """Of a drawing; the page scales it."""
@@ -76,7 +76,7 @@ def plots(rows: Sequence[dict[str, Any]], results: Sequence[Result]) -> list[Plo
 def bars(rows: Sequence[dict[str, Any]]) -> list[Bars]:
     """Time of a round, and memory, of what was shown as it is."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    seen = [row for row in rows if row["speed"] and row["control"] == SEEN]
+    seen = [row for row in rows if row["speed"] and row["control"] == ORIGINAL]
     if not seen:
         return []
     labels = [(row["model"], models.index(row["model"])) for row in seen]
@@ -118,9 +118,9 @@ def _plot(title: str, models: Sequence[str], found: dict[tuple[str, str], Bins])
     end_s = max(ends, default=BIN_S)
     lines = tuple(
         Line(
-            model if control == SEEN else f"{model}, {control}",
+            model if control == ORIGINAL else f"{model}, {control}",
             models.index(model),
-            control != SEEN,
+            control != ORIGINAL,
             tuple(_point(its["start_s"] + BIN_S / 2, its["mean"], end_s) for its in bins),
         )
         for (model, control), bins in found.items()
@@ -128,7 +128,7 @@ def _plot(title: str, models: Sequence[str], found: dict[tuple[str, str], Bins])
     days_s = 86400 * math.ceil(end_s / 6 / 86400)
     step_s = next((step for step in _STEPS_S if end_s / step <= 6), days_s)
     marks = range(0, int(end_s) + 1, step_s)
-    return Plot(title, lines, tuple((_x(time_s, end_s), clock(time_s)) for time_s in marks))
+    return Plot(title, lines, tuple((_x(time_s, end_s), format_clock(time_s)) for time_s in marks))
 
 
 def _point(time_s: float, share: float, end_s: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from ...errors import BagError
 from ...frames.image_decoding import stamp_ns_of
 from ...recordings.recording import is_bag
 from ...types import NS_PER_S
-from ..contestant import split
+from ..candidate import split
 
 EARLIER_S = 3.0
 """A replay begins so long before its moment: one must see it coming."""

@@ -11,13 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ...atomic_write import write_whole
-from ...time_format import clock
-from ..result import SEEN, Result
+from ...atomic_write import write_text
+from ...time_format import format_clock
+from ..result import ORIGINAL, Result
 from . import headline, plots, table
 from .difference import NEAR
 from .shown import Shown, shown, step_for
-from .worst import SHOWN, Moment, worst_narrations, wrong_answers
+from .worst import SHOWN, WorstCase, worst_narrations, wrong_answers
 
 PAGE = Path(__file__).parent / "page"
 FILE = "report.html"
@@ -30,7 +30,7 @@ def write_report(folder: Path, results: Sequence[Result], rows: Sequence[dict[st
     recordings, in one pass over each; one that can't be read has none.
     """
     path = folder / FILE
-    write_whole(path, _page(results, rows))
+    write_text(path, _page(results, rows))
     return path
 
 
@@ -64,7 +64,7 @@ def _figures(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str
 
 
 def _moments(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    seen = _by_item([result for result in done if result["request"]["control"] == SEEN])
+    seen = _by_item([result for result in done if result["request"]["control"] == ORIGINAL])
     worst = _worst(seen, rows)
     return {
         "headline": headline.compared(seen, rows),
@@ -83,7 +83,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    its.filters["clock"] = clock
+    its.filters["clock"] = format_clock
     its.globals |= {"slope": table.slope, "plot": plots, "near": NEAR}
     return its
 
@@ -97,7 +97,7 @@ def _by_item(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 def _worst(
     seen: Mapping[str, Sequence[Result]], rows: Sequence[dict[str, Any]]
-) -> dict[str, tuple[list[Moment], list[Moment]]]:
+) -> dict[str, tuple[list[WorstCase], list[WorstCase]]]:
     """By model: where it told worst, and all its wrong answers."""
     found = {}
     for model in dict.fromkeys(row["model"] for row in rows):
@@ -107,7 +107,8 @@ def _worst(
 
 
 def _recordings(
-    seen: Mapping[str, Sequence[Result]], worst: Mapping[str, tuple[list[Moment], list[Moment]]]
+    seen: Mapping[str, Sequence[Result]],
+    worst: Mapping[str, tuple[list[WorstCase], list[WorstCase]]],
 ) -> dict[str, Shown]:
     step_s = step_for(results[0] for results in seen.values())
     moments = [m for told, wrong in worst.values() for m in (*told, *wrong[:SHOWN])]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..result import SEEN
+from ..result import ORIGINAL
 
 Row = dict[str, Any]
 
@@ -118,4 +118,4 @@ def _points(share: float) -> str:
 
 
 def _is_seen(row: Row) -> bool:
-    return bool(row["control"] == SEEN)
+    return bool(row["control"] == ORIGINAL)

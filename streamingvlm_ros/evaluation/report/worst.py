@@ -22,7 +22,7 @@ _BEFORE_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class WorstCase:
     """What should have been said at `time_s` and what was; `question` is empty for a narration.
 
     `seen_s` is of what there should be a picture; `score` is ROUGE-L, 0 for an answer.
@@ -39,12 +39,12 @@ class Moment:
     error: str = ""
 
 
-def worst_narrations(results: Sequence[Result]) -> list[Moment]:
+def worst_narrations(results: Sequence[Result]) -> list[WorstCase]:
     """Of one model's results: the lowest ROUGE-L first, of equal ones what lasts longer."""
     found = [(r["request"]["item"], pair) for r in results for pair in _pairs(r)]
     wrong = [(item, pair) for item, pair in found if pair.rouge_l < 1]
     wrong.sort(key=lambda its: (its[1].rouge_l, its[1].reference.start_s - its[1].reference.end_s))
-    chosen: list[Moment] = []
+    chosen: list[WorstCase] = []
     for item, pair in wrong:
         moment = _narration(item, pair)
         if len(chosen) < SHOWN and not any(_same(moment, other) for other in chosen):
@@ -52,7 +52,7 @@ def worst_narrations(results: Sequence[Result]) -> list[Moment]:
     return chosen
 
 
-def wrong_answers(results: Sequence[Result]) -> list[Moment]:
+def wrong_answers(results: Sequence[Result]) -> list[WorstCase]:
     """Of one model's results: questions without an answer first, then by time."""
     records = [
         (result["request"]["item"], answer)
@@ -68,19 +68,19 @@ def _pairs(result: Result) -> Iterator[Pair]:
     yield from align(utterances(result, "reference"), spoken(result))
 
 
-def _same(one: Moment, other: Moment) -> bool:
+def _same(one: WorstCase, other: WorstCase) -> bool:
     return one.item == other.item and abs(one.time_s - other.time_s) < APART_S
 
 
-def _narration(item: str, pair: Pair) -> Moment:
+def _narration(item: str, pair: Pair) -> WorstCase:
     its = pair.reference
-    return Moment(item, its.start_s, its.middle_s, its.text, difference(pair), pair.rouge_l)
+    return WorstCase(item, its.start_s, its.middle_s, its.text, difference(pair), pair.rouge_l)
 
 
-def _answer(item: str, record: Result) -> Moment:
+def _answer(item: str, record: Result) -> WorstCase:
     question, said = question_of(record), record["answer"]
     pieces = (Piece("more", said),) if said else ()
-    return Moment(
+    return WorstCase(
         item,
         question.time_s,
         max(0.0, question.time_s - _BEFORE_S),

@@ -16,7 +16,7 @@ from ...types import NS_PER_S
 from .. import params, qos
 from ..conversions import to_compressed, to_message, to_time
 from ..process import run
-from ..publishing import losing_what_is_refused
+from ..publishing import drop_on_timeout
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SyntheticCamera(Node):
         t_s = due / self._config.rate_hz
         stamp_ns = self._start_ns + round(t_s * NS_PER_S)
         image = self._world.frame(t_s, self._config.height_px, self._config.width_px)
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._images.publish(self._to_message(image, stamp_ns, self._config.frame_id))
         if int(t_s) != self._second:
             self._second = int(t_s)
@@ -101,7 +101,7 @@ class SyntheticCamera(Node):
             sequence=self._second,
         )
         truth.header.stamp, truth.header.frame_id = to_time(stamp_ns), self._config.frame_id
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._truth.publish(truth)
 
     def _now_ns(self) -> int:

@@ -18,12 +18,12 @@ from ...inbox import Inbox
 from ...session import Reset
 from ...types import Chunk, Frame
 from .. import qos
-from ..diagnostics import JUMPS, ROUNDS, Tally
+from ..diagnostics import JUMPS, ROUNDS, Counters
 from ..params import NodeConfig
-from .history_server import Recall
+from .history_server import HistoryServer
 from .messages import narration_message
-from .model import Loaded
-from .question_queue import Desk
+from .model import NarratorModel
+from .question_queue import QuestionQueue
 from .worker import CAMERA, Worker
 
 INACTIVE = "the narrator is not active: activate it with `ros2 lifecycle set`"
@@ -47,22 +47,27 @@ class Active:
         node: Node,
         group: CallbackGroup,
         config: NodeConfig,
-        loaded: Loaded,
-        recall: Recall,
-        tally: Tally,
+        loaded: NarratorModel,
+        history_server: HistoryServer,
+        counters: Counters,
         publish: Callable[[Narration], None],
     ) -> None:
-        self._node, self._recall, self._tally, self._send = node, recall, tally, publish
+        self._node, self._history_server, self._counters, self._send = (
+            node,
+            history_server,
+            counters,
+            publish,
+        )
         self._latency_s = 0.0
         self.topic = qos.image_topic(node, config.image_transport)
         """Where images are expected."""
         buffer = ChunkBuffer(loaded.frames, recent_frames=loaded.asking.recent_frames)
         self._inbox = Inbox({CAMERA: buffer}, self._on_jump)
-        self.desk = Desk(self._inbox, config.max_questions)
+        self.question_queue = QuestionQueue(self._inbox, config.max_questions)
         self._worker = Worker(
             loaded,
             self._inbox,
-            tally=tally,
+            counters=counters,
             publish=self._publish,
             log_error=self._log_failure,
         )
@@ -71,14 +76,14 @@ class Active:
         # Last: nothing that can fail may leave a thread behind.
         self._worker.start()
 
-    def facts(self) -> dict[str, str]:
+    def diagnostics(self) -> dict[str, str]:
         """For the diagnostics."""
         return {
             "topic": self.topic,
             "publishers": str(self._node.count_publishers(self.topic)),
             "backlog (chunks)": str(self._inbox.backlog(CAMERA)),
             "latency (s)": f"{self._latency_s:.3f}",
-            "questions waiting": str(len(self.desk)),
+            "questions waiting": str(len(self.question_queue)),
         }
 
     def recent(self) -> tuple[Frame, ...]:
@@ -89,7 +94,7 @@ class Active:
         """Unsubscribe, end all questions, and end when the round in flight is done."""
         self._node.destroy_subscription(self._images)
         self._node.destroy_timer(self._expiry)
-        self.desk.close(DEACTIVATED)
+        self.question_queue.close(DEACTIVATED)
         self._worker.stop(DEACTIVATED)
 
     def reset(self) -> None:
@@ -99,17 +104,17 @@ class Active:
             done.wait()
 
     def _on_image(self, message: Picture) -> None:
-        self._tally.add("frames received")
+        self._counters.add("frames received")
         try:
             check(message)
         except BadImageError as error:
             return self._reject(error)
         result = self._inbox.wants(CAMERA, stamp_ns_of(message))
         if result is SampleResult.SAMPLED:
-            self._tally.add("frames sampled")
+            self._counters.add("frames sampled")
             self._take_in(message)
         elif result is SampleResult.LATE:
-            self._tally.add("frames late")
+            self._counters.add("frames late")
 
     def _take_in(self, message: Picture) -> None:
         now_ns = self._now_ns()
@@ -123,7 +128,7 @@ class Active:
         self._inbox.expire(self._now_ns())
 
     def _on_jump(self, camera: str) -> Reset:
-        self._tally.add(JUMPS)
+        self._counters.add(JUMPS)
         self._node.get_logger().warning(
             "the images' stamps jumped back: the stream begins anew",
             throttle_duration_sec=LOG_EVERY_S,
@@ -131,15 +136,15 @@ class Active:
         return Reset()
 
     def _publish(self, camera: str, chunk: Chunk, narration: types.Narration) -> None:
-        self._tally.add(ROUNDS)
+        self._counters.add(ROUNDS)
         message = narration_message(narration, self._now_ns())
         self._latency_s = message.latency
         self._send(message)
-        self._recall.add_narration(narration, chunk.frames[-1])
+        self._history_server.add_narration(narration, chunk.frames[-1])
 
     def _reject(self, error: BadImageError) -> None:
-        self._tally.add("frames bad")
-        self._tally.add(f"frames bad: {error.reason}")
+        self._counters.add("frames bad")
+        self._counters.add(f"frames bad: {error.reason}")
         self._node.get_logger().error(f"{self.topic}: {error}", throttle_duration_sec=LOG_EVERY_S)
 
     def _log_failure(self, trace: str) -> None:

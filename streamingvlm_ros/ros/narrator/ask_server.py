@@ -17,14 +17,14 @@ from streamingvlm_ros.msg import Answer
 from streamingvlm_ros.srv import Ask
 
 from ...errors import QuestionError, StreamingVLMError
+from ...time_format import cite_times
 from ...types import Question
 from .. import qos
-from ..publishing import losing_what_is_refused
-from ..wording import seen_at
+from ..publishing import drop_on_timeout
 from .active import INACTIVE, Active
-from .history_server import Recall
+from .history_server import HistoryServer
 from .messages import answer_message, reply
-from .pending_question import CANCELLED, Inquiry, Outcome
+from .pending_question import CANCELLED, Outcome, PendingQuestion
 from .questions import mode_of
 
 Goal: TypeAlias = ServerGoalHandle[AskAction.Goal, AskAction.Result, AskAction.Feedback]
@@ -33,7 +33,7 @@ _RESULT_KEPT_S = 30
 """How long after its end a goal's result can be fetched; then it is forgotten."""
 
 
-class Asking:
+class AskServer:
     """Takes questions for whatever is active; one that nobody can answer is told why.
 
     Each question waits in a thread of its own, up to max_questions: nothing else is kept waiting.
@@ -43,12 +43,17 @@ class Asking:
         self,
         node: LifecycleNode,
         active: Callable[[], Active | None],
-        recall: Recall,
+        history_server: HistoryServer,
         moments: int,
     ) -> None:
         """`moments` are what a question in mode 'history' is answered from."""
-        self._node, self._active, self._recall, self._moments = node, active, recall, moments
-        self._goals: dict[bytes, Inquiry] = {}
+        self._node, self._active, self._history_server, self._moments = (
+            node,
+            active,
+            history_server,
+            moments,
+        )
+        self._goals: dict[bytes, PendingQuestion] = {}
         self._answers = node.create_lifecycle_publisher(Answer, "~/answer", qos.PUBLISHED)
         self.service = node.create_service(
             Ask,
@@ -81,20 +86,22 @@ class Asking:
         self._node.destroy_lifecycle_publisher(self._answers)
 
     def _on_ask(self, request: Ask.Request, response: Ask.Response) -> Ask.Response:
-        return reply(response, self._ask(request, Inquiry(request.timeout), lambda piece: None))
+        return reply(
+            response, self._ask(request, PendingQuestion(request.timeout), lambda piece: None)
+        )
 
     def _on_accepted(self, goal: Goal) -> None:
-        self._goals[bytes(goal.goal_id.uuid)] = Inquiry(goal.request.timeout)
+        self._goals[bytes(goal.goal_id.uuid)] = PendingQuestion(goal.request.timeout)
         executed = False
-        with losing_what_is_refused():  # the goal's status, in which it is told to have begun
+        with drop_on_timeout():  # the goal's status, in which it is told to have begun
             goal.execute()
             executed = True
         if not executed:
             self.action.notify_execute(goal, None)
 
     def _on_cancel(self, goal: Goal) -> CancelResponse:
-        if inquiry := self._goals.get(bytes(goal.goal_id.uuid)):
-            inquiry.end(CANCELLED)
+        if pending := self._goals.get(bytes(goal.goal_id.uuid)):
+            pending.end(CANCELLED)
         return CancelResponse.ACCEPT
 
     def _on_goal(self, goal: Goal) -> AskAction.Result:
@@ -102,17 +109,17 @@ class Asking:
 
         def hear(piece: str) -> None:
             nonlocal offset
-            with losing_what_is_refused():
+            with drop_on_timeout():
                 goal.publish_feedback(AskAction.Feedback(text=piece, offset=offset))
             offset += len(piece)
 
-        inquiry = self._goals[bytes(goal.goal_id.uuid)]
+        pending = self._goals[bytes(goal.goal_id.uuid)]
         try:
-            outcome = self._ask(goal.request, inquiry, hear)
+            outcome = self._ask(goal.request, pending, hear)
         finally:
             del self._goals[bytes(goal.goal_id.uuid)]
-        with losing_what_is_refused():
-            if inquiry.cancelled:
+        with drop_on_timeout():
+            if pending.cancelled:
                 _finish_cancelling(goal)
             elif outcome.answer:
                 goal.succeed()
@@ -120,17 +127,17 @@ class Asking:
                 goal.abort()
         return reply(AskAction.Result(), outcome)
 
-    def _ask(self, request: Any, inquiry: Inquiry, hear: Callable[[str], None]) -> Outcome:
+    def _ask(self, request: Any, pending: PendingQuestion, hear: Callable[[str], None]) -> Outcome:
         """`request` is the service's or the action's; its answer, or why there is none."""
         active = self._active()  # a transition in another thread may take it away meanwhile
         if not active:
             return Outcome(None, INACTIVE)
         try:
             mode = mode_of(request)
-            with active.desk.place(inquiry):
+            with active.question_queue.place(pending):
                 question = self._question(request, mode, active)
-                active.desk.ask(question, inquiry, hear)
-                outcome = _with_times(question, inquiry.outcome(), hear)
+                active.question_queue.ask(question, pending, hear)
+                outcome = _with_times(question, pending.outcome(), hear)
                 outcome = _with_memory(question, outcome)
                 self._keep(question, mode, outcome)
                 return outcome
@@ -145,16 +152,16 @@ class Asking:
                 raise QuestionError("nothing has been seen yet: ask again when frames arrive")
             return replace(question, frames=frames)
         if mode == "history":
-            moments = self._recall.moments(request.question, self._moments)
+            moments = self._history_server.moments(request.question, self._moments)
             return replace(question, moments=moments)
         return question
 
     def _keep(self, question: Question, mode: str, outcome: Outcome) -> None:
         if outcome.answer:
             now_ns = int(self._node.get_clock().now().nanoseconds)
-            with losing_what_is_refused():
+            with drop_on_timeout():
                 self._answers.publish(answer_message(question, mode, outcome, now_ns))
-            self._recall.add_answer(question.text, outcome.answer)
+            self._history_server.add_answer(question.text, outcome.answer)
 
 
 def _with_times(question: Question, outcome: Outcome, hear: Callable[[str], None]) -> Outcome:
@@ -162,7 +169,7 @@ def _with_times(question: Question, outcome: Outcome, hear: Callable[[str], None
     if not question.moments or not outcome.answer:
         return outcome
     stamps_ns = tuple(moment.frame.stamp_ns for moment in question.moments)
-    last = seen_at(stamps_ns) if outcome.answer.text else seen_at(stamps_ns).lstrip()
+    last = cite_times(stamps_ns) if outcome.answer.text else cite_times(stamps_ns).lstrip()
     hear(last)
     answer = replace(outcome.answer, text=outcome.answer.text + last)
     return replace(outcome, answer=answer, moments_ns=stamps_ns)

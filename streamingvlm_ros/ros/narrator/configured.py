@@ -15,12 +15,12 @@ from streamingvlm_ros.msg import Narration
 from ...history.config import HistoryConfig
 from .. import qos
 from ..params import NodeConfig
-from ..publishing import losing_what_is_refused
+from ..publishing import drop_on_timeout
 from .active import INACTIVE, Active
-from .ask_server import Asking
-from .history_server import Recall
+from .ask_server import AskServer
+from .history_server import HistoryServer
 from .introspection import introspect
-from .model import Loaded
+from .model import NarratorModel
 
 
 class Configured:
@@ -37,11 +37,13 @@ class Configured:
         """Load the model and open the history. StreamingVLMError if one can't be had."""
         self._active = active
         with ExitStack() as undo:
-            self.recall = Recall(node, config.history_folder, history)
-            undo.callback(self.recall.close)
-            self.loaded = Loaded(node, model)
+            self.history_server = HistoryServer(node, config.history_folder, history)
+            undo.callback(self.history_server.close)
+            self.loaded = NarratorModel(node, model)
             undo.callback(self.loaded.unload)
-            asking = Asking(node, active, self.recall, self.loaded.asking.history_moments)
+            asking = AskServer(
+                node, active, self.history_server, self.loaded.asking.history_moments
+            )
             undo.callback(asking.close)
             self._narration = node.create_lifecycle_publisher(
                 Narration, "~/narration", qos.PUBLISHED
@@ -58,7 +60,7 @@ class Configured:
                 callback_group=MutuallyExclusiveCallbackGroup(),
             )
             undo.callback(node.destroy_service, reset)
-            for entity in (self.recall.service, asking.service, asking.action, reset):
+            for entity in (self.history_server.service, asking.service, asking.action, reset):
                 introspect(entity, node.get_clock(), config.introspection)
             self._undo = undo.pop_all()
 
@@ -68,10 +70,10 @@ class Configured:
 
     def publish(self, narration: Narration) -> None:
         """Say it to all who listen."""
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._narration.publish(narration)
         if not narration.silent:
-            with losing_what_is_refused():
+            with drop_on_timeout():
                 self._text.publish(String(data=narration.text))
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -13,7 +13,7 @@ from ...errors import HistoryError, QuestionError
 from ...history.config import HistoryConfig
 from ...history.entry import Entry
 from ...history.store import History
-from ...types import Frame, Moment
+from ...types import Frame, HistoryMoment
 from .. import qos
 from ..conversions import to_ns
 from .messages import entry_message
@@ -24,7 +24,7 @@ _LIMIT = 100
 """Entries that are given where no limit is."""
 
 
-class Recall:
+class HistoryServer:
     """Keeps a history in `folder`, or none where that is empty, and serves `~/history`.
 
     Called from the node's default callback group, the service never meets a transition.
@@ -44,7 +44,7 @@ class Recall:
         if self._store:
             self._store.close()
 
-    def facts(self) -> dict[str, str]:
+    def diagnostics(self) -> dict[str, str]:
         """For the diagnostics."""
         if not self._store:
             return {}
@@ -62,7 +62,7 @@ class Recall:
             entry = Entry(answer.text, answer.seen_from_ns, answer.seen_until_ns, question)
             self._store.add(entry)
 
-    def moments(self, question: str, count: int) -> tuple[Moment, ...]:
+    def moments(self, question: str, count: int) -> tuple[HistoryMoment, ...]:
         """The moments that fit a question best. QuestionError if there are none."""
         if not self._store:
             raise QuestionError(OFF)

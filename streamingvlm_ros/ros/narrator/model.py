@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...engine.stream import Stream
 
 
-class Loaded:
+class NarratorModel:
     """A checkpoint, and the one stream that a node watches with it, until `unload`."""
 
     def __init__(self, node: Node, model: str) -> None:

@@ -14,9 +14,9 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError
 from ...errors import HistoryError
 from ...history.config import HistoryConfig
 from .. import params, qos
-from ..diagnostics import Report, Tally
+from ..diagnostics import Counters, Report
 from ..process import run
-from ..publishing import losing_what_is_refused
+from ..publishing import drop_on_timeout
 from .active import Active
 from .configured import Configured
 
@@ -36,8 +36,8 @@ class Narrator(LifecycleNode):
         self._model = params.declare_model(self)
         self._config = params.declare_all(self, params.NodeConfig)
         self._history = params.declare_all(self, HistoryConfig)
-        self._tally = Tally()
-        self._report = Report(self.get_fully_qualified_name(), self._tally)
+        self._counters = Counters()
+        self._report = Report(self.get_fully_qualified_name(), self._counters)
         self._phase, self._problem = "unconfigured", ""
         self._configured: Configured | None = None
         self._active: Active | None = None
@@ -77,7 +77,7 @@ class Narrator(LifecycleNode):
         """Subscribe the images and begin with an empty memory."""
         result = super().on_activate(state)
         assert self._configured
-        loaded, recall = self._configured.loaded, self._configured.recall
+        loaded, history_server = self._configured.loaded, self._configured.history_server
         self._problem = ""
         try:
             self._active = Active(
@@ -85,8 +85,8 @@ class Narrator(LifecycleNode):
                 self._image_group,
                 self._config,
                 loaded,
-                recall,
-                self._tally,
+                history_server,
+                self._counters,
                 self._configured.publish,
             )
         # rclpy says RuntimeError of an override that it does not know.
@@ -119,7 +119,7 @@ class Narrator(LifecycleNode):
     def release(self) -> None:
         """Let go of everybody who waits for an answer, with what there is so far."""
         if active := self._active:
-            active.desk.end("the narrator is shutting down")
+            active.question_queue.end("the narrator is shutting down")
 
     def close(self) -> None:
         """Go to the end of the lifecycle, unless a transition did already."""
@@ -146,12 +146,12 @@ class Narrator(LifecycleNode):
     def _diagnose(self) -> None:
         configured, active = self._configured, self._active
         model = configured.loaded.checkpoint if configured else self._model
-        facts = {"state": self._phase, "model": str(model)}
-        facts |= configured.recall.facts() if configured else {}
-        facts |= active.facts() if active else {}
-        message = DiagnosticArray(status=[self._report.status(self._problem, facts)])
+        diagnostics = {"state": self._phase, "model": str(model)}
+        diagnostics |= configured.history_server.diagnostics() if configured else {}
+        diagnostics |= active.diagnostics() if active else {}
+        message = DiagnosticArray(status=[self._report.status(self._problem, diagnostics)])
         message.header.stamp = self.get_clock().now().to_msg()
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._diagnostics.publish(message)
 
 

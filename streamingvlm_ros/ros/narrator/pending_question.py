@@ -35,7 +35,7 @@ class Outcome:
     remembered: bool = False
 
 
-class Inquiry:
+class PendingQuestion:
     """Collects an answer piece by piece, until it is whole or nobody wants more of it.
 
     `on_start`, `on_token` and `on_done` are for the thread that answers: they never raise, and do

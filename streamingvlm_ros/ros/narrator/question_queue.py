@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from ...errors import QuestionError
 from ...inbox import Inbox
 from ...types import Ask, Question
-from .pending_question import Inquiry
+from .pending_question import PendingQuestion
 from .worker import CAMERA
 
 
-class Desk:
+class QuestionQueue:
     """Hands questions to an inbox and waits for their answers, of at most `most` at a time.
 
     Safe between threads: each asker waits in a thread of its own.
@@ -21,7 +21,7 @@ class Desk:
 
     def __init__(self, inbox: Inbox, most: int) -> None:
         self._inbox, self._most = inbox, most
-        self._places: set[Inquiry] = set()
+        self._places: set[PendingQuestion] = set()
         self._closed = ""
         self._changed = threading.Condition()
 
@@ -30,7 +30,7 @@ class Desk:
         return len(self._places)
 
     @contextmanager
-    def place(self, inquiry: Inquiry) -> Iterator[None]:
+    def place(self, pending: PendingQuestion) -> Iterator[None]:
         """A place for the time in which the block lasts. QuestionError if there is none."""
         with self._changed:
             if self._closed:
@@ -40,31 +40,33 @@ class Desk:
                     f"{self._most} questions are under way or waiting, and no more may "
                     "(max_questions): ask again when one is answered"
                 )
-            self._places.add(inquiry)
+            self._places.add(pending)
         try:
             yield
         finally:
             with self._changed:
-                self._places.remove(inquiry)
+                self._places.remove(pending)
                 self._changed.notify_all()
 
-    def ask(self, question: Question, inquiry: Inquiry, hear: Callable[[str], None]) -> None:
+    def ask(
+        self, question: Question, pending: PendingQuestion, hear: Callable[[str], None]
+    ) -> None:
         """Let `question` be answered; `hear` is given each piece. Returns when it is over."""
-        request = Ask(question, inquiry.on_done, inquiry.on_token, inquiry.on_start)
+        request = Ask(question, pending.on_done, pending.on_token, pending.on_start)
         self._inbox.post(CAMERA, request)
         try:
-            for piece in inquiry.pieces():
+            for piece in pending.pieces():
                 hear(piece)
         finally:
-            inquiry.end("nobody listened")
+            pending.end("nobody listened")
             self._inbox.withdraw(request)
 
     def end(self, why: str) -> None:
         """Take no more questions, and end those under way with what there is so far."""
         with self._changed:
             self._closed = why
-            for inquiry in self._places:
-                inquiry.end(why)
+            for pending in self._places:
+                pending.end(why)
 
     def close(self, why: str) -> None:
         """`end`, and wait until everybody has left."""

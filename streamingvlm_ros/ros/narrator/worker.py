@@ -13,8 +13,8 @@ from ...errors import StreamingVLMError
 from ...inbox import Inbox
 from ...session import CameraSink, PartEvent, Request, RequestEvent
 from ...types import Ask
-from ..diagnostics import FAILURES, Tally
-from .model import Loaded
+from ..diagnostics import FAILURES, Counters
+from .model import NarratorModel
 
 CAMERA = "image"
 """The name by which the inbox and the session know the one camera."""
@@ -29,16 +29,16 @@ class Worker:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: NarratorModel,
         inbox: Inbox,
         *,
-        tally: Tally,
+        counters: Counters,
         publish: CameraSink,
         log_error: Callable[[str], Any],
     ) -> None:
         """`publish` is called from the worker's thread, with each narration and its chunk."""
         self._loaded, self._engine, self._stream = loaded, loaded.engine, loaded.stream
-        self._inbox, self._tally = inbox, tally
+        self._inbox, self._counters = inbox, counters
         self._publish, self._log_error = publish, log_error
         self._requests: list[Request] = []
         self._sampling: SamplingConfig | None = None
@@ -64,7 +64,7 @@ class Worker:
         self._requests = [event.request for event in events if isinstance(event, RequestEvent)]
         for event in events:
             if isinstance(event, PartEvent):
-                self._tally.add("frames dropped", event.part.dropped)
+                self._counters.add("frames dropped", event.part.dropped)
         if self._stale and events:
             self._stream.reset()
             self._stale = False
@@ -83,7 +83,7 @@ class Worker:
 
     def _fail(self, error: Exception) -> None:
         self._stale = True
-        self._tally.add(FAILURES)
+        self._counters.add(FAILURES)
         self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
         self._inbox.drop_started()
         failure = StreamingVLMError(f"the model failed: {error!r}")

@@ -28,7 +28,7 @@ from ...types import NS_PER_S
 from .. import params, qos
 from ..conversions import to_time
 from ..process import run
-from ..publishing import losing_what_is_refused
+from ..publishing import drop_on_timeout
 from ..recorder.topics import message_class
 
 TICK_S = 0.01
@@ -157,7 +157,7 @@ class Player(Node):
                 if self._stopped.wait(min(TICK_S, pace.seconds_until(recorded.stamp_ns))):
                     return
             self._tell(recorded.stamp_ns)
-            with losing_what_is_refused():
+            with drop_on_timeout():
                 self._publishers_of[recorded.topic.name].publish(recorded.data)
 
     def _announce(self, pace: Pace, stamp_ns: int) -> None:
@@ -170,7 +170,7 @@ class Player(Node):
             )
 
     def _tell(self, now_ns: int) -> None:
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._time.publish(Clock(clock=to_time(now_ns)))
 
     def _advertised(self) -> Iterator[tuple[str, Publisher[Any]]]:
@@ -182,7 +182,7 @@ class Player(Node):
                     f"{topic.name} is not played: {topic.type} is not installed"
                 )
                 continue
-            profile = KEPT if topic.latched else qos.PUBLISHED
+            profile = KEPT if topic.transient_local else qos.PUBLISHED
             yield topic.name, self.create_publisher(kind, topic.name, profile)
 
 

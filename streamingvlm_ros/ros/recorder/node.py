@@ -17,16 +17,16 @@ from rclpy.node import Node
 from streamingvlm_ros.srv import SaveClip
 
 from ...bags.config import BagConfig, RecorderConfig
-from ...bags.moment import Moment
+from ...bags.moment import ClipRequest
 from ...bags.recorder import Recorder
-from ...bags.types import Recorded
+from ...bags.types import BagMessage
 from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos
 from ..process import run
-from ..publishing import losing_what_is_refused
-from .status import RecordedStatus
-from .subscriptions import Ears
+from ..publishing import drop_on_timeout
+from .status import RecorderStatus
+from .subscriptions import TopicSubscriptions
 
 LONGEST_S = 3600.0
 """Most seconds of a clip after it was asked for."""
@@ -52,9 +52,9 @@ class RecorderNode(Node):
         super().__init__("recorder")
         given = given or self._declared()
         # First what makes no files, in case it can't be.
-        self._ears = Ears(self, given.topics, self._hear)
+        self._topics = TopicSubscriptions(self, given.topics, self._hear)
         self._recorder = Recorder(given.config, given.bag)
-        self._status = RecordedStatus(self.get_fully_qualified_name(), self._recorder)
+        self._status = RecorderStatus(self.get_fully_qualified_name(), self._recorder)
         self._stopped = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.PUBLISHED)
         # Steady: they also tick while simulated time stands still.
@@ -83,7 +83,7 @@ class RecorderNode(Node):
         """Whether somebody took away what was recorded."""
         return self._recorder.recording.is_gone
 
-    def _hear(self, recorded: Recorded) -> None:
+    def _hear(self, recorded: BagMessage) -> None:
         self._recorder.hear(recorded)
 
     def _declared(self) -> Given:
@@ -105,7 +105,7 @@ class RecorderNode(Node):
         if not (request.before >= 0 and 0 <= request.after <= LONGEST_S):
             response.message = f"before and after must be 0 to {LONGEST_S:g} seconds"
             return response
-        moment = Moment(
+        moment = ClipRequest(
             request.label,
             now_ns,
             now_ns - round(min(request.before, LONGEST_S) * NS_PER_S),
@@ -129,7 +129,7 @@ class RecorderNode(Node):
     def _look(self) -> None:
         # Simulated time begins with the first message on /clock. Before, nothing has a stamp.
         if self._now_ns():
-            self._ears.look()
+            self._topics.look()
 
     def _tell(self) -> None:
         for clip in self._recorder.finished_clips(self._now_ns()):
@@ -142,11 +142,11 @@ class RecorderNode(Node):
         if problem and not self._stopped:
             self._stopped = True
             self.get_logger().error(f"recording has stopped: {problem}")
-        message = DiagnosticArray(status=[self._status.status(self._ears)])
+        message = DiagnosticArray(status=[self._status.status(self._topics)])
         for name, number in self._status.newly_dropped.items():
             self.get_logger().warning(f"too slow: {number} messages of {name} are not recorded")
         message.header.stamp = self.get_clock().now().to_msg()
-        with losing_what_is_refused():
+        with drop_on_timeout():
             self._diagnostics.publish(message)
 
     def _now_ns(self) -> int:

@@ -8,10 +8,10 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from ...bags.clip import Clip
 from ...bags.recorder import Recorder
-from .subscriptions import Ears
+from .subscriptions import TopicSubscriptions
 
 
-class RecordedStatus:
+class RecorderStatus:
     """Makes the recorder's diagnostic status, one after another."""
 
     def __init__(self, name: str, recorder: Recorder) -> None:
@@ -27,9 +27,9 @@ class RecordedStatus:
         self._clips += 1
         self._last = clip
 
-    def status(self, ears: Ears) -> DiagnosticStatus:
+    def status(self, subscriptions: TopicSubscriptions) -> DiagnosticStatus:
         """The status now; it warns of what was lost since the one before."""
-        recording, lost = self._recorder.recording, ears.lost()
+        recording, lost = self._recorder.recording, subscriptions.lost()
         dropped = Counter(recording.dropped)
         missed = dropped + lost
         new, self._before = missed - self._before, missed
@@ -39,7 +39,7 @@ class RecordedStatus:
         values = {
             "state": "stopped" if recording.problem else "recording",
             "bag": str(recording.folder),
-            "topics": " ".join(ears.names),
+            "topics": " ".join(subscriptions.names),
             "bytes": str(recording.size_bytes),
             "received": str(self._recorder.heard().total()),
             "written": str(recording.written.total()),

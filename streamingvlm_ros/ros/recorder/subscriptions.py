@@ -15,9 +15,9 @@ from rclpy.subscription import Subscription
 from rclpy.validate_topic_name import validate_topic_name
 
 from ...bags.cdr import live_topic
-from ...bags.types import Recorded, Topic
+from ...bags.types import BagMessage, Topic
 from ...errors import ConfigError
-from ..diagnostics import Tally
+from ..diagnostics import Counters
 from . import topics
 
 
@@ -28,13 +28,15 @@ class _Ear:
     subscription: Subscription[Any]
 
 
-class Ears:
+class TopicSubscriptions:
     """Hears every topic that is to be recorded, from when `look` first finds it.
 
     `hear` is called with each message, stamped by the node's clock, from any thread.
     """
 
-    def __init__(self, node: Node, names: Sequence[str], hear: Callable[[Recorded], None]) -> None:
+    def __init__(
+        self, node: Node, names: Sequence[str], hear: Callable[[BagMessage], None]
+    ) -> None:
         """`names` are the topics; if there are none, they are found by type and name.
 
         ConfigError for a name that no topic can have.
@@ -45,15 +47,15 @@ class Ears:
         except InvalidTopicNameException as error:
             raise ConfigError(f"topics must be names of topics: {error}") from error
         self._names = [node.resolve_topic_name(name) for name in valid]
-        self._ears: dict[str, _Ear] = {}
+        self._topics: dict[str, _Ear] = {}
         self._deaf: set[str] = set()
         self._gaps: dict[str, Gaps] = {}
-        self._lost = Tally()
+        self._lost = Counters()
 
     @property
     def names(self) -> list[str]:
         """The topics that are heard."""
-        return sorted(self._ears)
+        return sorted(self._topics)
 
     def lost(self) -> Counter[str]:
         """Messages, by topic, that were lost between their publisher and here."""
@@ -68,7 +70,7 @@ class Ears:
 
     def _subscribe(self, name: str, kind: str) -> None:
         publishers = self._node.get_publishers_info_by_topic(name)
-        profile, ear = topics.fitting(kind, publishers), self._ears.get(name)
+        profile, ear = topics.fitting(kind, publishers), self._topics.get(name)
         if not publishers or kind in self._deaf or (ear and ear.profile == profile):
             return
         try:
@@ -84,11 +86,11 @@ class Ears:
             type_hash = str(publishers[0].topic_type_hash)
             topic = live_topic(name, kind, type_hash, topics.offered(publishers))
             self._node.get_logger().info(f"recording {name} ({kind})")
-        self._ears[name] = _Ear(topic, profile, self._subscription(topic, message, profile))
+        self._topics[name] = _Ear(topic, profile, self._subscription(topic, message, profile))
 
     def _subscription(self, topic: Topic, message: Any, profile: QoSProfile) -> Subscription[Any]:
         def take(data: bytes, info: Any) -> None:
-            self._hear(Recorded(topic, self._node.get_clock().now().nanoseconds, data))
+            self._hear(BagMessage(topic, self._node.get_clock().now().nanoseconds, data))
             if missed := gaps.missed(info):
                 self._lost.add(topic.name, missed)
 

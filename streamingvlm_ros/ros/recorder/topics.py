@@ -61,12 +61,14 @@ def fitting(kind: str, publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
     """What hears all of the publishers, and as much of each as it gives to those that do."""
     offered = [publisher.qos_profile for publisher in publishers]
     reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+    transient_local = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=_IMAGE_DEPTH if kind == IMAGE_TYPES[0] else _DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL
+        if transient_local
+        else DurabilityPolicy.VOLATILE,
     )
 
 

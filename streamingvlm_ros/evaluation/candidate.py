@@ -17,7 +17,7 @@ from .naming import file_part
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """What is loaded and how it streams. `label` is what the user called it."""
 
     label: str
@@ -30,15 +30,15 @@ class Contestant:
         return file_part(self.label)
 
 
-def contestants(labels: Sequence[str]) -> list[Contestant]:
+def candidates(labels: Sequence[str]) -> list[Candidate]:
     """All that take part. EvaluationError if two have the same label."""
     doubled = sorted({label for label in labels if labels.count(label) > 1})
     if doubled:
         raise EvaluationError(f"given twice: --model {doubled[0]!r}")
-    return [contestant(label) for label in labels]
+    return [candidate(label) for label in labels]
 
 
-def contestant(label: str) -> Contestant:
+def candidate(label: str) -> Candidate:
     """`MODEL` or `MODEL name=value …`: settings as in the parameter file, after spaces.
 
     A value with spaces stands in quotes, as for a shell. EvaluationError for what is no setting,
@@ -49,7 +49,7 @@ def contestant(label: str) -> Contestant:
     settings = settings_for(checkpoint)
     kinds = {name: type(value) for name, value in settings.flat().items()}
     wanted = {name: _value(label, name, value, kinds.get(name)) for name, value in changes.items()}
-    return Contestant(label, checkpoint, settings.updated(wanted))
+    return Candidate(label, checkpoint, settings.updated(wanted))
 
 
 def split(label: str) -> tuple[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streamingvlm_ros.ros.wording import seen_at, when
+from streamingvlm_ros.time_format import cite_times, format_stamp
 
 S = 1_000_000_000
 
@@ -20,7 +20,7 @@ S = 1_000_000_000
     ],
 )
 def test_a_camera_whose_time_began_at_zero_counts_seconds(stamp_ns: int, words: str) -> None:
-    assert when(stamp_ns) == words
+    assert format_stamp(stamp_ns) == words
 
 
 def test_a_camera_with_a_clock_tells_the_local_date_and_time(
@@ -29,11 +29,11 @@ def test_a_camera_with_a_clock_tells_the_local_date_and_time(
     monkeypatch.setenv("TZ", "XYZ-9")
     time.tzset()
     try:
-        assert when(1_795_237_351 * S + S // 2) == "2026-11-21 14:02:31"
+        assert format_stamp(1_795_237_351 * S + S // 2) == "2026-11-21 14:02:31"
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 def test_times_that_read_the_same_are_named_once() -> None:
-    assert seen_at([1830 * S, 1830 * S + 1, 1832 * S]) == " (seen at 1830.0 s, 1832.0 s)"
+    assert cite_times([1830 * S, 1830 * S + 1, 1832 * S]) == " (seen at 1830.0 s, 1832.0 s)"

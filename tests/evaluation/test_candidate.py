@@ -6,11 +6,11 @@ import pytest
 
 from streamingvlm_ros.config import DEMO_CHECKPOINT
 from streamingvlm_ros.errors import ConfigError, EvaluationError
-from streamingvlm_ros.evaluation.contestant import contestant, contestants
+from streamingvlm_ros.evaluation.candidate import candidate, candidates
 
 
 def test_settings_follow_the_model_and_may_hold_spaces() -> None:
-    one = contestant("demo fps=1 instruction='Name every colour.' seed=7")
+    one = candidate("demo fps=1 instruction='Name every colour.' seed=7")
     assert one.checkpoint == DEMO_CHECKPOINT
     assert one.settings.frames.fps == 1.0
     assert one.settings.prompt.instruction == "Name every colour."
@@ -18,8 +18,8 @@ def test_settings_follow_the_model_and_may_hold_spaces() -> None:
 
 
 def test_text_stays_text_even_if_it_reads_like_something_else() -> None:
-    assert contestant("demo instruction=[").settings.prompt.instruction == "["
-    assert contestant("demo instruction=5").settings.prompt.instruction == "5"
+    assert candidate("demo instruction=[").settings.prompt.instruction == "["
+    assert candidate("demo instruction=5").settings.prompt.instruction == "5"
 
 
 @pytest.mark.parametrize(
@@ -35,24 +35,24 @@ def test_text_stays_text_even_if_it_reads_like_something_else() -> None:
 )
 def test_what_is_no_setting_is_one_clear_error(label: str, why: str) -> None:
     with pytest.raises(EvaluationError, match=why):
-        contestant(label)
+        candidate(label)
 
 
 def test_a_setting_out_of_range_or_unknown_is_an_error() -> None:
     for label in ("demo fps=900", "demo speed=3", "demo max_new_tokens=many"):
         with pytest.raises(ConfigError):
-            contestant(label)
+            candidate(label)
 
 
 def test_the_same_model_is_not_taken_twice() -> None:
     with pytest.raises(EvaluationError, match="given twice: --model 'demo'"):
-        contestants(["demo", "demo fps=1", "demo"])
+        candidates(["demo", "demo fps=1", "demo"])
 
 
 def test_no_two_labels_share_a_file_name() -> None:
     labels = ["demo", "demo seed=1", "demo  seed=1", f"demo instruction={300 * 'a'}"]
     labels += [f"demo instruction={300 * 'a'}b", f"demo instruction={80 * '犬'}"]
-    slugs = [its.slug for its in contestants(labels)]
+    slugs = [its.slug for its in candidates(labels)]
     assert slugs[0] == "demo"
     assert len(set(slugs)) == len(slugs)
     assert all(len(slug.encode()) < 80 and "/" not in slug and " " not in slug for slug in slugs)

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from rich.console import Console
-from streamingvlm_ros.cli.demo.command.scoreboard import Scoreboard
-from streamingvlm_ros.cli.demo.command.view import demo_panel
-from streamingvlm_ros.cli.demo.command.watch import watch
 
 from streamingvlm_ros.cli.dds import use_packaged_profile
+from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
+from streamingvlm_ros.cli.demo.view import demo_panel
+from streamingvlm_ros.cli.demo.watch import watch
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED
 from streamingvlm_ros.types import Image
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from streamingvlm_ros.cli.demo.command.scoreboard import Scoreboard
 
+from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
 from streamingvlm_ros.config import DEMO_CHECKPOINT
 from streamingvlm_ros.errors import StreamingVLMError
 
@@ -20,7 +20,7 @@ from .test_processes import script
 
 pytest.importorskip("rclpy", reason="the demo needs ROS 2")
 pytest.importorskip("streamingvlm_ros.msg", reason="the demo needs this package's interfaces")
-watch = pytest.importorskip("streamingvlm_ros.cli.demo.command.watch")
+watch = pytest.importorskip("streamingvlm_ros.cli.demo.watch")
 needs_model = pytest.mark.skipif(
     not (DEMO_CHECKPOINT / "config.json").is_file(), reason="`make demo-model` trains the model"
 )

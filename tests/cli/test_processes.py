@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from streamingvlm_ros.cli.demo.command.processes import Node, Process, ProcessError, running
 
-from streamingvlm_ros.cli.demo.command import processes
+from streamingvlm_ros.cli.demo import processes
+from streamingvlm_ros.cli.demo.processes import Node, Process, ProcessError, running
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Accuracy, lag and gaps of a demo."""
 
 import pytest
-from streamingvlm_ros.cli.demo.command.scoreboard import Scoreboard
 
+from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
 from streamingvlm_ros.types import NS_PER_S
 
 

@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from streamingvlm_ros.cli.demo.command.picture import Picture
-from streamingvlm_ros.cli.demo.command.scoreboard import Scoreboard
-from streamingvlm_ros.cli.demo.command.view import demo_panel, headless_view
 
+from streamingvlm_ros.cli.demo.picture import Picture
+from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
+from streamingvlm_ros.cli.demo.view import demo_panel, headless_view
 from streamingvlm_ros.types import NS_PER_S
 
 CAPTION = "green triangle moves down, black circle enters from the bottom"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.other_streams import (
+from perf.other_streams import (
     GlancingEngine,
     GrowingEngine,
     GrowingStream,
     RecomputingEngine,
 )
-
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind

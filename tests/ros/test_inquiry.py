@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from queue import Queue
 
 import pytest
-from streamingvlm_ros.ros.narrator.node.pending_question import CANCELLED, PendingQuestion
-from streamingvlm_ros.ros.narrator.node.question_queue import QuestionQueue
-from streamingvlm_ros.ros.narrator.node.worker import CAMERA
 
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.inbox import Inbox
+from streamingvlm_ros.ros.narrator.pending_question import CANCELLED, PendingQuestion
+from streamingvlm_ros.ros.narrator.question_queue import QuestionQueue
+from streamingvlm_ros.ros.narrator.worker import CAMERA
 from streamingvlm_ros.session import RequestEvent, Reset
 from streamingvlm_ros.types import Answer, Ask, FrameSpan, Question
 

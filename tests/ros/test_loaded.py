@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import weakref
 
-from streamingvlm_ros.ros.narrator.node.model import NarratorModel
-
 from streamingvlm_ros.ros import params
+from streamingvlm_ros.ros.narrator.model import NarratorModel
 
 from .peer import TINY
 from .test_params import node

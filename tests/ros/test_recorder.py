@@ -202,7 +202,7 @@ def test_a_clip_of_no_sensible_length_is_refused(seconds: tuple[float, float]) -
     # Checked without a node, which it does not need.
     from types import SimpleNamespace
 
-    from streamingvlm_ros.ros.recorder.node.node import RecorderNode
+    from streamingvlm_ros.ros.recorder.node import RecorderNode
 
     request = SaveClip.Request(before=seconds[0], after=seconds[1])
     node: Any = SimpleNamespace(_now_ns=lambda: 0)

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from rclpy.duration import Duration, Infinite
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from streamingvlm_ros.ros.recorder.node.subscriptions import Gaps
-from streamingvlm_ros.ros.recorder.node.topics import chosen, fitting, message_class, offered
+
+from streamingvlm_ros.ros.recorder.subscriptions import Gaps
+from streamingvlm_ros.ros.recorder.topics import chosen, fitting, message_class, offered
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 LATCHED, VOLATILE = DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streamingvlm_ros.ros.narrator.node.worker import CAMERA, Worker
 
 from streamingvlm_ros.config import FrameConfig, SamplingConfig
 from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.ros.diagnostics import Counters
+from streamingvlm_ros.ros.narrator.worker import CAMERA, Worker
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import (
     Answer,

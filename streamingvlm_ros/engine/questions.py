@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import QuestionError, StreamingVLMError
 from ..types import Answer, Ask
-from .chat_format import ChatFormat
-from .detokenizer import IncrementalDetokenizer
+from .chat_format import ChatFormat, IncrementalDetokenizer
 from .question_prompts import Prompt
 from .runner import Feed, RowLimits, Runner
 from .scheduler import Scheduler, Turn
@@ -157,7 +156,7 @@ class Questions:
     ) -> _Answering:
         """Give a question a row and slots. From now on `fail` reaches it."""
         start = self._slots.take(prompt.slots)
-        text = IncrementalDetokenizer(self._chat_format)
+        text = self._chat_format.incremental_detokenizer()
         answering = _Answering(stream, ask, prompt, start, stream.generation, text)
         context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
         answering.turn = Turn(

@@ -44,7 +44,7 @@ class GrowingStream(Stream):
 
     def _positions(self, ledger: Ledger, start: int) -> Tensor:
         new = [s for s, slots in _slots(ledger) if slots.start >= self.token_positions.shape[1]]
-        self._append(self._model.positions(new, self._next))
+        self._append(self._model.positions(new, start=self._next))
         return self.token_positions[:, start:]
 
     def _end_round(self, turn: Turn, chunk: Chunk) -> Round:

@@ -456,7 +456,6 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     for count in (2, 8):
         size = (arguments.height, arguments.width, 3)
         images = [random.integers(0, 256, size, np.uint8) for _ in range(count)]
-        frames = [Frame(image, 0) for image in images]
 
         def looped(images: Sequence[Any] = images) -> Tensor:
             patches, grid = to_patches(images, spec, machine.device)
@@ -464,8 +463,8 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
             tokens: Tensor = tower(patches.to(machine.dtype), grid_thw=shape).pooler_output
             return tokens
 
-        def ours(frames: Sequence[Frame] = frames) -> Tensor:
-            return model.encode([frames], spec)[0][0]
+        def ours(images: Sequence[Any] = images) -> Tensor:
+            return model.vision_encoder.encode([images], spec)[0][0]
 
         with torch.inference_mode():
             result[f"{count} frames"] = {

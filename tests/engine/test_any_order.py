@@ -268,7 +268,7 @@ class AnyOrder(RuleBasedStateMachine):
         )
         asked = Asked(watched, question, patience, raises)
         watched.remembers |= kind == "remember"
-        if not self.engine._questions.waiting and len(self.engine._questions._open) < 2:
+        if not self.engine._questions.waiting and len(self.engine._questions.open) < 2:
             asked.expected = self._answered_alone(watched, question)
         self.asked.append(asked)
         self.engine.ask(
@@ -279,8 +279,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def everybody_is_told_once(self) -> None:
-        waiting = [ask for _, ask in self.engine._questions._waiting]
-        waiting += [answering.ask for answering in self.engine._questions._open]
+        waiting = [ask for _, ask in self.engine._questions.waiting]
+        waiting += [answering.ask for answering in self.engine._questions.open]
         under_way = {ask.on_done.__self__ for ask in waiting}  # type: ignore[attr-defined]
         for asked in self.asked:
             assert len(asked.outcomes) == (asked not in under_way)
@@ -298,7 +298,7 @@ class AnyOrder(RuleBasedStateMachine):
             if w.stream.capacity
             for start in w.stream.regions
         ]
-        for answering in engine._questions._open:
+        for answering in engine._questions.open:
             place = runner.place(answering.turn.row)
             assert place.end - place.start <= answering.prompt.slots
             assert place.start == answering.start
@@ -314,7 +314,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def what_an_answer_sees_is_not_written_to(self) -> None:
-        for answering in self.engine._questions._open:
+        for answering in self.engine._questions.open:
             start, end = self.engine.runner.place(answering.turn.row).shared
             if start == end:
                 continue

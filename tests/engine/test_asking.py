@@ -12,7 +12,7 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.model import Model
+from streamingvlm_ros.engine.qwen2_5.vision_encoder import VisionEncoder
 from streamingvlm_ros.engine.runner import Feed, RowLimits, Runner
 from streamingvlm_ros.engine.scheduler import Turn
 from streamingvlm_ros.engine.stream import Stream
@@ -87,7 +87,7 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
     turn = chat_format.user_turn(state.round, *state.span_s, question=question)
     ledger = state.ledger.append([*state.pending, *turn])
     fed = len(state.ledger)
-    embedded = engine.model.embed(ledger.ids_from(fed))
+    embedded = engine.model.decoder.embed(torch.tensor(ledger.ids_from(fed)))
     positions = engine.model.positions(ledger)[:, fed:]
     said: list[list[int]] = []
     with torch.inference_mode():
@@ -166,7 +166,7 @@ def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_
         assert len(stream._turn.ids) == tokens
     answer = asked.ask("what now?")
     assert answer.text == continued(plain, "what now?", 6)
-    assert answer.seen_until_ns == chunk_of(5).newest_ns
+    assert answer.seen_until_ns == chunk_of(5).frames[-1].stamp_ns
 
 
 def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
@@ -330,7 +330,7 @@ def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None
     stream = watched(make_engine(vision_rounds=4), 10)
     answer = stream.ask("what moved?")
     assert answer.seen_from_ns == chunk_of(6).start_ns
-    assert answer.seen_until_ns == chunk_of(9).newest_ns
+    assert answer.seen_until_ns == chunk_of(9).frames[-1].stamp_ns
 
 
 def test_a_question_of_megabytes_is_refused_without_counting_its_tokens(
@@ -358,7 +358,7 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
 
 
-@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (Model, "encode")])
+@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (VisionEncoder, "encode")])
 def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:

@@ -419,7 +419,7 @@ def test_a_listener_that_fails_costs_no_other_turn_a_token(
 
 def no_question_is_open(engine: StreamingEngine) -> bool:
     questions = engine._questions
-    return not engine.busy and not questions._open and not questions._slots._taken
+    return not engine.busy and not questions.open and not questions._slots._taken
 
 
 def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(

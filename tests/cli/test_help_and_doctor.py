@@ -9,7 +9,7 @@ import pytest
 from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.setting import settings_of
 
-from .commands import environment, streamingvlm
+from ..support.cli import environment, streamingvlm
 
 
 def test_help_names_every_command() -> None:

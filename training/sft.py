@@ -13,7 +13,6 @@ Each of these trains in 8 processes:
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -28,11 +27,12 @@ from .checkpoints import last_whole, writing
 from .data import check_paths
 from .graceful_stop import StoppedError, Stopping
 from .memory import estimate
+from .provenance import LOG, check_start, copy_provenance
 from .recipe import Recipe, read_recipe
-from .run_manifest import LOG, RECIPE, check_same, given_start, keep
+from .run_manifest import check_unchanged, start_override, write_manifest
 from .sharding import whole_weights
 from .trainer import STEPS, trainer_for
-from .weights import beginning, check_start, save
+from .weights import beginning, save
 
 MODEL = "model"
 BEGUN = "begun"
@@ -59,7 +59,7 @@ def train(
     """
     begun = output / STEPS / BEGUN
     if resume and start is None:
-        start = given_start(begun)
+        start = start_override(begun)
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
     last = _last_step(output / STEPS, resume)
@@ -79,9 +79,7 @@ def train(
     if rank.number == 0:
         with writing(output / MODEL):
             save(recipe, model, tokenizer, output / MODEL, weights)
-            # How the weights were made is kept beside them.
-            shutil.copytree(begun, output / MODEL, dirs_exist_ok=True)
-            shutil.copy(output / LOG, output / MODEL / LOG)
+            copy_provenance(begun, output / LOG, output / MODEL)
     trainer.accelerator.wait_for_everyone()
     return output / MODEL
 
@@ -91,12 +89,12 @@ def _begin(recipe: Recipe, path: Path, begun: Path, resume: bool, any_start: boo
     # Runs that older versions began kept nothing.
     compared = resume and begun.exists()
     if compared:
-        check_same(recipe, begun)
+        check_unchanged(recipe, begun)
     elif not any_start:
-        check_start(recipe, RECIPE)
+        check_start(recipe)
     begun.parent.mkdir(parents=True, exist_ok=True)
     if process_rank().number == 0 and not compared:
-        keep(recipe, path, begun)
+        write_manifest(recipe, path, begun)
 
 
 def _last_step(steps: Path, resume: bool) -> str | None:

@@ -31,8 +31,8 @@ from .datasets.clips import RecordedClips
 from .optimizer import MuonAndAdamW
 from .packing import IGNORED
 from .progress import Progress
+from .provenance import LOG
 from .recipe import Recipe
-from .run_manifest import LOG
 from .sharding import check_sharded, sharding_arguments, spread_by_fsdp
 from .weights import Trained
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import yaml
 from torch import Tensor
 from transformers import (
     BitsAndBytesConfig,
@@ -29,15 +25,11 @@ from .tiny_model import new_model
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
-_WEIGHTS_PATTERN = "*.safetensors"
 ADAPTER = "adapter"
-START, EARLIER = "start.json", "start"
 
 _TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
 _HEAD = "lm_head"
-_BLOCK = 1 << 20
-"""Bytes of a file that are read at a time."""
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -62,20 +54,6 @@ def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
     if recipe.training.freeze_vision:
         model.model.visual.requires_grad_(False)
     return model, loaded.tokenizer
-
-
-def check_start(recipe: Recipe, noted: str) -> None:
-    """ConfigError unless the recipe before made `start`: `noted` is its recipe's file beside it."""
-    if not recipe.after:
-        return
-    its = resolve(recipe.start)
-    made_by = its / noted if isinstance(its, Path) else None
-    name = yaml.safe_load(made_by.read_text()).get("name") if made_by and made_by.exists() else None
-    if name != recipe.after:
-        raise ConfigError(
-            f"{recipe.start} was not made by the recipe {recipe.after!r}, after which this one "
-            "comes: --start names another model, --any-start takes it all the same"
-        )
 
 
 def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:
@@ -113,47 +91,6 @@ def save(
     whole.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
     (folder / CHECKPOINT_SETTINGS).write_text(json.dumps(_streaming(recipe), indent=2) + "\n")
-
-
-def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
-    """Keep for a later stage's weights which ones it begins with, and how those were made.
-
-    Nothing is known of a hub id's but its name; a folder's have a hash. `notes` are files of the
-    earlier stage's; those go into a folder `start`, in which there is one more if that stage had a
-    start, too.
-    """
-    its = resolve(start)
-    about: dict[str, str] = {"start": str(start)}
-    if isinstance(its, Path):
-        if weights := sorted(its.glob(_WEIGHTS_PATTERN)):
-            about["sha256"] = _digest(weights)
-        _copy_notes(its, folder / EARLIER, (*notes, START))
-    (folder / START).write_text(json.dumps(about) + "\n")
-
-
-def _copy_notes(of: Path, to: Path, notes: tuple[str, ...]) -> None:
-    for name in notes:
-        if (of / name).exists():
-            to.mkdir(exist_ok=True)
-            shutil.copy(of / name, to)
-    if (of / EARLIER).is_dir():
-        shutil.copytree(of / EARLIER, to / EARLIER)
-
-
-def noted_start(folder: Path) -> str | None:
-    """What a run began with, by its note; None if it began from scratch."""
-    note = folder / START
-    return json.loads(note.read_text())["start"] if note.exists() else None
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """SHA-256 of one after another; weights may be larger than memory."""
-    its = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                its.update(block)
-    return its.hexdigest()
 
 
 def _start(recipe: Recipe, device: str, quantization: Any = None) -> LoadedModel:

@@ -67,7 +67,7 @@ def recorded_start(folder: Path) -> str | None:
     return json.loads(note.read_text())["start"] if note.exists() else None
 
 
-def copy_provenance(manifest: Path, log: Path, model: Path) -> None:
+def copy_provenance(manifest: Path, log: Path, *, model: Path) -> None:
     """Give a finished checkpoint the notes of its run, in place of any that lie there.
 
     `manifest` is the folder written before the first step, maybe by an older version. `start.json`

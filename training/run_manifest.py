@@ -19,7 +19,7 @@ _MAY_CHANGE = ("training.save_every", "training.log_every")
 """Settings that may differ when a run is resumed: no weight depends on them."""
 
 
-def write_manifest(recipe: Recipe, recipe_path: Path, folder: Path) -> None:
+def write_manifest(recipe: Recipe, recipe_path: Path, *, folder: Path) -> None:
     """Write the recipe and the provenance of its start into `folder`, all or nothing.
 
     Both may change while the run trains: the start may even be the run's own earlier model.

@@ -29,7 +29,7 @@ def run_from(start: Path | str, folder: Path, name: str) -> Path:
     (manifest / "recipe.yaml").write_text(f"name: {name}\n")
     record_start(str(start), manifest)
     (folder / "training.jsonl").write_text(json.dumps({"loss": name}) + "\n")
-    copy_provenance(manifest, folder / "training.jsonl", model)
+    copy_provenance(manifest, folder / "training.jsonl", model=model)
     return model
 
 
@@ -72,7 +72,7 @@ def test_a_run_begun_by_an_older_version_ends_with_flat_notes(tmp_path: Path) ->
     checkpoint(manifest / "start" / "start", "first")
     model = tmp_path / "model"
     model.mkdir()
-    copy_provenance(manifest, manifest / "training.jsonl", model)
+    copy_provenance(manifest, manifest / "training.jsonl", model=model)
     assert stages(model) == ["1_first", "2_second"]
     assert json.loads((model / "start.json").read_text()) == {"start": "two"}
 
@@ -97,7 +97,7 @@ def test_a_run_keeps_no_notes_of_what_lay_in_its_folder_before(tmp_path: Path) -
     checkpoint(stale / "provenance" / "1_other", "other")
     checkpoint(stale / "start", "other")
     manifest = checkpoint(tmp_path / "manifest", "own")
-    copy_provenance(manifest, manifest / "training.jsonl", stale)
+    copy_provenance(manifest, manifest / "training.jsonl", model=stale)
     assert {path.name for path in stale.iterdir()} == {"recipe.yaml", "training.jsonl"}
 
 

@@ -94,31 +94,15 @@ def test_a_signal_leaves_a_checkpoint_to_resume_from(
         if state.global_step == 1:
             signal.raise_signal(signal.SIGINT)
 
-    with monkeypatch.context() as patch, default_sigint():
-        before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
         patch.setattr(Progress, "on_step_begin", interrupt)
         assert main(command) == 130
-        assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is before
     assert capsys.readouterr().out.endswith("stopped at step 2; continue with --resume\n")
     assert not (run / "model").exists()
     assert main([*command, "--resume"]) == 0
     assert losses(run / "model") == losses(train(recipe_path, tmp_path / "straight"))
-
-
-@contextmanager
-def default_sigint() -> Iterator[None]:
-    """Give SIGINT Python's handler: the test's own process may ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def default_signal_handlers() -> None:
-    """Undo ignored signals in a child, which would inherit them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.slow
@@ -138,7 +122,6 @@ def test_a_process_stopped_twice_and_resumed_has_the_losses_of_an_undisturbed_on
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=default_signal_handlers,
         ) as process:
             assert process.stdout
             output = ""
@@ -179,7 +162,6 @@ with stop.handle_signals():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        preexec_fn=default_signal_handlers,
     )
     assert ended.returncode == -signal.SIGINT
     assert ended.stdout == output
@@ -544,7 +526,8 @@ def test_every_caption_fits_into_a_round(
     tokenizer: PreTrainedTokenizerFast, settings: Settings
 ) -> None:
     captions = {World(seed).caption(n) for seed in range(30) for n in range(60)}
-    longest = max(len(ChatFormat(tokenizer).encode(f" {caption} ...")) for caption in captions)
+    chat_format = ChatFormat(tokenizer)
+    longest = max(len(chat_format.encode(f" {caption} ...")) for caption in captions)
     assert longest < settings.sampling.max_new_tokens
 
 

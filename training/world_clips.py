@@ -150,11 +150,11 @@ class WorldClips(Dataset[ClipSample]):
         else:
             sources = [(world, number) for number in numbers]
         rounds = [
-            self._round(n, world=shown, second=second, random=random)
-            for n, (shown, second) in zip(numbers, sources, strict=True)
+            self._round(n, world=source, second=second, random=random)
+            for n, (source, second) in zip(numbers, sources, strict=True)
         ]
         before = [world.second(n) for n in range(max(0, start - BEFORE_CLIP_S), start)]
-        seconds = [*before, *(shown.second(second) for shown, second in sources)]
+        seconds = [*before, *(source.second(second) for source, second in sources)]
         if random.random() < self._clips.remembered:
             at = int(random.integers(1, len(rounds)))
             known = any_question(seconds[: len(before) + at], random)
@@ -209,8 +209,8 @@ class WorldClips(Dataset[ClipSample]):
             index = int(random.integers(len(sources) + 1))
             sources.insert(index, second_without(thing.shape, random))
         time_s, rounds = int(random.integers(self._clips.latest_s)), []
-        for shown, second in sources:
-            full = self._round(time_s, world=shown, second=second, random=random)
+        for source, second in sources:
+            full = self._round(time_s, world=source, second=second, random=random)
             rounds.append(replace(full, images=full.images[-1:], context_only=True))
             time_s += int(random.choice(_GAPS_S))
         pairs = question_pairs([question for question in questions if question])

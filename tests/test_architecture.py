@@ -21,6 +21,7 @@ GROUND = {
     "file_hash",
     "rank",
     "resources",
+    "setting",
     "time_format",
     "types",
     "__init__",

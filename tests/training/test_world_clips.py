@@ -73,7 +73,7 @@ def test_colour_clips_ask_about_two_shapes_of_different_colours_and_an_absent_on
 
 
 def test_no_clip_asks_the_same_question_twice(tiny: Recipe) -> None:
-    config = ClipConfig(rounds=3, side_px=28, question=1.0, recent=0.3, told=0.3)
+    config = ClipConfig(rounds=3, side_px=28, question=1.0, recent=0.3, narration_only=0.3)
     clips = world_clips(30, config, tiny)
     for clip in (clips[i] for i in range(30)):
         assert len(set(clip.questions)) == len(clip.questions)
@@ -81,4 +81,4 @@ def test_no_clip_asks_the_same_question_twice(tiny: Recipe) -> None:
 
 def test_shares_that_add_up_to_more_than_one_are_rejected() -> None:
     with pytest.raises(ConfigError, match="together at most 1"):
-        ClipConfig(recent=0.5, moments=0.3, told=0.3)
+        ClipConfig(recent=0.5, moments=0.3, narration_only=0.3)

@@ -295,9 +295,9 @@ class Asker:
 
         stream = streams[self._asked % len(streams)]
         self._asked += 1
-        self._narrator.engine.ask(stream, Ask(self.QUESTION, self._hear, on_token))
+        self._narrator.engine.ask(stream, Ask(self.QUESTION, self._on_done, on_token))
 
-    def _hear(self, outcome: Answer | StreamingVLMError) -> None:
+    def _on_done(self, outcome: Answer | StreamingVLMError) -> None:
         if isinstance(outcome, StreamingVLMError):
             raise outcome
         self.answers.append(outcome.text)
@@ -426,22 +426,22 @@ def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict
 def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     """Two streams, one of which is asked: all that is said with the graph and without."""
     loaded = build(SHAPES[arguments.shape], machine.device, machine.dtype)
-    said: dict[bool, list[Any]] = {}
+    outputs: dict[bool, list[Any]] = {}
     captured = 0
     for eager in (False, True):
         narrator = Narrator(loaded, arguments, streams=2, eager=eager)
         asker = Asker(narrator)
-        said[eager] = [asker.answers]
+        outputs[eager] = [asker.answers]
         for number in range(24):
             narrator.see()
             if number % 4 == 1:
                 asker.ask(time.perf_counter())
             narrator.narrate()
-            said[eager].append([stream.context_ids for stream in narrator.streams])
+            outputs[eager].append([stream.context_ids for stream in narrator.streams])
         captured = max(captured, len(narrator.engine.runner._graph._graphs))
         del narrator, asker
         release_memory()
-    equal = said[True] == said[False]
+    equal = outputs[True] == outputs[False]
     return {"captured": captured, "equal": equal, "failed": not equal}
 
 

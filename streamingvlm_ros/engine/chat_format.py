@@ -134,8 +134,8 @@ class ChatFormat:
         """
         spoken = (answer + "\n" if answer else "") + (" " + text.strip() if text.strip() else "")
         ids = (*self.encode(spoken), *self._continued)
-        said, continued = self.split_generated(round, ids)
-        return [said, continued, self.closing(round)]
+        narration, continued = self.split_generated(round, ids)
+        return [narration, continued, self.closing(round)]
 
     def split_generated(self, round: int, ids: Sequence[int]) -> tuple[Segment, Segment]:
         """Generated ids (without `<|im_end|>`) as narration and its ` ...`, if it stands there."""

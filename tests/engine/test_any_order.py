@@ -72,7 +72,7 @@ class Watched:
     """Chunks begun: see `parts_of`."""
     waiting: list[ChunkPart] = field(default_factory=list)
     """Parts of the newest chunk that are still to be seen."""
-    said: list[Narration] = field(default_factory=list)
+    narrations: list[Narration] = field(default_factory=list)
     expected: list[Narration] = field(default_factory=list)
     remembers: bool = False
 
@@ -80,7 +80,7 @@ class Watched:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self.chunks, self.waiting, self.said, self.expected = [], [], [], []
+        self.chunks, self.waiting, self.narrations, self.expected = [], [], [], []
         self.remembers, self.alone = False, self.open_alone()
 
     def catch_up(self) -> Stream:
@@ -335,7 +335,7 @@ class AnyOrder(RuleBasedStateMachine):
             if watched.remembers or watched.waiting or not watched.stream.ready:
                 continue
             alone = watched.catch_up()
-            assert watched.said == watched.expected
+            assert watched.narrations == watched.expected
             for mine, theirs in zip(cached(watched.stream), cached(alone), strict=True):
                 assert mine.shape == theirs.shape
                 assert not mine.numel() or (mine - theirs).abs().max() < 1e-4  # of about 4
@@ -368,7 +368,7 @@ class AnyOrder(RuleBasedStateMachine):
         of = {watched.stream: watched for watched in self.open}
         for round in self.engine.take_rounds():
             if round.stream in of and of[round.stream] is not forgotten:
-                of[round.stream].said.append(round.narration)
+                of[round.stream].narrations.append(round.narration)
                 assert len(round.chunk.frames) == round.narration.frames
 
     def _check_outcome(self, asked: Asked) -> None:

@@ -35,8 +35,8 @@ def test_questions_leave_the_narration_as_it_was(
     quiet, asked = engine.open_stream(), engine.open_stream()
     random = np.random.default_rng(0)
     for round in range(20):
-        said = quiet.step(chunk_of(round))
-        assert asked.step(chunk_of(round)) == said
+        narration = quiet.step(chunk_of(round))
+        assert asked.step(chunk_of(round)) == narration
         assert asked.context_ids == quiet.context_ids
         for _ in range(int(random.integers(3))):
             kinds = [Question("what?"), recent("now?", round), long_ago("then?", 1, 2)]
@@ -89,7 +89,7 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
     fed = len(state.ledger)
     embedded = engine.model.decoder.embed(torch.tensor(ledger.ids_from(fed)))
     positions = engine.model.positions(ledger)[:, fed:]
-    said: list[list[int]] = []
+    answers: list[list[int]] = []
     with torch.inference_mode():
         runner.prefill([Feed(stream.row, runner.place(stream.row), embedded, positions)])
         engine.scheduler.open(
@@ -97,12 +97,12 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
                 stream.row,
                 RowLimits(stream.sampling, ledger.distinct_ids, seed=0, tokens=tokens),
                 on_token=lambda id: True,
-                on_done=lambda turn: said.append(turn.ids),
+                on_done=lambda turn: answers.append(turn.ids),
             )
         )
-        while not said:
+        while not answers:
             engine.scheduler.step()
-    return chat_format.decode(said[0])
+    return chat_format.decode(answers[0])
 
 
 def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
@@ -216,11 +216,11 @@ def test_moments_are_a_stream_of_their_own(make_engine: MakeEngine) -> None:
     answers = [watched(engine, rounds).ask(question) for rounds in (0, 9)]
     assert answers[0] == answers[1]
     assert answers[0].seen_until_ns == chunk_of(7).start_ns
-    said = {
+    texts = {
         watched(engine, 9).ask(long_ago("what then?", *rounds)).text
         for rounds in ((2, 7), (2,), (7,), (3, 7))
     }
-    assert len(said) > 1
+    assert len(texts) > 1
 
 
 def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: MakeEngine) -> None:

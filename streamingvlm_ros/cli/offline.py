@@ -85,7 +85,7 @@ def _narrate(
             rounds.append(narration)
 
         with _sink(format, output, recorded.start_ns) as write, _bar(console, recorded) as advance:
-            session.run(recorded.events, stream, [write, advance, keep])
+            session.run(recorded.events, stream, sinks=[write, advance, keep])
         for what, why in recorded.losses().items():
             warn(console, what, why)
         if not rounds:

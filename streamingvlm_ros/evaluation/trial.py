@@ -68,7 +68,7 @@ def run_trial(
             examiner = _Examiner(engine, history, start_ns, deque(questions), modes)
             forget_peak(engine.device)
             with engine.open_stream() as stream:
-                run(examiner.events(events), stream, [examiner.hear, advance])
+                run(examiner.events(events), stream, sinks=[examiner.hear, advance])
             examiner.observed.memory_mb = peak_mb(engine.device)
         finally:
             history.close()

@@ -77,7 +77,7 @@ class Worker:
         while True:
             try:
                 streams = {CAMERA: self._stream}
-                return session.serve(self, self._engine, streams, [self._publish])
+                return session.serve(self, self._engine, streams=streams, sinks=[self._publish])
             except Exception as error:
                 self._fail(error)
 

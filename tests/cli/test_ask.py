@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from streamingvlm_ros.cli.ask import Line
+from streamingvlm_ros.cli.ask import AnswerLine
 from streamingvlm_ros.errors import StreamingVLMError
 
 from ..support.cli import ROOT, command, environment, read_terminal, streamingvlm
@@ -353,7 +353,7 @@ def test_a_question_that_nobody_takes_is_not_waited_for(monkeypatch: pytest.Monk
 def test_whatever_pieces_came_the_whole_answer_is_shown(
     capsys: pytest.CaptureFixture[str], pieces: list[str], shown: str
 ) -> None:
-    with Line(Console().status("")) as line:
+    with AnswerLine(Console().status("")) as line:
         for piece in pieces:
             line.add(piece)
         line.complete("A red cube.")

@@ -20,7 +20,7 @@ from .script_node import script_node
 
 pytest.importorskip("rclpy", reason="the demo needs ROS 2")
 pytest.importorskip("streamingvlm_ros.msg", reason="the demo needs this package's interfaces")
-watch = pytest.importorskip("streamingvlm_ros.cli.demo.watch")
+demo_run = pytest.importorskip("streamingvlm_ros.cli.demo.run")
 needs_model = pytest.mark.skipif(
     not (DEMO_CHECKPOINT / "config.json").is_file(), reason="`make demo-model` trains the model"
 )
@@ -70,7 +70,7 @@ def test_a_node_that_dies_ends_the_demo_and_is_named(domain: str) -> None:
         out, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert out == ""
-    assert "error: narrator ended with exit code -9" in err
+    assert "error: narrator ended unexpectedly with exit code -9" in err
     assert nodes_of(domain) == {}
 
 
@@ -82,7 +82,7 @@ def test_a_second_demo_in_the_same_domain_is_refused(domain: str) -> None:
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
     assert second.returncode == 1
-    assert "a demo already runs" in second.stderr
+    assert "a demo is already running" in second.stderr
 
 
 def test_without_ros_the_demo_says_what_it_needs(tmp_path: Path) -> None:
@@ -100,10 +100,10 @@ def test_nodes_that_say_nothing_for_too_long_are_given_up(
 ) -> None:
     code = "import time; print('thinking', flush=True); time.sleep(60)"
     monkeypatch.setenv("ROS_DOMAIN_ID", domain)
-    monkeypatch.setattr(watch, "_PATIENCE_S", 10.0)
-    monkeypatch.setattr(watch, "_nodes", lambda seed: [script_node(code)])
+    monkeypatch.setattr(demo_run, "_MAX_SILENCE_S", 10.0)
+    monkeypatch.setattr(demo_run, "_nodes", lambda seed: [script_node(code)])
     with pytest.raises(StreamingVLMError, match="nothing was narrated for 10 s") as caught:
-        watch.watch(Scoreboard(), 0, 1, lambda image: None, pictures=False)
+        demo_run.run_demo(Scoreboard(), lambda image: None, seed=0, rounds=1, images=False)
     assert "thinking" in str(caught.value)
 
 

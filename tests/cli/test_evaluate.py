@@ -197,7 +197,7 @@ def test_where_everything_was_skipped_the_command_has_failed(folder: Path) -> No
     for name in ("early", "late"):
         (folder / f"{name}.jsonl").write_text('{"start_s": 0, "end_s": 1, "text": null}')
     done = evaluate(folder, "--model", "demo")
-    assert_one_line(done, "error: nothing could be evaluated")
+    assert_one_line(done, "error: nothing was evaluated")
     assert "skipped late: " in done.stderr
     assert "late.jsonl, line 1: `text` is no text: null" in done.stderr
     assert (folder.parent / "out" / "report.html").exists()
@@ -221,7 +221,7 @@ def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
     models = ("--model", "demo fps=1", "--model", "demo")
     done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
     assert done.returncode == 130
-    assert "Stopped. The same command goes on where it was." in done.stderr
+    assert "Stopped. Run the same command again to resume." in done.stderr
     assert len(summary(folder)) == 2
     assert (folder.parent / "out" / "report.html").exists()
 
@@ -235,7 +235,7 @@ def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:
     assert "judged" not in first
     assert second["judged"]["against"] == "demo fps=1"
     assert (second["judged"]["wins"], second["judged"]["losses"]) == (2, 0)
-    assert "The judge on demo against demo fps=1: 2 won" in done.stderr
+    assert "Judge: demo against demo fps=1: 2 won" in done.stderr
 
 
 def test_without_the_judges_answer_there_are_scores_and_a_report(folder: Path) -> None:

@@ -75,7 +75,7 @@ def test_doctor_refuses_a_dds_profile_that_is_not_there(tmp_path: Path) -> None:
     profile = str(tmp_path / "none.xml")
     result = streamingvlm("doctor", FASTDDS_DEFAULT_PROFILES_FILE=profile)
     assert result.returncode == 1
-    assert f"{profile} isn't there" in result.stdout
+    assert f"{profile} doesn't exist" in result.stdout
 
 
 def hide(folder: Path, module: str) -> None:

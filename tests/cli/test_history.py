@@ -108,13 +108,13 @@ def test_a_limit_keeps_the_newest_and_says_that_there_is_more(past: Past) -> Non
     result = run("history", past.peer, "--limit", 1)
     assert QUESTION in result.stdout
     assert result.stdout.count("\n") == 1
-    assert "There is more" in result.stderr
+    assert "There are more entries" in result.stderr
 
 
 def test_nothing_that_fits_is_said(past: Past) -> None:
     result = run("history", past.peer, "unicorn")
     assert result.stdout == ""
-    assert "Nothing" in result.stderr
+    assert "No entries match" in result.stderr
 
 
 def test_an_output_without_such_signs_gets_others_instead(past: Past) -> None:
@@ -139,7 +139,7 @@ def test_a_signal_ends_it_though_nobody_reads(past: Past, number: signal.Signals
     ):
         try:
             assert child.stderr
-            assert b"There is more" in child.stderr.readline()
+            assert b"There are more entries" in child.stderr.readline()
             child.send_signal(number)
             assert child.wait(60) == -number
         finally:

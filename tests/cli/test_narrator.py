@@ -8,7 +8,7 @@ import signal
 import pytest
 import typer
 
-from streamingvlm_ros.cli.connection import narrator_at
+from streamingvlm_ros.cli.connection import connect_to_narrator
 
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
@@ -23,7 +23,7 @@ def test_a_signal_that_comes_when_no_wait_is_left_ends_it_too(
     try:
         with Peer() as peer:
             monkeypatch.setenv("ROS_DOMAIN_ID", str(peer.domain))
-            with pytest.raises(typer.Exit) as end, narrator_at("/narrator"):
+            with pytest.raises(typer.Exit) as end, connect_to_narrator("/narrator"):
                 os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGINT, before)

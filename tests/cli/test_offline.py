@@ -32,7 +32,7 @@ def test_nothing_is_written_into_the_bag_that_is_read(bag: Path, read: str, writ
     before = contents(bag)
     for format in Format:
         with pytest.raises(typer.BadParameter, match="is the recording itself"):
-            check_output(format, bag / written, bag / read)
+            check_output(format, bag / written, recording=bag / read)
     assert contents(bag) == before
 
 
@@ -43,9 +43,9 @@ def test_nothing_is_written_through_a_link_to_the_bag(bag: Path, tmp_path: Path)
     before = contents(bag)
     for link in ("soft", "hard", "folder/bag_1.mcap"):
         with pytest.raises(typer.BadParameter, match="is the recording itself"):
-            check_output(Format.TEXT, tmp_path / link, bag)
+            check_output(Format.TEXT, tmp_path / link, recording=bag)
     with pytest.raises(typer.BadParameter, match="is the recording itself"):
-        check_output(Format.TEXT, bag / "bag_1.mcap", tmp_path / "folder")
+        check_output(Format.TEXT, bag / "bag_1.mcap", recording=tmp_path / "folder")
     assert contents(bag) == before
 
 
@@ -53,7 +53,7 @@ def test_beside_a_recording_there_is_room(bag: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.mcap"
     alone.write_bytes((bag / "bag_0.mcap").read_bytes())
     for recording in (bag, bag / "bag_0.mcap", alone):
-        check_output(Format.VTT, tmp_path / "bag.vtt", recording)
+        check_output(Format.VTT, tmp_path / "bag.vtt", recording=recording)
 
 
 @pytest.mark.parametrize("format", ["text", "vtt", "bag"])
@@ -69,5 +69,5 @@ def test_where_nothing_is_narrated_nothing_is_written_and_that_is_said(
     given = ("--format", format, "--output", output, "--model", TINY_CHECKPOINT)
     result = run("replay", tmp_path / "bag", *given)
     assert result.returncode == 0, result.stderr
-    assert "Nothing was narrated: the images end before a whole round has begun" in result.stderr
+    assert "Nothing was narrated: the images end before the first round" in result.stderr
     assert not output.exists() if format == "bag" else output.read_text() == "said before"

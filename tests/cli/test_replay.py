@@ -88,8 +88,8 @@ def test_a_folder_that_is_no_bag_and_a_camera_that_is_not_there_are_one_clear_li
 
 def test_options_that_would_do_nothing_are_usage_errors(bag: Path, tmp_path: Path) -> None:
     for given, why in (
-        (("--live", "--output", tmp_path / "said"), "--output can't be given with --live"),
-        (("--live", "--fps", 1, "--format", "text"), "--format, --fps can't be given with --live"),
+        (("--live", "--output", tmp_path / "said"), "--output can't be used with --live"),
+        (("--live", "--fps", 1, "--format", "text"), "--format, --fps can't be used with --live"),
         (("--rate", 1.0), "--rate needs --live"),
         (("--start", 1, "--loop"), "--loop, --start needs --live"),
     ):

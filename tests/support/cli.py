@@ -14,13 +14,13 @@ from streamingvlm_ros.cli import main
 
 ROOT = Path(__file__).parents[2]
 TINY_CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
+PLAIN_OUTPUT = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment with the source tree, plain output, and no access to the hub."""
-    plain = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    wide = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-    return {**os.environ, **plain, **wide, **changes}
+    source = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **source, **PLAIN_OUTPUT, **changes}
 
 
 def command(*arguments: object) -> list[str]:
@@ -40,11 +40,16 @@ def streamingvlm(*arguments: object, **environ: str) -> subprocess.CompletedProc
     )
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command in this process: torch is imported once for all tests."""
     argv = ["streamingvlm", *map(str, arguments)]
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with patch("sys.argv", argv), redirect_stdout(out), redirect_stderr(err):
+    with (
+        patch("sys.argv", argv),
+        patch.dict(os.environ, PLAIN_OUTPUT | environ),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         try:
             main()
         except SystemExit as end:

@@ -14,7 +14,7 @@ from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
     PAST,
-    Asked,
+    QuestionAnswer,
     about_colour,
     about_moments,
 )
@@ -143,7 +143,7 @@ class WorldClips(Dataset[ClipSample]):
             at = int(random.integers(1, len(rounds)))
             known = one_asked(told[: len(before) + at], random)
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
-        asked: list[Asked] = []
+        asked: list[QuestionAnswer] = []
         if random.random() < self._clips.question:
             asked = of_now(told[-1], random)
             asked += [one for made in PAST.values() if (one := made(told, random))]
@@ -164,7 +164,11 @@ class WorldClips(Dataset[ClipSample]):
         return self._glance(world, number, asked, random)
 
     def _glance(
-        self, world: World, number: int, asked: Sequence[Asked], random: np.random.Generator
+        self,
+        world: World,
+        number: int,
+        asked: Sequence[QuestionAnswer],
+        random: np.random.Generator,
     ) -> ClipSample:
         frames = [
             image
@@ -178,7 +182,9 @@ class WorldClips(Dataset[ClipSample]):
         """Some moments of a thing's time on the table and of others, and questions about it."""
         world, block = any_world(random), BLOCK_S * int(random.integers(10))
         numbers, thing = appearance(world, block, self._asking.history_moments, random)
-        asked = [about_moments([world.second(n) for n in numbers], thing, kind) for kind in MOMENTS]
+        asked = [
+            about_moments([world.second(n) for n in numbers], thing, kind=kind) for kind in MOMENTS
+        ]
         seen = [(world, number) for number in numbers]
         while len(seen) < self._asking.history_moments and random.random() < 0.3:
             seen.insert(int(random.integers(len(seen) + 1)), without(thing.shape, random))
@@ -239,7 +245,7 @@ def world_texts(prompt: PromptConfig) -> Iterator[str]:
         yield from [text, " " + text] * 50
 
 
-def _every_question(second: Second, random: np.random.Generator) -> Iterator[Asked]:
+def _every_question(second: Second, random: np.random.Generator) -> Iterator[QuestionAnswer]:
     """What can be asked of a second, as it goes on, when it is past and long ago."""
     yield from (make(second, random) for make in NOW.values())
     past = [make([second, second], random) for make in PAST.values()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamingvlm_ros.demo.acts import Second, Thing, Verb
-from streamingvlm_ros.demo.questions import NOW, Asked, about_now, about_past
+from streamingvlm_ros.demo.questions import NOW, QuestionAnswer, about_now, about_past
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 
@@ -43,19 +43,19 @@ def eventful(random: np.random.Generator) -> tuple[World, int]:
                 return world, int(number)
 
 
-def one_asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
+def one_asked(told: Sequence[Second], random: np.random.Generator) -> QuestionAnswer:
     """A question about now or about what was told before."""
     past = about_past(told, random) if random.random() < 0.5 else None
     return past or about_now(told[-1], random)
 
 
-def of_now(now: Second, random: np.random.Generator) -> list[Asked]:
+def of_now(now: Second, random: np.random.Generator) -> list[QuestionAnswer]:
     """Questions of every kind about now, each once."""
     made = (make(now, random) for make in NOW.values() for _ in range(_EACH))
     return list(dict.fromkeys(made))
 
 
-def pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
+def pairs(asked: Sequence[QuestionAnswer]) -> tuple[tuple[str, str], ...]:
     """Questions and answers as a clip has them."""
     return tuple((one.question, one.answer) for one in asked)
 

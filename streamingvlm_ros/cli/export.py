@@ -90,7 +90,7 @@ def export(
     console = stderr_console()
     if rank.number == 0:
         source = f"{checkpoint} (--model {model})"
-        print_message(console, f"frame rate and window sizes are those of {source}")
+        print_message(console, f"frame rate and windows are those of {source}")
         for folder in (folder for path in recordings for folder in unlisted(path)):
             print_message(console, f"skipped {folder}: it can't be listed")
     with Progress(console=console) as progress:
@@ -118,5 +118,5 @@ def _print_problems(exported: Exported, console: Console) -> None:
     if exported.others:
         count, names = len(exported.others), ", ".join(exported.others[:_MAX_LISTED])
         ellipsis = "…" if count > _MAX_LISTED else ""
-        message = f"left out: {count} recordings exported earlier ({names}{ellipsis})"
+        message = f"left out: {count} recordings exported before ({names}{ellipsis})"
         print_message(console, message)

@@ -13,6 +13,7 @@ from rich.status import Status
 
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
+from ..setting import settings_of
 from ..types import NS_PER_S
 from .connection import DEFAULT_NODE, NodeName, connect_to_narrator, parse_text
 from .console import stderr_console, without_control_characters
@@ -21,7 +22,7 @@ from .times import format_span
 if TYPE_CHECKING:
     from ..ros.replies import Reply
 
-_MAX_TOKENS = AskingConfig.__dataclass_fields__["max_answer_tokens"].metadata["high"]
+_MAX_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
 
 
 class AnswerMode(str, Enum):

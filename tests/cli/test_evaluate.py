@@ -120,7 +120,7 @@ def test_a_recording_without_reference_and_questions_is_skipped(folder: Path) ->
     ("arguments", "reason"),
     [
         (("--model", "demo fps"), "write NAME=VALUE"),
-        (("--model", "demo speed=3"), "unknown setting: speed"),
+        (("--model", "demo speed=3"), "unknown setting 'speed'"),
         (("--model", "demo", "--reference", "a.jsonl"), "there is no such file"),
     ],
 )

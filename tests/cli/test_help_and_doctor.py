@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.config import SamplingConfig
+from streamingvlm_ros.setting import settings_of
 
 from ..support.cli import environment, run, streamingvlm
 
@@ -34,10 +35,10 @@ def test_the_command_line_loads_neither_torch_nor_ros() -> None:
 
 
 def test_options_show_the_description_and_range_of_their_setting() -> None:
-    declared = SamplingConfig.__dataclass_fields__["temperature"].metadata
+    declared = settings_of(SamplingConfig)["temperature"]
     result = run("narrate", "--help", COLUMNS="400")
-    assert declared["description"] in result.stdout
-    assert f"{declared['low']}<=x<={declared['high']}" in result.stdout
+    assert declared.description in result.stdout
+    assert f"[{declared.range}]" in result.stdout
 
 
 def test_doctor_lists_every_check() -> None:

@@ -149,7 +149,7 @@ def test_the_table_has_all_figures_and_marks_the_best(tmp_path: Path) -> None:
     text = Page(html).text()
     assert "2 models on 1 recording (0:20 in total)" in text
     assert f"{SECONDS} reference utterances, 2 questions, with controls" in text
-    assert "Right answers (mode stream) demo 50.0" in text
+    assert "Right answers (stream) demo 50.0" in text
 
 
 def test_several_tasks_have_columns_of_their_own(tmp_path: Path) -> None:

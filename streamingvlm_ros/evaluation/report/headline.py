@@ -50,7 +50,7 @@ def rankings(rows: Sequence[SummaryRow]) -> dict[str, list[RankedScore]]:
     ranked = {"Narration (ROUGE-L)": _rank(narration)}
     for mode in modes:
         scores = [(row, row.questions.get(mode)) for row in rows]
-        ranked[f"Right answers (mode {mode})"] = _rank(scores)
+        ranked[f"Right answers ({mode})"] = _rank(scores)
     return {title: scores for title, scores in ranked.items() if scores}
 
 

@@ -33,7 +33,7 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
 
 
 class Mode(str, Enum):
-    """What a question is answered from."""
+    """The source of answers: the context, the newest frames, or the history."""
 
     STREAM = "stream"
     RECENT = "recent"
@@ -223,7 +223,7 @@ def _report(
     from ..evaluation.report.report import write_report
 
     with console.status("Writing the report, with pictures from the recordings"):
-        report = write_report(output, results, rows)
+        report = write_report(output, results, rows=rows)
     console.print(f"Report: {report}", markup=False, soft_wrap=True)
 
 

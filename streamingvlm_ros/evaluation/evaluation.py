@@ -58,7 +58,7 @@ class Evaluation:
             settings = candidate.settings.updated({"device": device})
             engine = StreamingEngine.from_pretrained(candidate.checkpoint, settings)
             for trial in group:
-                self._write(_run(trial, engine, observer))
+                self._write(_run(trial, engine, observer=observer))
                 observer.on_end(trial)
             del engine
             release_memory()
@@ -74,18 +74,18 @@ class Evaluation:
         return read_result(self._folder / trial.request.file_name, trial.request)
 
 
-def _run(trial: Trial, engine: StreamingEngine, observer: TrialObserver) -> Result:
+def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
-        return _stream(trial, engine, observer)
+        return _stream(trial, engine, observer=observer)
     except (BagError, EvaluationError, SourceError, WordsError) as error:
         return SkippedTrial(trial.request, str(error))
 
 
-def _stream(trial: Trial, engine: StreamingEngine, observer: TrialObserver) -> TrialResult:
+def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> TrialResult:
     item = trial.item
     with recording(item.recording, item.camera, engine.settings.frames) as recorded:
         start_ns = recorded.start_ns
-        labels = item.labels.read(start_ns)
+        labels = item.labels.read(recorded, start_ns=start_ns)
         if not labels.reference and not labels.questions:
             raise EvaluationError(f"{item.name} has neither a reference nor questions")
         observer.on_start(trial, recorded.duration_s)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from ..recordings.recording import Recording
 from ..recordings.timed import TimedQuestion, Utterance
 
 Scorer: TypeAlias = Callable[[TimedQuestion, str], float]
@@ -59,8 +60,8 @@ class LabelSource(Protocol):
     def fingerprints(self) -> Fingerprints:
         """Identify the labels without opening the recording."""
 
-    def read(self, start_ns: int) -> Labels:
-        """Return the labels. `start_ns` is the camera's time of second 0.
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+        """Return the labels of an open recording. `start_ns` is the camera's time of second 0.
 
         Raises:
             WordsError, BagError: The labels can't be read; the item is skipped.
@@ -82,7 +83,7 @@ class Labels:
             _hash(reference) if reference else None, _hash(questions) if questions else None
         )
 
-    def read(self, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
         """Return these labels: they don't depend on the camera's clock."""
         return self
 
@@ -99,7 +100,7 @@ class Item:
 
 @dataclass(frozen=True)
 class SuiteArguments:
-    """What the user names: recordings, or a benchmark's folders, and overrides.
+    """The user's arguments: recordings or a benchmark's folders, and overrides.
 
     `reference` is a file, or a narration topic with its leading slash. A suite that has no use for
     an override raises an EvaluationError if it is not None.

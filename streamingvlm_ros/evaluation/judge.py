@@ -41,7 +41,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How often a narration was judged better than, equal to and worse than another."""
+    """Counts of the comparisons that a narration won, tied and lost."""
 
     wins: int
     ties: int
@@ -157,7 +157,7 @@ def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Judgement]:
     scored = [r for r in completed(results) if r.request.is_original and r.narration_scores]
     first, *others = dict.fromkeys(result.request.model for result in scored) or [""]
     baseline = _by_item(scored, first)
-    matches = {model: _match(judge, _by_item(scored, model), baseline) for model in others}
+    matches = {model: _match(judge, _by_item(scored, model), baseline=baseline) for model in others}
     return {model: match.judgement(first) for model, match in matches.items() if match.count}
 
 
@@ -166,7 +166,7 @@ def _by_item(results: Sequence[TrialResult], model: str) -> dict[str, TrialResul
 
 
 def _match(
-    judge: Judge, results: dict[str, TrialResult], baseline: dict[str, TrialResult]
+    judge: Judge, results: dict[str, TrialResult], *, baseline: dict[str, TrialResult]
 ) -> Match:
     matches = [
         judge.compare(result.reference, result.narrations, other=baseline[item].narrations)

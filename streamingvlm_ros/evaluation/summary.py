@@ -101,7 +101,7 @@ def summarize(results: Sequence[Result]) -> list[SummaryRow]:
     """Return a row for each model and control, in the order of the results."""
     keys = dict.fromkeys((r.request.model, r.request.control) for r in results)
     return [
-        _row(model, control, [r for r in results if _key(r) == (model, control)])
+        _row(model, control, results=[r for r in results if _key(r) == (model, control)])
         for model, control in keys
     ]
 
@@ -115,7 +115,7 @@ def _key(result: Result) -> tuple[str, str]:
     return result.request.model, result.request.control
 
 
-def _row(model: str, control: str, results: Sequence[Result]) -> SummaryRow:
+def _row(model: str, control: str, *, results: Sequence[Result]) -> SummaryRow:
     done = completed(results)
     narrations = [r.narration_scores for r in done if r.narration_scores]
     speeds = [r.speed for r in done if r.speed]

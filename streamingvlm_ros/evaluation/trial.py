@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass
 class TrialRecord:
-    """What happened in a trial, before it is scored. Times are seconds of the recording."""
+    """Narrations, answers and figures of a trial, not yet scored."""
 
     narrations: list[Utterance] = field(default_factory=list)
     answers: list[AnswerRecord] = field(default_factory=list)
@@ -163,7 +163,9 @@ class _Streaming:
             yield [Ask(question, outcomes.append, on_token)]
         outcome = outcomes[0] if question else _NO_FRAMES_YET
         first_s = token_s[0] if token_s else None
-        self.record.answers.append(_answer_record(scored, mode, outcome, first_token_s=first_s))
+        self.record.answers.append(
+            _answer_record(scored, mode, outcome=outcome, first_token_s=first_s)
+        )
 
     def _question(self, scored: ScoredQuestion, mode: str) -> Question | None:
         """Return the question in a mode, None if there is nothing yet to answer it from."""
@@ -185,8 +187,8 @@ class _Streaming:
 def _answer_record(
     scored: ScoredQuestion,
     mode: str,
-    outcome: Answer | StreamingVLMError,
     *,
+    outcome: Answer | StreamingVLMError,
     first_token_s: float | None,
 ) -> AnswerRecord:
     if isinstance(outcome, Answer):

@@ -34,6 +34,7 @@ def utterances(texts: Sequence[str], begin_s: float = 0.0) -> list[Utterance]:
 def request(
     item: str = "world",
     model: str = "demo",
+    *,
     control: str = "seen",
     path: Path = Path("/missing/world"),
 ) -> Request:
@@ -44,8 +45,8 @@ def request(
 def result(
     narrations: Sequence[str],
     truth: Sequence[str] = TRUTH,
-    answers: Sequence[AnswerRecord] = (),
     *,
+    answers: Sequence[AnswerRecord] = (),
     of: Request | None = None,
 ) -> TrialResult:
     """A trial whose model narrated these texts, one a second."""
@@ -60,12 +61,12 @@ def scored(
     return score_trial(of or request(), record, reference=reference, losses={})
 
 
-def skipped(item: str, reason: str, model: str = "demo") -> SkippedTrial:
+def skipped(item: str, reason: str, *, model: str = "demo") -> SkippedTrial:
     return SkippedTrial(request(item, model), reason)
 
 
 def answer(
-    text: str, time_s: float = 12.0, error: str = "", mode: str = "stream", task: str = ""
+    text: str, time_s: float = 12.0, *, error: str = "", mode: str = "stream", task: str = ""
 ) -> AnswerRecord:
     """An answer to a question whose true answer is a red ball."""
     question = TimedQuestion(time_s, "What is on the table?", "A red ball.")
@@ -76,7 +77,7 @@ def answer(
 def three_trials(path: Path) -> list[TrialResult]:
     """A good model, its control, and a model that always says the same."""
     good = [*TRUTH[:5], f"{TRUTH[5] or 'something'} twice", *TRUTH[6:]]
-    good_answers = [answer("A red ball."), answer("", 15.0, "the question is too long")]
+    good_answers = [answer("A red ball."), answer("", 15.0, error="the question is too long")]
     poor_answers = [answer("A dog."), answer("A red ball.", 15.0)]
     blank, poor = ["blank"] * SECONDS, [TRUTH[0]] * SECONDS
     return [
@@ -88,4 +89,4 @@ def three_trials(path: Path) -> list[TrialResult]:
 
 def report_html(folder: Path, results: Sequence[Result]) -> str:
     """The report of these results, written into the folder."""
-    return write_report(folder, results, summarize(results)).read_text()
+    return write_report(folder, results, rows=summarize(results)).read_text()

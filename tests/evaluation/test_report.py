@@ -110,7 +110,7 @@ def test_hostile_texts_are_only_texts(tmp_path: Path) -> None:
         result(
             [f"S{HOSTILE}", *TRUTH[1:], "\ud800 half a character"],
             [f"R{HOSTILE}", *TRUTH[1:]],
-            [
+            answers=[
                 AnswerRecord(question, "stream", f"A{HOSTILE}", "", 0.1, 0.0, f"T{HOSTILE}"),
                 AnswerRecord(question, "x", "", f"E{HOSTILE}", 0, 0.0, f"T{HOSTILE}"),
                 answer("A dog.", task=f"K{HOSTILE}"),
@@ -120,7 +120,7 @@ def test_hostile_texts_are_only_texts(tmp_path: Path) -> None:
         losses={f"L{HOSTILE}": f"L{HOSTILE}"},
     )
     page = Page(
-        report_html(tmp_path, [trial, skipped(f"J{HOSTILE}", f"W{HOSTILE}", f"M{HOSTILE}")])
+        report_html(tmp_path, [trial, skipped(f"J{HOSTILE}", f"W{HOSTILE}", model=f"M{HOSTILE}")])
     )
     assert page.open == []
     assert [tag for tag, _ in page.elements].count("script") == 1
@@ -167,7 +167,7 @@ def test_the_judges_verdict_is_beside_the_scores(tmp_path: Path) -> None:
     results = three_trials(tmp_path / "missing")
     rows = summarize(results)
     rows[-1].judged = match.judgement(against=f"M{HOSTILE}")
-    text = Page(write_report(tmp_path, results, rows).read_text()).text()
+    text = Page(write_report(tmp_path, results, rows=rows).read_text()).text()
     low, high = (100 * bound for bound in match.interval)
     assert f"poor fps=1 87.5 % {low:.1f} to {high:.1f}; 3 won, 1 tied, 0 lost" in text
     assert f"The judge, against {' '.join(f'M{HOSTILE}'.split())}" in text
@@ -208,7 +208,7 @@ def test_a_report_is_written_even_if_everything_was_skipped(tmp_path: Path) -> N
 
 
 def test_without_a_reference_narrations_and_answers_are_shown(tmp_path: Path) -> None:
-    text = Page(report_html(tmp_path, [result(TRUTH, (), [answer("A dog.")])])).text()
+    text = Page(report_html(tmp_path, [result(TRUTH, (), answers=[answer("A dog.")])])).text()
     assert "unknown" in text
     assert "stream wrong A dog." in text
 
@@ -219,7 +219,7 @@ def test_the_report_of_an_hour_is_small(tmp_path: Path, monkeypatch: pytest.Monk
     truth = [f"second {n}: a person in a red coat walks past the open door" for n in range(3600)]
     texts = [f"second {n}: a person in a blue coat stands at the open door" for n in range(3600)]
     answers = [answer("A dog.", time_s) for time_s in range(10, 3600, 10)]
-    one = result(texts, truth, answers)
+    one = result(texts, truth, answers=answers)
     html = report_html(tmp_path, [one, replace(one, request=request(model="other"))])
     assert html.count("<img") > 200
     assert len(html) < 3.2e6
@@ -311,7 +311,7 @@ def test_models_are_side_by_side_also_where_the_reference_ends() -> None:
 
 
 def test_consecutive_silence_is_one_row_and_questions_are_at_their_time() -> None:
-    trial = result([""] * 8, ["a", *[""] * 7], [answer("A dog.", 5.0)])
+    trial = result([""] * 8, ["a", *[""] * 7], answers=[answer("A dog.", 5.0)])
     (group,) = groups([trial], step_s=10, pictures={0.0: "picture"})
     assert [entry.start_s for entry in group.entries] == [0, 1, 5, 5]
     assert not group.right

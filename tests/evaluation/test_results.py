@@ -97,7 +97,7 @@ def test_a_file_that_lacks_a_field_is_not_read(tmp_path: Path, field: str) -> No
     assert read_result(file, REQUEST) is None
 
 
-def request(item: str = "world", model: str = "demo", control: str = "seen") -> Request:
+def request(item: str = "world", model: str = "demo", *, control: str = "seen") -> Request:
     return Request(item=item, recording="r", model=model, settings={}, control=control)
 
 

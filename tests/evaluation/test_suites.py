@@ -110,4 +110,3 @@ def test_labels_in_memory_have_fingerprints_of_their_content() -> None:
     assert labels.fingerprints() == Labels(questions=(question,)).fingerprints()
     for changed in (replace(question, task="other"), replace(question, exact_prompt="Say A.")):
         assert Labels(questions=(changed,)).fingerprints() != labels.fingerprints()
-    assert labels.read(start_ns=5) is labels

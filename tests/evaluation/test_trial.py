@@ -113,7 +113,7 @@ def test_history_answers_what_has_left_the_window(engine: StreamingEngine, tmp_p
 
 @dataclass
 class HistoryCount:
-    """How many histories were opened and closed."""
+    """Counts the histories that were opened and closed."""
 
     opened: list[Path] = field(default_factory=list)
     closed: int = 0

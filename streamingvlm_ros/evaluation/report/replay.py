@@ -24,7 +24,7 @@ _OPTIONS = ("fps", "instruction", "temperature", "seed")
 
 @dataclass(frozen=True)
 class Replay:
-    """How to replay a recording.
+    """A recording that can be replayed.
 
     `offset_s` is the time from a bag's first message to second 0. `camera` is the image topic,
     None if there is only one.

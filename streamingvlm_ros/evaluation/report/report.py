@@ -23,7 +23,7 @@ PAGE = Path(__file__).parent / "page"
 FILE = "report.html"
 
 
-def write_report(folder: Path, results: Sequence[Result], rows: Sequence[SummaryRow]) -> Path:
+def write_report(folder: Path, results: Sequence[Result], *, rows: Sequence[SummaryRow]) -> Path:
     """Write report.html into the folder and return its path.
 
     `rows` is the summary of `results`. Pictures are taken from the recordings, in one pass over

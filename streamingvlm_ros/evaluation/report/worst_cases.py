@@ -22,7 +22,7 @@ _BEFORE_S = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """What was expected at `time_s`, and what came instead.
+    """A wrong narration or answer at `time_s`, and what was expected.
 
     `picture_s` is the time of the picture. `score` is ROUGE-L, or the answer's score. `question`
     is empty for a narration.

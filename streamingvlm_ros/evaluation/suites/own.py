@@ -9,7 +9,7 @@ from pathlib import Path
 from ...bags.reader import BagReader
 from ...errors import EvaluationError
 from ...recordings.folder import WORDS, find_recordings, name_of, questions_beside, words_beside
-from ...recordings.recording import is_bag
+from ...recordings.recording import Recording, is_bag
 from ...recordings.timed import Utterance
 from ...recordings.words import read_questions, read_topic, read_utterances
 from ..items import Fingerprints, Item, Labels, ScoredQuestion, SuiteArguments
@@ -27,7 +27,7 @@ class LabelFiles:
         """Identify the files by their paths and contents, a topic by its name."""
         return Fingerprints(_fingerprint(self.reference), _fingerprint(self.questions))
 
-    def read(self, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
         """Read the files. WordsError or BagError if that fails."""
         questions = read_questions(self.questions) if self.questions else []
         return Labels(tuple(self._read_reference(start_ns)), tuple(map(ScoredQuestion, questions)))

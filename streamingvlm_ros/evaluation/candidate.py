@@ -13,6 +13,7 @@ import yaml
 from ..config import Settings, settings_for
 from ..engine.qwen2_5.checkpoint import resolve
 from ..errors import EvaluationError
+from ..setting import located, settings_of
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,19 @@ def parse_candidate(label: str) -> Candidate:
     Values with spaces are quoted as for a shell.
 
     Raises:
-        EvaluationError: The label has no model, or something after it is not a setting.
-        ConfigError: A setting is unknown, or its value is out of range.
+        EvaluationError: The label has no model, or a part without "=".
+        ConfigError: A setting is unknown or wrong.
     """
     model, changes = split_label(label)
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
-    types = {name: type(value) for name, value in settings.flat().items()}
-    values = {
-        name: _parse_value(text, expected=types.get(name), name=name, label=label)
-        for name, text in changes.items()
-    }
-    return Candidate(label, checkpoint, settings.updated(values))
+    with located(repr(label)):
+        values = {name: _parse_value(name, text) for name, text in changes.items()}
+        return Candidate(label, checkpoint, settings.updated(values))
 
 
 def split_label(label: str) -> tuple[str, dict[str, str]]:
-    """Return a label's model and its settings as they are written. EvaluationError if it can't."""
+    """Return a label's model and its unparsed settings. EvaluationError if there is no model."""
     try:
         model, *pairs = shlex.split(label)
     except ValueError as error:
@@ -64,12 +62,12 @@ def split_label(label: str) -> tuple[str, dict[str, str]]:
     return model, dict(pair.split("=", 1) for pair in pairs)
 
 
-def _parse_value(text: str, *, expected: type | None, name: str, label: str) -> Any:
-    """Parse a value as YAML would. Text stays text, and a whole number may stand for a float."""
-    if expected is str:
+def _parse_value(name: str, text: str) -> Any:
+    """Return a value as YAML reads it. What isn't YAML stays text, which numbers refuse."""
+    setting = settings_of(Settings).get(name)
+    if setting is None or setting.kind is str:
         return text
     try:
-        value = yaml.safe_load(text)
-        return float(value) if expected is float else value
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{name}={text} in {label!r} is not a value for {name}") from error
+        return setting.from_yaml(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError):
+        return text

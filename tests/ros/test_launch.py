@@ -77,7 +77,7 @@ def test_every_launch_argument_is_described(name: str, monkeypatch: pytest.Monke
 
 def test_ros2_launch_starts_camera_and_narrator_and_ends_them(tmp_path: Path) -> None:
     pytest.importorskip("ros2launch", reason="ros2 launch is not installed")
-    from .peer import CHECKPOINT, PATIENCE_S, Peer
+    from .ros_peer import CHECKPOINT, PATIENCE_S, Peer
 
     # A checkpoint's own settings reach the node through the launch file's empty arguments.
     for file in CHECKPOINT.iterdir():

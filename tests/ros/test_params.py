@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import rclpy
-from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from streamingvlm_ros.config import ConfigError, SamplingConfig, Settings
 from streamingvlm_ros.ros import params
 
-from .peer import own_domain
-
-
-@contextmanager
-def node(**parameters: Any) -> Iterator[Node]:
-    arguments = ["--ros-args"]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name}:={value}"]
-    domain, mark = own_domain()
-    context = Context()
-    rclpy.init(args=arguments, context=context, domain_id=domain)
-    node = Node("settings", context=context)
-    with mark:
-        try:
-            yield node
-        finally:
-            node.destroy_node()
-            context.try_shutdown()
+from .ros_peer import local_node
 
 
 def test_every_setting_is_a_parameter_with_its_default_and_meaning() -> None:
-    with node() as n:
+    with local_node() as n:
         params.declare_model(n)
         assert params.declare_settings(n, Settings()) == Settings()
         for name, default in Settings().flat().items():
@@ -53,7 +31,7 @@ LIVE = {"temperature", "top_k", "top_p", "repetition_penalty"}
 
 
 def test_what_the_user_gives_wins_over_what_the_checkpoint_says() -> None:
-    with node(fps=4.0) as n:
+    with local_node(fps=4.0) as n:
         own = Settings().updated({"fps": 8.0, "text_rounds": 3})
         settings = params.declare_settings(n, own)
         assert settings.frames.fps == 4.0
@@ -61,7 +39,7 @@ def test_what_the_user_gives_wins_over_what_the_checkpoint_says() -> None:
 
 
 def test_a_whole_number_will_do_for_a_fraction() -> None:
-    with node(fps=4, temperature=0) as n:
+    with local_node(fps=4, temperature=0) as n:
         settings = params.declare_settings(n, Settings())
         assert settings.frames.fps == 4.0
         assert type(settings.sampling.temperature) is float
@@ -78,12 +56,12 @@ def test_a_whole_number_will_do_for_a_fraction() -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused(name: str, value: Any, error: type[Exception]) -> None:
-    with node(**{name: value}) as n, pytest.raises(error, match=name):
+    with local_node(**{name: value}) as n, pytest.raises(error, match=name):
         params.declare_settings(n, Settings())
 
 
 def test_live_changes_are_handed_on_and_wrong_ones_refused() -> None:
-    with node() as n:
+    with local_node() as n:
         changes: list[SamplingConfig] = []
         settings = params.declare_settings(n, Settings())
         callback = params.on_sampling_change(n, settings.sampling, changes.append)
@@ -107,7 +85,7 @@ def test_live_changes_are_handed_on_and_wrong_ones_refused() -> None:
 
 
 def test_declaring_again_keeps_what_was_set() -> None:
-    with node() as n:
+    with local_node() as n:
         params.declare_settings(n, Settings())
         n.set_parameters([Parameter("temperature", value=0.25)])
         assert params.declare_settings(n, Settings()).sampling.temperature == 0.25

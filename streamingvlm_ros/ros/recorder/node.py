@@ -57,7 +57,9 @@ class RecorderNode(Node):
         super().__init__("recorder")
         settings = settings or self._declare_settings()
         # Check the topics first: the recorder makes files.
-        self._subscriptions = TopicSubscriptions(self, settings.topics, on_message=self._on_message)
+        self._topic_subscriptions = TopicSubscriptions(
+            self, settings.topics, on_message=self._on_message
+        )
         self._recorder = Recorder(settings.config, settings.bag)
         self._status = RecorderStatus(self.get_fully_qualified_name(), self._recorder)
         self._stopped = False
@@ -139,7 +141,7 @@ class RecorderNode(Node):
     def _refresh_topics(self) -> None:
         # Simulated time is 0 until the first message on /clock: nothing can be stamped before.
         if self._now_ns():
-            self._subscriptions.refresh()
+            self._topic_subscriptions.refresh()
 
     def _report(self) -> None:
         """Log finished clips and problems, and publish the status."""
@@ -153,7 +155,7 @@ class RecorderNode(Node):
         if problem and not self._stopped:
             self._stopped = True
             self.get_logger().error(f"recording has stopped: {problem}")
-        message = DiagnosticArray(status=[self._status.status(self._subscriptions)])
+        message = DiagnosticArray(status=[self._status.status(self._topic_subscriptions)])
         for name, number in self._status.newly_dropped.items():
             self.get_logger().warning(f"too slow: {number} messages of {name} were not recorded")
         message.header.stamp = self.get_clock().now().to_msg()

@@ -31,7 +31,8 @@ from streamingvlm_ros.msg import Answer
 
 from streamingvlm_ros.ros.client import connected
 
-from ..ros.ros_peer import Peer, Process, reliable
+from ..ros.node_process import Process
+from ..ros.ros_peer import Peer, reliable
 from ..ros.verbose_model import TOKENS, verbose_model
 from ..support.camera import publish_until_narrated
 

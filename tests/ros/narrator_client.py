@@ -14,7 +14,8 @@ from streamingvlm_ros.srv import Ask
 from streamingvlm_ros.ros.conversions import image_message
 from streamingvlm_ros.types import NS_PER_S
 
-from .ros_peer import Peer, Process, Topic
+from .node_process import Process
+from .ros_peer import Peer, Topic
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (56, 56, 3), np.uint8)
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from .narrator_client import NarratorClient
-from .ros_peer import PATIENCE_S, ROOT, Peer, Topic
+from .node_process import PATIENCE_S, ROOT
+from .ros_peer import Peer, Topic
 
 Event = dict[str, Any]
 

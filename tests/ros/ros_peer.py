@@ -9,14 +9,10 @@ import itertools
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -31,7 +27,8 @@ from rosgraph_msgs.msg import Clock
 from streamingvlm_ros.ros.conversions import to_time
 from streamingvlm_ros.ros.process import spin
 
-ROOT = Path(__file__).parent.parent.parent
+from .node_process import PATIENCE_S, ROOT, Process
+
 CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
 TINY = {"model": str(CHECKPOINT), "min_frame_tokens": 1, "max_frame_tokens": 4}
 """Parameters of a narrator that loads and narrates quickly; its text makes no sense."""
@@ -46,9 +43,6 @@ def reliable(topic: str) -> dict[str, Any]:
     override = f"qos_overrides.{topic}.subscription"
     return {f"{override}.reliability": "reliable", f"{override}.depth": 100}
 
-
-PATIENCE_S = 180.0
-"""Longest wait for any event; a passing test never waits so long, on any machine."""
 
 _domains = itertools.count(os.getpid())
 
@@ -97,35 +91,6 @@ class Topic:
 
     def all(self, after: int = 0) -> list[Any]:
         return self._messages[after:]
-
-
-class Process:
-    """A node in a process of its own. Its log goes to a file."""
-
-    def __init__(self, module: str, parameters: dict[str, Any], *, domain: int) -> None:
-        arguments = ["--ros-args"]
-        for name, value in parameters.items():
-            arguments += ["-p", f"{name}:={value}"]
-        with tempfile.NamedTemporaryFile(suffix=".log", delete=False) as log:
-            self._log = Path(log.name)
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", f"streamingvlm_ros.ros.{module}", *arguments],
-                cwd=ROOT,
-                env={**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def end(self) -> int:
-        """As Ctrl-C does. The exit code."""
-        self.child.send_signal(signal.SIGINT)
-        try:
-            return self.child.wait(PATIENCE_S)
-        finally:
-            self.child.kill()
 
 
 class Peer:

@@ -38,7 +38,8 @@ def test_every_launch_argument_is_described(name: str, monkeypatch: pytest.Monke
 
 def test_ros2_launch_starts_camera_and_narrator_and_ends_them(tmp_path: Path) -> None:
     pytest.importorskip("ros2launch", reason="ros2 launch is not installed")
-    from .ros_peer import CHECKPOINT, PATIENCE_S, Peer
+    from .node_process import PATIENCE_S
+    from .ros_peer import CHECKPOINT, Peer
 
     # Empty launch arguments don't override the checkpoint's own settings.
     for file in CHECKPOINT.iterdir():

@@ -17,7 +17,8 @@ from streamingvlm_ros.action import Ask
 from streamingvlm_ros.ros.process import spin
 from streamingvlm_ros.ros.publishing import drop_on_timeout
 
-from .ros_peer import PATIENCE_S, own_domain
+from .node_process import PATIENCE_S
+from .ros_peer import own_domain
 
 
 @pytest.fixture

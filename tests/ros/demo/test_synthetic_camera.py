@@ -14,7 +14,8 @@ from streamingvlm_ros.frames.image_decoding import to_array
 from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..ros_peer import PATIENCE_S, Peer, Process
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import Peer
 
 RATE = 20
 

@@ -19,8 +19,9 @@ from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..narrator_client import change_state
+from ..node_process import PATIENCE_S
 from ..question_client import QuestionClient
-from ..ros_peer import PATIENCE_S, Peer, reliable
+from ..ros_peer import Peer, reliable
 from ..verbose_model import TOKENS, verbose_model
 
 MAX_QUESTIONS = 20

@@ -15,7 +15,8 @@ from streamingvlm_ros.ros.conversions import to_ns, to_time
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..narrator_client import NarratorClient, change_state
-from ..ros_peer import TINY, Peer, Process, reliable
+from ..node_process import Process
+from ..ros_peer import TINY, Peer, reliable
 
 
 class HistoryClient(NarratorClient):

@@ -15,7 +15,8 @@ from streamingvlm_ros.srv import Ask
 
 from ...support.camera import publish_seconds
 from ..narrator_client import change_state, lifecycle_state
-from ..ros_peer import CHECKPOINT, PATIENCE_S, TINY, Peer, Process, reliable
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import CHECKPOINT, TINY, Peer, reliable
 
 
 def test_every_transition_can_be_repeated() -> None:
@@ -102,7 +103,9 @@ def test_a_loading_node_replies_and_two_signals_end_it(
         # A hub that accepts the connection and never replies.
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        process = Process("narrator", {"model": "somebody/some-model"}, domain=peer.domain)
+        process = Process(
+            "narrator", {"model": "somebody/some-model"}, domain=peer.domain, preloaded=False
+        )
         connection, _ = hub.accept()
         try:
             assert lifecycle_state(peer) == State.TRANSITION_STATE_CONFIGURING

@@ -16,7 +16,8 @@ from streamingvlm_ros.ros.qos import REQUESTS
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..narrator_client import NarratorClient
-from ..ros_peer import PATIENCE_S, TINY, Peer, reliable
+from ..node_process import PATIENCE_S
+from ..ros_peer import TINY, Peer, reliable
 
 
 @pytest.fixture(scope="module")

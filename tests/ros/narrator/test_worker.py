@@ -30,7 +30,7 @@ from streamingvlm_ros.types import (
     Question,
 )
 
-from ..ros_peer import PATIENCE_S
+from ..node_process import PATIENCE_S
 
 S = 1_000_000_000
 PICTURE = np.zeros((8, 8, 3), np.uint8)

@@ -26,7 +26,8 @@ from streamingvlm_ros.types import NS_PER_S as S
 from ...bags.scene import STRING, string
 from ...recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ...support.cli import run
-from ..ros_peer import PATIENCE_S, Peer, Process, reliable
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import Peer, reliable
 
 SECONDS = 6
 QOS = "- {durability: transient_local}"

@@ -32,7 +32,8 @@ from streamingvlm_ros.srv import SaveClip
 
 from streamingvlm_ros.bags.reader import BagReader
 
-from ..ros_peer import PATIENCE_S, Peer, Process, values
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import Peer, values
 
 TRANSIENT_LOCAL = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RECORDED_TYPES = {

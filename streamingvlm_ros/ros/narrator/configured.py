@@ -16,8 +16,8 @@ from streamingvlm_ros.msg import Narration
 
 from ...history.config import HistoryConfig
 from .. import qos
+from ..config import NodeConfig
 from ..diagnostics import Counters
-from ..params import NodeConfig
 from .ask_server import AskServer
 from .history_server import HistoryServer, open_history
 from .model import NarratorModel

@@ -21,9 +21,9 @@ from ...inbox import Inbox
 from ...session import CameraSink, Reset
 from ...types import NS_PER_S, Chunk, Frame
 from .. import qos
+from ..config import NodeConfig
 from ..conversions import narration_message
 from ..diagnostics import Counters
-from ..params import NodeConfig
 from ..publishing import drop_on_timeout
 from .model import NarratorModel
 from .question_queue import QuestionQueue

@@ -73,7 +73,7 @@ def test_the_camera_keeps_its_rate_without_drift() -> None:
     ("name", "value", "message"),
     [
         ("image_transport", "carrier pigeon", "image_transport must be one of raw, compressed"),
-        ("seed", -1, "Parameter seed"),
+        ("seed", -1, "seed must be a whole number between 0 and 2147483647, not -1"),
     ],
 )
 def test_an_invalid_parameter_ends_the_process_with_one_line(

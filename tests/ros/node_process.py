@@ -5,6 +5,7 @@ Importing torch and transformers takes many times as long as everything else in 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import runpy
@@ -19,6 +20,8 @@ from unittest.mock import patch
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 180.0
 """Longest wait for any event; a passing test never waits so long, on any machine."""
+
+_PR_SET_PDEATHSIG = 1
 
 _PRELOADED = [
     "streamingvlm_ros.engine.engine",
@@ -105,6 +108,8 @@ class _Forked:
 
 
 def _run_node(module: str, arguments: list[str], *, environment: dict[str, str], log: str) -> None:
+    # If the tests are killed, the fork server ends, and no node may outlive it in its ROS domain.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)

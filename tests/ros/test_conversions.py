@@ -1,4 +1,4 @@
-"""Images to arrays and back, as messages carry them."""
+"""Conversions between ROS messages and the package's types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamingvlm_ros.frames.image_decoding import (
     check,
     to_array,
 )
-from streamingvlm_ros.ros.conversions import to_compressed, to_message, to_ns, to_time
+from streamingvlm_ros.ros.conversions import compressed_image_message, image_message, to_ns, to_time
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
 
@@ -34,20 +34,20 @@ def message(rows: np.ndarray, encoding: str, width: int) -> Image:
     return image
 
 
-def test_a_picture_survives_the_wire() -> None:
-    sent = to_message(PICTURE, 12_000_000_345, "camera")
+def test_an_image_survives_serialization() -> None:
+    sent = image_message(PICTURE, 12_000_000_345, frame_id="camera")
     received = deserialize_message(serialize_message(sent), Image)
     assert np.array_equal(to_array(received), PICTURE)
     assert to_ns(received.header.stamp) == 12_000_000_345
     assert received.header.frame_id == "camera"
 
 
-def test_a_view_of_a_picture_survives_too() -> None:
+def test_a_view_of_an_array_survives_too() -> None:
     flipped = PICTURE[::-1, ::2]
-    assert np.array_equal(to_array(to_message(flipped, 1, "")), flipped)
+    assert np.array_equal(to_array(image_message(flipped, 1, frame_id="")), flipped)
 
 
-def test_padded_rows() -> None:
+def test_padded_rows_are_read() -> None:
     rows = np.pad(PICTURE.reshape(24, 96), ((0, 0), (0, 13)), constant_values=99)
     assert np.array_equal(to_array(message(rows, "rgb8", 32)), PICTURE)
     unpadded_end = message(rows, "rgb8", 32)
@@ -65,7 +65,7 @@ def test_padded_rows() -> None:
         ("rgb16", (PICTURE.astype("<u2") * 257).view(np.uint8).reshape(24, 192)),
     ],
 )
-def test_colour_encodings(encoding: str, rows: np.ndarray) -> None:
+def test_colour_encodings_are_read(encoding: str, rows: np.ndarray) -> None:
     assert np.array_equal(to_array(message(rows, encoding, 32)), PICTURE)
     padded = np.pad(rows, ((0, 0), (0, 8)), constant_values=99)
     assert np.array_equal(to_array(message(padded, encoding, 32)), PICTURE)
@@ -85,7 +85,7 @@ RED_GREEN_BLUE = {
 
 @pytest.mark.parametrize("encoding", RED_GREEN_BLUE)
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 9), st.booleans())
-def test_any_size_and_padding_gives_a_picture_of_its_own(
+def test_any_size_and_padding_gives_an_array_of_its_own(
     encoding: str, height: int, width: int, padding: int, last_row_is_short: bool
 ) -> None:
     channels, _ = RGB_CHANNELS[encoding]
@@ -103,12 +103,12 @@ def test_any_size_and_padding_gives_a_picture_of_its_own(
     assert not np.shares_memory(picture, np.frombuffer(image.data, np.uint8))
 
 
-def test_every_encoding_that_needs_no_arithmetic_is_tested() -> None:
+def test_every_encoding_without_arithmetic_is_tested() -> None:
     assert set(RED_GREEN_BLUE) == set(RGB_CHANNELS)
 
 
 @pytest.mark.parametrize("encoding", RED_GREEN_BLUE)
-def test_one_row_may_have_a_step_beyond_all_bounds(encoding: str) -> None:
+def test_a_single_row_may_have_any_step(encoding: str) -> None:
     channels, _ = RGB_CHANNELS[encoding]
     image = message(np.full((1, 32 * channels), 7, np.uint8), encoding, 32)
     image.step = 2**32 - 1
@@ -123,7 +123,7 @@ def test_grey_becomes_three_equal_channels(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", CONVERTED_BYTES)
-def test_every_other_known_encoding_gives_a_picture(encoding: str) -> None:
+def test_every_other_known_encoding_gives_an_rgb_array(encoding: str) -> None:
     rows = np.full((24, 32 * CONVERTED_BYTES[encoding]), 128, np.uint8)
     picture = to_array(message(rows, encoding, 32))
     assert picture.shape == (24, 32, 3)
@@ -146,7 +146,7 @@ def test_every_other_known_encoding_gives_a_picture(encoding: str) -> None:
         ({"data": array("B")}, "size"),
     ],
 )
-def test_what_cannot_be_a_picture_is_known_without_reading_it(
+def test_an_invalid_header_is_rejected_without_reading_the_data(
     changes: dict[str, object], reason: str
 ) -> None:
     image = message(PICTURE.reshape(24, 96), "rgb8", 32)
@@ -159,15 +159,15 @@ def test_what_cannot_be_a_picture_is_known_without_reading_it(
 
 def test_an_image_without_a_stamp_is_bad() -> None:
     with pytest.raises(BadImageError, match="no time stamp"):
-        check(to_message(PICTURE, 0, "camera"))
+        check(image_message(PICTURE, 0, frame_id="camera"))
 
 
-def test_an_odd_width_that_an_encoding_does_not_allow_is_bad() -> None:
+def test_an_odd_width_is_bad_where_the_encoding_forbids_it() -> None:
     with pytest.raises(BadImageError, match="yuv422"):
         to_array(message(np.zeros((24, 62), np.uint8), "yuv422", 31))
 
 
-def packed(form: str) -> bytes:
+def encoded(form: str) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray(PICTURE).save(file, form)
     return file.getvalue()
@@ -181,40 +181,42 @@ def compressed(data: bytes) -> CompressedImage:
 
 def test_a_16_bit_png_keeps_its_shades() -> None:
     ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
-    packed = io.BytesIO()
-    PIL.Image.fromarray(ramp).save(packed, "PNG")
-    message = CompressedImage(format="png", data=array("B", packed.getvalue()))
+    png = io.BytesIO()
+    PIL.Image.fromarray(ramp).save(png, "PNG")
+    message = CompressedImage(format="png", data=array("B", png.getvalue()))
     message.header.stamp.sec = 1
     assert np.array_equal(to_array(message)[..., 1], ramp >> 8)
 
 
 def test_png_exactly_and_jpeg_nearly() -> None:
-    assert np.array_equal(to_array(compressed(packed("PNG"))), PICTURE)
+    assert np.array_equal(to_array(compressed(encoded("PNG"))), PICTURE)
     smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
-    seen = to_array(to_compressed(smooth, 5, "camera"))
+    seen = to_array(compressed_image_message(smooth, 5, frame_id="camera"))
     assert np.abs(seen.astype(int) - smooth).max() < 30
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 @given(st.data())
-def test_whatever_breaks_a_file_is_a_bad_image_or_a_picture(form: str, data: st.DataObject) -> None:
-    whole = bytearray(packed(form))
+def test_a_corrupt_file_is_a_bad_image_or_decodes(form: str, data: st.DataObject) -> None:
+    encoded_bytes = bytearray(encoded(form))
     for _ in range(data.draw(st.integers(0, 3))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    whole = whole[: data.draw(st.integers(0, len(whole)))]
+        encoded_bytes[data.draw(st.integers(0, len(encoded_bytes) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
+    encoded_bytes = encoded_bytes[: data.draw(st.integers(0, len(encoded_bytes)))]
     with suppress(BadImageError):
-        picture = to_array(compressed(bytes(whole)))
+        picture = to_array(compressed(bytes(encoded_bytes)))
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_a_truncated_jpeg_is_bad(part: float) -> None:
-    whole = packed("JPEG")
+    jpeg = encoded("JPEG")
     with pytest.raises(BadImageError, match="can't be read"):
-        to_array(compressed(whole[: int(len(whole) * part)]))
+        to_array(compressed(jpeg[: int(len(jpeg) * part)]))
 
 
 @given(st.integers(0, 2**31 * 10**9 - 1))
-def test_stamps_are_exact(stamp_ns: int) -> None:
+def test_stamps_convert_exactly(stamp_ns: int) -> None:
     assert to_ns(to_time(stamp_ns)) == stamp_ns

@@ -12,14 +12,15 @@ from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.frames.image_decoding import to_array
 from streamingvlm_ros.ros.conversions import to_ns
+from streamingvlm_ros.types import NS_PER_S as S
 
-from .peer import PATIENCE_S, Peer, Process
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import Peer
 
-S = 1_000_000_000
 RATE = 20
 
 
-def test_images_show_the_world_at_their_stamps_and_the_truth_is_told() -> None:
+def test_images_show_the_world_at_their_stamps_with_true_captions() -> None:
     world = World(7)
     with Peer() as peer:
         images, truths = (
@@ -30,9 +31,9 @@ def test_images_show_the_world_at_their_stamps_and_the_truth_is_told() -> None:
         with peer.process("demo.synthetic_camera", **parameters, frame_id="eye"):
             truths.wait(lambda m: m.sequence >= 2)
             images.wait(after=RATE)
-        # The first to be heard need not be the first that was told.
-        heard = truths.wait()
-        start_ns = to_ns(heard.start) - heard.sequence * S
+        # The first caption received need not be the first one published.
+        first = truths.wait()
+        start_ns = to_ns(first.start) - first.sequence * S
         assert start_ns % S == 0
         stamps = [to_ns(m.header.stamp) for m in images.all()]
         assert all((ns - start_ns) % (S // RATE) == 0 for ns in stamps)
@@ -48,7 +49,7 @@ def test_images_show_the_world_at_their_stamps_and_the_truth_is_told() -> None:
             assert to_ns(truth.end) - to_ns(truth.start) == S
 
 
-def test_it_keeps_its_rate_without_drift() -> None:
+def test_the_camera_keeps_its_rate_without_drift() -> None:
     with Peer() as peer:
         arrivals: list[tuple[int, int]] = []
         clock = peer.node.get_clock()
@@ -62,7 +63,7 @@ def test_it_keeps_its_rate_without_drift() -> None:
         with peer.process("demo.synthetic_camera", **parameters, width_px=56, height_px=56):
             peer.until(lambda: len(arrivals) > 3 * RATE)
         late_s = [(arrived - stamp) / S for stamp, arrived in arrivals]
-        # Of the quickest: a busy machine makes some late and leaves some out, a drift moves all.
+        # The quickest of many: a busy machine delays or skips some, a drift would delay all.
         assert min(late_s) < 0.02
         assert min(late_s[-RATE:]) < min(late_s[:RATE]) + 0.02
         assert min(b - a for (a, _), (b, _) in itertools.pairwise(arrivals)) == S // RATE
@@ -75,11 +76,11 @@ def test_it_keeps_its_rate_without_drift() -> None:
         ("seed", -1, "seed must be a whole number between 0 and 2147483647, not -1"),
     ],
 )
-def test_a_parameter_that_cannot_be_ends_it_with_one_clear_line(
+def test_an_invalid_parameter_ends_the_process_with_one_line(
     name: str, value: object, message: str
 ) -> None:
     with Peer() as peer:
-        process = Process("demo.synthetic_camera", {name: value}, peer.domain)
+        process = Process("demo.synthetic_camera", {name: value}, domain=peer.domain)
         assert process.child.wait(PATIENCE_S) == 1
         assert message in process.log()
         assert "Traceback" not in process.log()

@@ -1,4 +1,4 @@
-"""The recorder in a process of its own, and what others find in its bags."""
+"""The recorder in a process of its own, and its bags read by others."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ from streamingvlm_ros.srv import SaveClip
 
 from streamingvlm_ros.bags.reader import BagReader
 
-from .peer import PATIENCE_S, Peer, Process, values
+from ..node_process import PATIENCE_S, Process
+from ..ros_peer import Peer, values
 
-LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-WHAT_IS_SAID = {
+TRANSIENT_LOCAL = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+RECORDED_TYPES = {
     "/image": Image,
     "/image/compressed": CompressedImage,
     "/camera_info": CameraInfo,
@@ -47,17 +48,16 @@ WHAT_IS_SAID = {
 
 @contextmanager
 def recording(peer: Peer, folder: Path, **parameters: Any) -> Iterator[Process]:
-    given = {"folder": folder, "keep_free_mb": 0, **parameters}
-    with peer.process("recorder", **given) as process:
+    with peer.process("recorder", **{"folder": folder, "keep_free_mb": 0, **parameters}) as process:
         yield process
 
 
-def written(peer: Peer, folder: Path, enough: int) -> None:
-    """Wait until the bag holds so many messages, not counting what the recorder says itself."""
+def wait_until_written(peer: Peer, folder: Path, *, messages: int) -> None:
+    """Wait until the bag holds that many messages, not counting the recorder's diagnostics."""
 
     def is_written() -> bool:
         with BagReader(only_bag(folder)) as reader:
-            return sum(r.topic.name != "/diagnostics" for r in reader.messages()) >= enough
+            return sum(r.topic.name != "/diagnostics" for r in reader.messages()) >= messages
 
     peer.until(is_written)
 
@@ -74,7 +74,7 @@ def image(number: int, size: int = 12) -> Image:
 
 
 def numbers(bag: Path, topic: str = "/image") -> list[int]:
-    """Which images are in a bag, whole or not."""
+    """Return the numbers of the images in a bag, complete or not."""
     with BagReader(bag) as reader:
         return [
             int(deserialize_message(recorded.data, Image).header.frame_id)
@@ -82,35 +82,35 @@ def numbers(bag: Path, topic: str = "/image") -> list[int]:
         ]
 
 
-def test_what_is_said_is_recorded_to_the_byte_and_others_read_it(tmp_path: Path) -> None:
-    said: dict[str, list[bytes]] = {name: [] for name in WHAT_IS_SAID}
+def test_messages_are_recorded_to_the_byte_and_other_readers_read_them(tmp_path: Path) -> None:
+    published: dict[str, list[bytes]] = {name: [] for name in RECORDED_TYPES}
     with Peer() as peer, recording(peer, tmp_path):
-        publishers = {n: peer.publisher(kind, n) for n, kind in WHAT_IS_SAID.items()}
+        publishers = {n: peer.publisher(kind, n) for n, kind in RECORDED_TYPES.items()}
         for number in range(20):
-            for name, kind in WHAT_IS_SAID.items():
-                message = kind(data=f"said {number}") if kind is String else kind()
+            for name, kind in RECORDED_TYPES.items():
+                message = kind(data=f"text {number}") if kind is String else kind()
                 if kind is not String:
                     message.header.frame_id = f"{name} {number}"
                 data = serialize_message(message)
-                # As DDS sends it: to whole words.
-                said[name].append(data + bytes(-len(data) % 4))
-                publishers[name].publish(said[name][-1])
-        written(peer, tmp_path, 20 * len(WHAT_IS_SAID))
+                # DDS pads to multiples of four bytes.
+                published[name].append(data + bytes(-len(data) % 4))
+                publishers[name].publish(published[name][-1])
+        wait_until_written(peer, tmp_path, messages=20 * len(RECORDED_TYPES))
         hashes = {
             name: str(peer.node.get_publishers_info_by_topic(name)[0].topic_type_hash)
-            for name in (*WHAT_IS_SAID, "/diagnostics")
+            for name in (*RECORDED_TYPES, "/diagnostics")
         }
     bag = only_bag(tmp_path)
     (file,) = bag.glob("*.mcap")
-    heard: dict[str, list[bytes]] = {name: [] for name in WHAT_IS_SAID}
+    recorded: dict[str, list[bytes]] = {name: [] for name in RECORDED_TYPES}
     with file.open("rb") as stream:
         for schema, channel, message in make_reader(stream).iter_messages():
             assert schema
             assert (schema.encoding, channel.message_encoding) == ("ros2msg", "cdr")
             assert channel.metadata["topic_type_hash"] == hashes[channel.topic]
-            heard.setdefault(channel.topic, []).append(message.data)
-    assert heard.pop("/diagnostics")
-    assert heard == said
+            recorded.setdefault(channel.topic, []).append(message.data)
+    assert recorded.pop("/diagnostics")
+    assert recorded == published
     with AnyReader([bag]) as reader:
         assert {c.topic: c.digest for c in reader.connections} == hashes
         texts = [
@@ -118,27 +118,27 @@ def test_what_is_said_is_recorded_to_the_byte_and_others_read_it(tmp_path: Path)
             for c, _, data in reader.messages()
             if c.topic == "/narrator/text"
         ]
-    assert texts == [f"said {n}" for n in range(20)]
+    assert texts == [f"text {n}" for n in range(20)]
 
 
-def test_publishers_that_offer_less_are_heard_too(tmp_path: Path) -> None:
+def test_a_best_effort_publisher_of_a_reliable_topic_is_recorded_too(tmp_path: Path) -> None:
     with Peer() as peer, recording(peer, tmp_path):
         strict = peer.publisher(Image, "/image")
         strict.publish(image(1))
-        written(peer, tmp_path, 1)
+        wait_until_written(peer, tmp_path, messages=1)
         loose = peer.publisher(Image, "/image", qos_profile_sensor_data)
-        # What is best effort may be lost before both sides have found each other.
+        # Best-effort messages may be lost until both sides have discovered each other.
         ticks = itertools.count(2)
         peer.node.create_timer(0.02, lambda: loose.publish(image(next(ticks))))
-        written(peer, tmp_path, 5)
-    kept = numbers(only_bag(tmp_path))
-    assert 1 in kept
-    assert max(kept) > 1
+        wait_until_written(peer, tmp_path, messages=5)
+    recorded = numbers(only_bag(tmp_path))
+    assert 1 in recorded
+    assert max(recorded) > 1
 
 
-def test_what_was_latched_before_is_in_every_file(tmp_path: Path) -> None:
+def test_transient_local_messages_from_before_the_start_are_in_every_file(tmp_path: Path) -> None:
     with Peer() as peer:
-        transient_local = peer.node.create_publisher(String, "/map_name", LATCHED)
+        transient_local = peer.node.create_publisher(String, "/map_name", TRANSIENT_LOCAL)
         transient_local.publish(String(data="kitchen"))
         with recording(peer, tmp_path, topics='["/map_name", "image"]', split_s=1):
             images = peer.publisher(Image, "/image")
@@ -148,35 +148,34 @@ def test_what_was_latched_before_is_in_every_file(tmp_path: Path) -> None:
     for file in bag.glob("*.mcap"):
         with BagReader(file) as reader:
             assert {t.name for t in reader.topics} == {"/map_name", "/image"}
-            (held,) = reader.messages(["/map_name"])
-            assert deserialize_message(held.data, String).data == "kitchen"
+            (message,) = reader.messages(["/map_name"])
+            assert deserialize_message(message.data, String).data == "kitchen"
 
 
-def test_stamps_are_those_of_the_simulation_once_it_has_begun(tmp_path: Path) -> None:
+def test_messages_are_stamped_in_simulated_time_from_its_start(tmp_path: Path) -> None:
     with Peer() as peer, recording(peer, tmp_path, use_sim_time=True):
         clock = peer.publisher(ClockTime, "/clock")
-        now = len(peer.diagnostics)
-        peer.wait_for_status(lambda v: v["topics"] == "", now)
-        peer.tell_time(clock, 100 * 10**9)
+        peer.wait_for_status(lambda v: v["topics"] == "", len(peer.diagnostics))
+        peer.publish_time(clock, 100 * 10**9)
         images = peer.publisher(Image, "/image")
         images.publish(image(1))
-        written(peer, tmp_path, 1)
+        wait_until_written(peer, tmp_path, messages=1)
     with BagReader(only_bag(tmp_path)) as reader:
         assert {recorded.stamp_ns for recorded in reader.messages()} == {100 * 10**9}
 
 
-def test_a_moment_is_kept_with_what_was_said_and_what_is_right(tmp_path: Path) -> None:
+def test_a_clip_holds_the_moment_its_narration_and_the_correction(tmp_path: Path) -> None:
     with Peer() as peer, recording(peer, tmp_path) as process:
         images = peer.publisher(Image, "/image")
         narrations = peer.publisher(Narration, "/narrator/narration")
         for number in range(5):
             images.publish(image(number))
         narrations.publish(Narration(text="a green ball"))
-        written(peer, tmp_path, 6)
+        wait_until_written(peer, tmp_path, messages=6)
         request = SaveClip.Request(label="Ball", before=20.0, after=3.0, text="a red ball")
         answer = peer.call(SaveClip, "/recorder/save_clip", request)
         assert answer.success
-        assert "before now are held" in answer.message
+        assert "before the request" in answer.message
         for number in range(5, 8):
             images.publish(image(number))
         finished = peer.wait_for_status(lambda v: v["clips"] == "1")
@@ -187,7 +186,7 @@ def test_a_moment_is_kept_with_what_was_said_and_what_is_right(tmp_path: Path) -
         assert numbers(clip) == list(range(8))
         (line,) = map(json.loads, (clip / "clip.jsonl").read_text().splitlines())
         assert (line["text"], line["corrected"]) == ("a green ball", "a red ball")
-        # One that is still growing is finished when the node ends.
+        # A clip that still grows is finished when the node ends.
         request = SaveClip.Request(label="last", before=20.0, after=3000.0)
         last = peer.call(SaveClip, "/recorder/save_clip", request)
     assert numbers(Path(last.path)) == list(range(9))
@@ -198,8 +197,8 @@ def test_a_moment_is_kept_with_what_was_said_and_what_is_right(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("seconds", [(-1.0, 0.0), (0.0, -1.0), (float("nan"), 0.0), (0.0, 1e9)])
-def test_a_clip_of_no_sensible_length_is_refused(seconds: tuple[float, float]) -> None:
-    # Checked without a node, which it does not need.
+def test_a_clip_of_an_invalid_length_is_refused(seconds: tuple[float, float]) -> None:
+    # Called without a node, which the check doesn't need.
     from types import SimpleNamespace
 
     from streamingvlm_ros.ros.recorder.node import RecorderNode
@@ -211,28 +210,28 @@ def test_a_clip_of_no_sensible_length_is_refused(seconds: tuple[float, float]) -
     assert "0 to 3600 seconds" in answer.message
 
 
-def test_what_does_not_fit_is_counted_by_topic_and_told(tmp_path: Path) -> None:
+def test_dropped_messages_are_counted_by_topic_and_reported(tmp_path: Path) -> None:
     with Peer() as peer, recording(peer, tmp_path, queue_mb=1) as process:
         images = peer.publisher(Image, "/image")
         for number in range(3):
             images.publish(image(number, 3_000_000))
         status = peer.wait_for_status(lambda v: v.get("dropped: /image") == "3")
         warning = peer.diagnostics.wait(lambda m: m.status[0].level == DiagnosticStatus.WARN)
-        assert "not recorded" in warning.status[0].message
+        assert "were not recorded" in warning.status[0].message
         assert status["state"] == "recording"
         images.publish(image(3))
-        peer.until(lambda: "messages of /image are not recorded" in process.log())
+        peer.until(lambda: "messages of /image were not recorded" in process.log())
         now = len(peer.diagnostics)
         peer.until(lambda: len(peer.diagnostics) > now + 1)
     assert numbers(only_bag(tmp_path)) == [3]
 
 
-def test_a_bag_that_is_taken_away_is_told_and_makes_the_recorder_fail(tmp_path: Path) -> None:
+def test_a_bag_that_is_removed_is_reported_and_makes_the_recorder_fail(tmp_path: Path) -> None:
     with Peer() as peer:
-        process = Process("recorder", {"folder": tmp_path, "keep_free_mb": 0}, peer.domain)
+        process = Process("recorder", {"folder": tmp_path, "keep_free_mb": 0}, domain=peer.domain)
         try:
             peer.publisher(Image, "/image").publish(image(1))
-            written(peer, tmp_path, 1)
+            wait_until_written(peer, tmp_path, messages=1)
             bag = only_bag(tmp_path)
             shutil.rmtree(bag)
             stopped = peer.diagnostics.wait(lambda m: m.status[0].level == DiagnosticStatus.ERROR)
@@ -247,7 +246,7 @@ def test_a_bag_that_is_taken_away_is_told_and_makes_the_recorder_fail(tmp_path: 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of 5 MB. Skips where none can be made."""
+    """Mount a disk of 5 MB; skip the test where that is not allowed."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)]
     try:
@@ -263,7 +262,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("keep_free_mb", [2, 0])
-def test_a_full_disk_ends_the_recording_but_neither_the_node_nor_the_bag(
+def test_a_full_disk_ends_the_recording_and_leaves_node_and_bag_intact(
     tmp_path: Path, keep_free_mb: int
 ) -> None:
     with ExitStack() as stack:
@@ -277,32 +276,32 @@ def test_a_full_disk_ends_the_recording_but_neither_the_node_nor_the_bag(
                 lambda v: "recording has stopped" in v["message"] and "dropped: /image" in v
             )
             peer.until(lambda: "recording has stopped" in process.log())
-            # It lives on, says what can't be, counts what it loses, and ends as ever.
+            # The node keeps running, refuses clips, counts losses, and ends normally.
             answer = peer.call(SaveClip, "/recorder/save_clip", SaveClip.Request(before=1.0))
             assert answer.success or "no bag can be written" in answer.message
-            now = len(peer.diagnostics)
+            count = len(peer.diagnostics)
             dropped = int(stopped["dropped: /image"])  # of 30,000 bytes each
-            peer.wait_for_status(lambda v: int(v["dropped: /image"]) > dropped, now)
+            peer.wait_for_status(lambda v: int(v["dropped: /image"]) > dropped, count)
             peer.node.destroy_timer(timer)
-            said = values(peer.diagnostics.all()[-1])
+            last_status = values(peer.diagnostics.all()[-1])
         bag = only_bag(disk)
-        kept = numbers(bag)
-        missing = kept[-1] + 1 - kept[0] - len(kept)
-        assert 0 <= missing <= int(said.get("lost on the way: /image", "0"))
-        # It stopped for want of room: what is not flushed yet counts twice, which is half at most.
+        recorded = numbers(bag)
+        missing = recorded[-1] + 1 - recorded[0] - len(recorded)
+        assert 0 <= missing <= int(last_status.get("lost on the way: /image", "0"))
+        # It stopped for lack of room. Unflushed data counts twice, which is at most half.
         size = sum(map(os.path.getsize, bag.iterdir()))
         assert size + 30_000 * dropped > (5 - keep_free_mb) * 10**6 / 2
         with BagReader(bag) as reader:
-            assert len(list(reader.messages())) == int(said["written"])
+            assert len(list(reader.messages())) == int(last_status["written"])
             assert (reader.losses == {}) == bool(keep_free_mb)
 
 
-def seconds_lost(peer: Peer, folder: Path, delay_s: float) -> tuple[float, float]:
-    """How much of a bag is lost when its recorder is killed after a while.
+def seconds_lost(peer: Peer, folder: Path, *, delay_s: float) -> tuple[float, float]:
+    """Kill a recorder after `delay_s`, and return the seconds lost and the longest stall.
 
-    And how long the machine let the publisher, and so perhaps the recorder, do nothing.
+    A stall is a time in which the machine ran neither the publisher nor, perhaps, the recorder.
     """
-    process = Process("recorder", {"folder": folder, "keep_free_mb": 0}, peer.domain)
+    process = Process("recorder", {"folder": folder, "keep_free_mb": 0}, domain=peer.domain)
     images = peer.node.create_publisher(Image, "/image", 1000)
     times: list[float] = []
 
@@ -313,26 +312,28 @@ def seconds_lost(peer: Peer, folder: Path, delay_s: float) -> tuple[float, float
 
     clock = Clock(clock_type=ClockType.STEADY_TIME)
     timer = peer.node.create_timer(0.04, publish, clock=clock)
-    # Recorder and publisher may find each other slowly: that is no loss of the recorder's.
+    # Slow discovery is not a loss.
     peer.until(lambda: any(folder.glob("*")) and numbers(only_bag(folder)))
-    threading.Event().wait(delay_s)  # not for anything, but for a moment that nothing leads to
+    threading.Event().wait(delay_s)  # kill at a random time, which no event precedes
     process.child.send_signal(signal.SIGKILL)
     killed_s = time.monotonic()
     process.child.wait()
     peer.node.destroy_timer(timer)
     peer.node.destroy_publisher(images)
-    kept = numbers(only_bag(folder))
-    assert kept == list(range(kept[0], kept[0] + len(kept)))
+    recorded = numbers(only_bag(folder))
+    assert recorded == list(range(recorded[0], recorded[0] + len(recorded)))
     stall_s = max(b - a for a, b in itertools.pairwise(sorted([*times, killed_s])))
-    return killed_s - times[kept[-1]], stall_s
+    return killed_s - times[recorded[-1]], stall_s
 
 
 def kill_and_count(tmp_path: Path, times: int) -> None:
     dice = random.Random(times)
     for number in range(times):
-        # In a domain of its own: others believe for a while that who was killed still listens.
+        # A domain each: other nodes take a while to notice that a killed one is gone.
         with Peer() as peer:
-            lost_s, stall_s = seconds_lost(peer, tmp_path / str(number), dice.uniform(0.2, 3.0))
+            lost_s, stall_s = seconds_lost(
+                peer, tmp_path / str(number), delay_s=dice.uniform(0.2, 3.0)
+            )
         print(f"{lost_s:.2f} s lost, {stall_s:.2f} s stalled")
         assert lost_s <= 1.0 + stall_s
 
@@ -352,18 +353,18 @@ def test_a_recorder_that_is_killed_twenty_times_loses_at_most_a_second_each(
     ("parameters", "message"),
     [
         ({}, "set the parameter folder"),
-        ({"folder": "bags", "topics": "['no topic']"}, "topics must be names of topics"),
+        ({"folder": "bags", "topics": "['no topic']"}, "topics must be valid topic names"),
         ({"folder": "/dev/null/bags"}, "nothing can be recorded in /dev/null/bags"),
         ({"folder": "bags", "compression": "rar"}, "compression must be one of zstd, lz4, none"),
     ],
 )
-def test_a_parameter_that_cannot_be_ends_it_with_one_clear_line(
+def test_an_invalid_parameter_ends_the_process_with_one_line(
     tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
     if parameters.get("folder") == "bags":
         parameters = {**parameters, "folder": tmp_path / "bags"}
     with Peer() as peer:
-        process = Process("recorder", parameters, peer.domain)
+        process = Process("recorder", parameters, domain=peer.domain)
         assert process.child.wait(PATIENCE_S) == 1
         assert re.search(message, process.log())
         assert "Traceback" not in process.log()

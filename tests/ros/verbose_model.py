@@ -1,4 +1,4 @@
-"""A model that never stops by itself and takes its time: for what happens during an answer."""
+"""A slow model that never stops by itself, for tests of what happens during an answer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from .peer import CHECKPOINT
+from .ros_peer import CHECKPOINT
 
 TOKENS = 2048
-"""Tokens of an answer to which nobody sets an end."""
+"""Tokens of an answer without a limit of its own."""
 DEPTH = 5
-"""Times as many layers as the model that it is made of: processes can talk while it answers."""
+"""Repetitions of the parity model's layers: slow enough that processes can talk meanwhile."""
 
 
-def babbler(folder: Path) -> dict[str, Any]:
-    """Parameters of a narrator that says as many tokens as it may, put into `folder`."""
+def verbose_model(folder: Path) -> dict[str, Any]:
+    """Make the model in `folder`, and return a narrator's parameters that use it."""
     for file in CHECKPOINT.iterdir():
         (folder / file.name).symlink_to(file)
     config = json.loads((folder / "config.json").read_text())
     layers = config["num_hidden_layers"]
     config["num_hidden_layers"] = config["text_config"]["num_hidden_layers"] = DEPTH * layers
     weights = {
-        re.sub(r"layers\.(\d+)", lambda its, n=n: f"layers.{int(its[1]) + n * layers}", name): its
+        re.sub(r"layers\.(\d+)", lambda m, n=n: f"layers.{int(m[1]) + n * layers}", name): weight
         for n in range(DEPTH)
-        for name, its in load_file(CHECKPOINT / "model.safetensors").items()
+        for name, weight in load_file(CHECKPOINT / "model.safetensors").items()
     }
     stop = AutoTokenizer.from_pretrained(CHECKPOINT).convert_tokens_to_ids("<|im_end|>")
-    # Greedily, a logit of 0 never wins: some other's is above it.
+    # Greedy sampling never picks a logit of 0, as others are above it.
     weights["lm_head.weight"][stop] = 0.0
     for file in ("config.json", "model.safetensors"):
         (folder / file).unlink()

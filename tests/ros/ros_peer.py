@@ -1,4 +1,7 @@
-"""What tests talk to nodes with: everything waits for events, none of it sleeps."""
+"""A node in this process that tests use to talk to nodes in other processes.
+
+Everything waits for events; nothing sleeps.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,10 @@ import itertools
 import os
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,26 +24,25 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
-from streamingvlm_ros.ros import process as running
 from streamingvlm_ros.ros.conversions import to_time
+from streamingvlm_ros.ros.process import spin
 
-ROOT = Path(__file__).parent.parent.parent
+from .node_process import PATIENCE_S, ROOT, Process
+
 CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
 TINY = {"model": str(CHECKPOINT), "min_frame_tokens": 1, "max_frame_tokens": 4}
-"""Parameters of a narrator that is loaded and narrates quickly, what it says making no sense."""
+"""Parameters of a narrator that loads and narrates quickly; its text makes no sense."""
 
 
 def reliable(topic: str) -> dict[str, Any]:
-    """Parameters of a narrator that loses no image of `topic`.
+    """Return parameters with which a narrator loses no image of `topic`.
 
-    Tests publish faster than a camera, and as soon as they have found the subscription: as
-    sensor data, what comes before the subscription has found them is lost.
+    Tests publish faster than a camera, and as soon as they have discovered the subscription.
+    Best-effort images that arrive before the subscription has discovered them would be lost.
     """
     override = f"qos_overrides.{topic}.subscription"
     return {f"{override}.reliability": "reliable", f"{override}.depth": 100}
 
-
-PATIENCE_S = 60.0
 
 _domains = itertools.count(os.getpid())
 
@@ -52,9 +50,9 @@ T = TypeVar("T")
 
 
 def own_domain() -> tuple[int, socket.socket]:
-    """A ROS domain in which nobody else on this machine tests, until the socket is closed."""
+    """Return a ROS domain that no other test on this machine uses until the socket is closed."""
     for number in _domains:
-        # Up to 101 the domains' ports are below those that Linux gives to other programs.
+        # The ports of domains up to 101 are below Linux's ephemeral ports.
         domain, mark = 10 + number % 90, socket.socket()
         with suppress(OSError):
             mark.bind(("127.0.0.1", 2300 + domain))
@@ -64,7 +62,7 @@ def own_domain() -> tuple[int, socket.socket]:
 
 
 class Topic:
-    """Every message of a topic since it was subscribed, in order."""
+    """All messages of a topic since its subscription, in order."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -79,53 +77,24 @@ class Topic:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def wait(self, fits: Callable[[Any], Any] = lambda _: True, after: int = 0) -> Any:
-        """The first message from number `after` on that fits."""
+    def wait(self, matches: Callable[[Any], Any] = lambda _: True, after: int = 0) -> Any:
+        """Wait for the first message from number `after` on that matches, and return it."""
 
-        def found() -> Any:
-            return next((m for m in self._messages[after:] if fits(m)), None)
+        def first_match() -> Any:
+            return next((m for m in self._messages[after:] if matches(m)), None)
 
         with self._changed:
-            assert self._changed.wait_for(found, PATIENCE_S), (
-                f"nothing that fits came on {self._name}; the last: {self._messages[-1:]}"
+            assert self._changed.wait_for(first_match, PATIENCE_S), (
+                f"no matching message on {self._name}; the last one: {self._messages[-1:]}"
             )
-            return found()
+            return first_match()
 
     def all(self, after: int = 0) -> list[Any]:
         return self._messages[after:]
 
 
-class Process:
-    """A node in a process of its own."""
-
-    def __init__(self, module: str, parameters: dict[str, Any], domain: int) -> None:
-        arguments = ["--ros-args"]
-        for name, value in parameters.items():
-            arguments += ["-p", f"{name}:={value}"]
-        with tempfile.NamedTemporaryFile(suffix=".log", delete=False) as log:
-            self._log = Path(log.name)
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", f"streamingvlm_ros.ros.{module}", *arguments],
-                cwd=ROOT,
-                env={**os.environ, "ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def end(self) -> int:
-        """As Ctrl-C does. The exit code."""
-        self.child.send_signal(signal.SIGINT)
-        try:
-            return self.child.wait(PATIENCE_S)
-        finally:
-            self.child.kill()
-
-
 class Peer:
-    """A node, spun by a thread, in a domain of its own."""
+    """A node in a domain of its own, spun by a thread."""
 
     def __init__(self) -> None:
         self.domain, self._mark = own_domain()
@@ -136,9 +105,10 @@ class Peer:
         self._executor.add_node(self.node)
         self._clients: dict[tuple[type, str], Any] = {}
         self._signals: list[int] = []
-        # As nodes are spun: what a test destroys meanwhile is no reason to end.
-        spun = (self._executor, self._signals, threading.Event())
-        self._thread = threading.Thread(target=running._spin, args=spun)
+        # As real nodes spin: what a test destroys meanwhile doesn't end the thread.
+        self._thread = threading.Thread(
+            target=spin, args=(self._executor, self._signals), kwargs={"ended": threading.Event()}
+        )
 
     def __enter__(self) -> Peer:
         self._thread.start()
@@ -147,9 +117,9 @@ class Peer:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._signals.append(signal.SIGINT)
         self._executor.shutdown()
@@ -160,8 +130,8 @@ class Peer:
 
     @contextmanager
     def process(self, module: str, **parameters: Any) -> Iterator[Process]:
-        """Run a node; at the end it must stop cleanly when asked to."""
-        process = Process(module, parameters, self.domain)
+        """Run a node for the block; then it must stop cleanly on SIGINT."""
+        process = Process(module, parameters, domain=self.domain)
         try:
             yield process
         except BaseException:
@@ -173,18 +143,18 @@ class Peer:
         assert "Traceback" not in process.log(), process.log()
 
     def subscribe(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Topic:
-        heard = Topic(topic)
-        self.node.create_subscription(kind, topic, heard.add, qos)
-        return heard
+        messages = Topic(topic)
+        self.node.create_subscription(kind, topic, messages.add, qos)
+        return messages
 
     def publisher(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Any:
-        """A publisher that has found a subscriber."""
+        """Return a publisher that has discovered a subscriber."""
         publisher = self.node.create_publisher(kind, topic, qos)
         self.until(publisher.get_subscription_count)
         return publisher
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        # The same client each time: an answer to one that the service has not found yet is lost.
+        # Clients are reused: a reply to a client that the service has not discovered is lost.
         if (kind, service) not in self._clients:
             self._clients[kind, service] = self.node.create_client(kind, service)
         client = self._clients[kind, service]
@@ -192,11 +162,11 @@ class Peer:
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(PATIENCE_S), f"{service} did not answer"
+        assert done.wait(PATIENCE_S), f"{service} did not reply"
         return future.result()
 
     def until(self, condition: Callable[[], T]) -> T:
-        """Wait for what ROS's graph tells nobody about: looks again at every event of ours."""
+        """Wait until `condition()` is true, and return it; checks 50 times a second."""
         deadline = time.monotonic() + PATIENCE_S
         tick = threading.Event()
         timer = self.node.create_timer(0.02, tick.set)
@@ -204,26 +174,48 @@ class Peer:
             while not (result := condition()):
                 tick.clear()
                 left_s = max(0.0, deadline - time.monotonic())
-                assert tick.wait(left_s), "it did not come to pass"
+                assert tick.wait(left_s), "the condition never became true"
             return result
         finally:
             self.node.destroy_timer(timer)
 
-    def tell_time(self, clock: Any, now_ns: int) -> None:
-        """Publish a simulated time until the node has it: what comes before it listens is lost."""
+    def publish_time(self, clock: Any, now_ns: int) -> None:
+        """Publish a simulated time again and again until the node under test has it."""
         now = to_time(now_ns)
         timer = self.node.create_timer(0.05, lambda: clock.publish(Clock(clock=now)))
         self.diagnostics.wait(lambda m: m.header.stamp == now, after=len(self.diagnostics))
         self.node.destroy_timer(timer)
 
     def wait_for_status(
-        self, fits: Callable[[dict[str, str]], Any], after: int = 0
+        self, matches: Callable[[dict[str, str]], Any], after: int = 0
     ) -> dict[str, str]:
-        """The narrator's first diagnostic values that fit."""
-        return values(self.diagnostics.wait(lambda message: fits(values(message)), after))
+        """Wait for diagnostic values that match, and return them."""
+        return values(self.diagnostics.wait(lambda message: matches(values(message)), after))
+
+    def next_status(self) -> dict[str, str]:
+        """Wait for the next diagnostic values, and return them."""
+        return self.wait_for_status(bool, after=len(self.diagnostics))
 
 
 def values(message: DiagnosticArray) -> dict[str, str]:
-    """Values by key, with the status's message as `message`."""
+    """Return the status's values by key, and its message under `message`."""
     (status,) = message.status
     return {"message": status.message, **{item.key: item.value for item in status.values}}
+
+
+@contextmanager
+def local_node(**parameters: Any) -> Iterator[Node]:
+    """Run the block with a node in this process that has parameters from the command line."""
+    arguments = ["--ros-args"]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name}:={value}"]
+    domain, mark = own_domain()
+    context = Context()
+    rclpy.init(args=arguments, context=context, domain_id=domain)
+    node = Node("local", context=context)
+    with mark:
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+            context.try_shutdown()

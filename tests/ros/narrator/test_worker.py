@@ -1,4 +1,4 @@
-"""What the thread that owns the engine does when things go wrong."""
+"""The worker with an engine that can be made to fail."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from streamingvlm_ros.types import (
     Question,
 )
 
-from .peer import PATIENCE_S
+from ..node_process import PATIENCE_S
 
 S = 1_000_000_000
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 PASSES = 3
-"""Passes of the engine in which a narration is said; an answer takes one."""
+"""Passes of the engine for a narration; an answer takes one."""
 
 
 Outcome = Answer | StreamingVLMError
 
 
 class BreakableStream:
-    """Stands in for an engine's stream, whose failures can't be had on demand."""
+    """Replaces an engine's stream, to fail on demand."""
 
     def __init__(self) -> None:
         self.broken = False
@@ -81,7 +81,7 @@ class BreakableStream:
             self.asks.pop(0)
 
     def narrate(self) -> tuple[Chunk, Narration] | None:
-        """What is said is how many frames came in each part."""
+        """Return a finished round; its text is the number of frames of each part."""
         if not self.passes_left:
             return None
         self.check()
@@ -102,13 +102,13 @@ class BreakableStream:
 
 
 class BreakableEngine:
-    """Stands in for the engine: `began` a narration, which goes on when it `may_go_on`."""
+    """Replaces the engine: sets `started` in a narration, and waits for `may_continue`."""
 
     def __init__(self, stream: BreakableStream) -> None:
         self._stream = stream
         self._rounds: list[Any] = []
-        self.began, self.may_go_on = threading.Event(), threading.Event()
-        self.may_go_on.set()
+        self.started, self.may_continue = threading.Event(), threading.Event()
+        self.may_continue.set()
 
     @property
     def busy(self) -> bool:
@@ -126,11 +126,11 @@ class BreakableEngine:
 
     def advance(self) -> None:
         if self._stream.passes_left:
-            self.began.set()
-            assert self.may_go_on.wait(PATIENCE_S)
-        if said := self._stream.narrate():
+            self.started.set()
+            assert self.may_continue.wait(PATIENCE_S)
+        if round := self._stream.narrate():
             self._rounds.append(
-                SimpleNamespace(stream=self._stream, chunk=said[0], narration=said[1])
+                SimpleNamespace(stream=self._stream, chunk=round[0], narration=round[1])
             )
         self._stream.answer()
 
@@ -149,12 +149,12 @@ class BreakableEngine:
 
 
 class Bench:
-    """A worker with its inbox, and everything that comes out of it."""
+    """A worker with its inbox, and queues of its narrations and log."""
 
     def __init__(self) -> None:
         self.stream = BreakableStream()
         self.engine = BreakableEngine(self.stream)
-        self.loaded: Any = SimpleNamespace(
+        self.model: Any = SimpleNamespace(
             engine=self.engine, stream=self.stream, sampling=SamplingConfig()
         )
         buffer = ChunkBuffer(FrameConfig(fps=4.0))
@@ -163,14 +163,14 @@ class Bench:
         self.narrations: Queue[Narration] = Queue()
         self.logged: Queue[str] = Queue()
         self.worker = Worker(
-            self.loaded,
+            self.model,
             self.inbox,
             counters=self.counters,
-            publish=self.publish,
+            sinks=[self.add_narration],
             log_error=self.logged.put,
         )
 
-    def publish(self, camera: str, chunk: Chunk, narration: Narration) -> None:
+    def add_narration(self, camera: str, chunk: Chunk, narration: Narration) -> None:
         assert camera == CAMERA
         assert narration.newest_ns == chunk.newest_ns
         self.narrations.put(narration)
@@ -179,7 +179,7 @@ class Bench:
         self.inbox.put(CAMERA, Frame(PICTURE, round(second * S), "camera"), now_ns=1)
 
     def second(self, second: int) -> None:
-        """Four frames, of which the worker may take two before the others are there."""
+        """Put four frames; the worker may take two before the others arrive."""
         for quarter in range(4):
             self.frame(second + quarter / 4)
 
@@ -191,12 +191,12 @@ class Bench:
     def post(self, request: Ask | Reset) -> bool:
         return self.inbox.post(CAMERA, request)
 
-    def narrated(self) -> Narration:
+    def next_narration(self) -> Narration:
         return self.narrations.get(timeout=PATIENCE_S)
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def running_bench() -> Iterator[Bench]:
     bench = Bench()
     bench.worker.start()
     try:
@@ -205,156 +205,158 @@ def bench() -> Iterator[Bench]:
         bench.worker.stop("the test is over")
 
 
-def test_a_failed_round_is_logged_and_counted_and_the_next_goes_on_with_an_empty_stream() -> None:
-    with bench() as b:
-        b.second(1)
-        b.narrated()
-        resets, b.stream.broken = b.stream.resets, True
-        b.frame(2.0)
-        b.frame(2.25)
-        assert "out of memory" in b.logged.get(timeout=PATIENCE_S)
-        b.stream.broken = False
-        b.second(3)
-        assert b.narrated().start_ns == 3 * S
-        assert b.stream.resets == resets + 1
-        assert b.counters.counts()["failures"] == 1
+def test_a_failed_round_is_logged_and_counted_and_resets_the_stream() -> None:
+    with running_bench() as bench:
+        bench.second(1)
+        bench.next_narration()
+        resets, bench.stream.broken = bench.stream.resets, True
+        bench.frame(2.0)
+        bench.frame(2.25)
+        assert "out of memory" in bench.logged.get(timeout=PATIENCE_S)
+        bench.stream.broken = False
+        bench.second(3)
+        assert bench.next_narration().start_ns == 3 * S
+        assert bench.stream.resets == resets + 1
+        assert bench.counters.counts()["failures"] == 1
 
 
-def test_the_rest_of_a_chunk_that_failed_half_way_is_not_narrated() -> None:
-    with bench() as b:
-        b.frame(1.0)
-        b.frame(1.25)
-        assert isinstance(b.ask(), Answer)  # the pair is seen before or with it
-        assert isinstance(b.ask(), Answer)
-        assert b.stream.parts
-        b.stream.broken = True
-        assert isinstance(b.ask(), StreamingVLMError)
-        b.stream.broken = False
-        b.frame(1.5)
-        b.frame(1.75)
-        b.second(2)
-        assert b.narrated().start_ns == 2 * S
+def test_the_rest_of_a_failed_chunk_is_not_narrated() -> None:
+    with running_bench() as bench:
+        bench.frame(1.0)
+        bench.frame(1.25)
+        assert isinstance(bench.ask(), Answer)  # the frames are seen before it or with it
+        assert isinstance(bench.ask(), Answer)
+        assert bench.stream.parts
+        bench.stream.broken = True
+        assert isinstance(bench.ask(), StreamingVLMError)
+        bench.stream.broken = False
+        bench.frame(1.5)
+        bench.frame(1.75)
+        bench.second(2)
+        assert bench.next_narration().start_ns == 2 * S
 
 
-def test_a_chunk_is_seen_in_parts_and_narrated_whole() -> None:
-    with bench() as b:
-        b.frame(1.0)
-        b.frame(1.25)
-        assert isinstance(b.ask(), Answer)
-        assert isinstance(b.ask(), Answer)
-        b.frame(1.5)
-        b.frame(1.75)
-        narration = b.narrated()
+def test_a_chunk_is_seen_in_parts_and_narrated_once() -> None:
+    with running_bench() as bench:
+        bench.frame(1.0)
+        bench.frame(1.25)
+        assert isinstance(bench.ask(), Answer)
+        assert isinstance(bench.ask(), Answer)
+        bench.frame(1.5)
+        bench.frame(1.75)
+        narration = bench.next_narration()
         assert (narration.text, narration.newest_ns) == ("2+2", S + 3 * S // 4)
 
 
-def test_a_question_that_breaks_the_model_is_told_so() -> None:
-    with bench() as b:
-        b.stream.broken = True
-        outcome = b.ask()
+def test_a_question_that_fails_gets_the_error() -> None:
+    with running_bench() as bench:
+        bench.stream.broken = True
+        outcome = bench.ask()
         assert isinstance(outcome, StreamingVLMError)
         assert "out of memory" in str(outcome)
-        b.stream.broken = False
-        assert isinstance(b.ask(), Answer)
+        bench.stream.broken = False
+        assert isinstance(bench.ask(), Answer)
 
 
-def test_a_question_is_answered_while_a_narration_is_in_flight() -> None:
-    with bench() as b:
-        b.engine.may_go_on.clear()
-        b.second(1)
-        assert b.engine.began.wait(PATIENCE_S)
+def test_a_question_is_answered_during_a_narration() -> None:
+    with running_bench() as bench:
+        bench.engine.may_continue.clear()
+        bench.second(1)
+        assert bench.engine.started.wait(PATIENCE_S)
         outcomes: Queue[Any] = Queue()
-        b.post(Ask(Question("?"), lambda outcome: outcomes.put((outcome, b.narrations.empty()))))
-        b.engine.may_go_on.set()
-        outcome, narration_was_to_come = outcomes.get(timeout=PATIENCE_S)
+        bench.post(
+            Ask(Question("?"), lambda outcome: outcomes.put((outcome, bench.narrations.empty())))
+        )
+        bench.engine.may_continue.set()
+        outcome, narration_is_open = outcomes.get(timeout=PATIENCE_S)
         assert isinstance(outcome, Answer)
-        assert narration_was_to_come
-        assert b.narrated().start_ns == S
+        assert narration_is_open
+        assert bench.next_narration().start_ns == S
 
 
-def test_requests_are_replied_to_when_the_stream_cant_even_begin_anew() -> None:
-    with bench() as b:
-        b.stream.broken = True
-        assert "out of memory" in str(b.ask())
-        assert "out of memory" in str(b.ask())
+def test_requests_get_a_reply_when_even_the_reset_fails() -> None:
+    with running_bench() as bench:
+        bench.stream.broken = True
+        assert "out of memory" in str(bench.ask())
+        assert "out of memory" in str(bench.ask())
         done = threading.Event()
-        assert b.inbox.restart(CAMERA, Reset(done.set))
+        assert bench.inbox.restart(CAMERA, Reset(done.set))
         assert done.wait(PATIENCE_S)
 
 
-def test_questions_that_are_open_when_a_narration_fails_are_told_so() -> None:
-    with bench() as b:
-        b.engine.may_go_on.clear()
-        b.second(1)
-        assert b.engine.began.wait(PATIENCE_S)
+def test_open_questions_get_the_error_when_a_narration_fails() -> None:
+    with running_bench() as bench:
+        bench.engine.may_continue.clear()
+        bench.second(1)
+        assert bench.engine.started.wait(PATIENCE_S)
         outcomes: Queue[Any] = Queue()
         for _ in range(2):
-            b.post(Ask(Question("?"), outcomes.put))
-        b.stream.broken = True
-        b.engine.may_go_on.set()
+            bench.post(Ask(Question("?"), outcomes.put))
+        bench.stream.broken = True
+        bench.engine.may_continue.set()
         for _ in range(2):
             assert "out of memory" in str(outcomes.get(timeout=PATIENCE_S))
 
 
-def test_a_reset_in_a_batch_that_fails_is_replied_to() -> None:
-    b = Bench()
+def test_a_reset_in_a_failed_batch_gets_a_reply() -> None:
+    bench = Bench()
     outcomes: Queue[Any] = Queue()
-    b.post(Ask(Question("?"), outcomes.put))
-    b.post(Reset(lambda: outcomes.put("reset")))
-    b.stream.broken = True
-    b.worker.start()
+    bench.post(Ask(Question("?"), outcomes.put))
+    bench.post(Reset(lambda: outcomes.put("reset")))
+    bench.stream.broken = True
+    bench.worker.start()
     assert "out of memory" in str(outcomes.get(timeout=PATIENCE_S))
     assert outcomes.get(timeout=PATIENCE_S) == "reset"
-    b.worker.stop("the test is over")
+    bench.worker.stop("the test is over")
 
 
-def test_whoever_waits_when_it_stops_is_told_and_the_narration_in_flight_is_finished() -> None:
-    b = Bench()
-    b.worker.start()
-    b.engine.may_go_on.clear()
-    b.second(1)
-    assert b.engine.began.wait(PATIENCE_S)
+def test_stopping_refuses_open_requests_and_finishes_the_narration() -> None:
+    bench = Bench()
+    bench.worker.start()
+    bench.engine.may_continue.clear()
+    bench.second(1)
+    assert bench.engine.started.wait(PATIENCE_S)
     outcomes: Queue[Any] = Queue()
-    b.post(Ask(Question("?"), outcomes.put))
-    b.post(Reset(lambda: outcomes.put("reset")))
-    stopping = threading.Thread(target=b.worker.stop, args=("deactivated",))
+    bench.post(Ask(Question("?"), outcomes.put))
+    bench.post(Reset(lambda: outcomes.put("reset")))
+    stopping = threading.Thread(target=bench.worker.stop, args=("deactivated",))
     stopping.start()
     assert "deactivated" in str(outcomes.get(timeout=PATIENCE_S))
     assert outcomes.get(timeout=PATIENCE_S) == "reset"
-    b.engine.may_go_on.set()
+    bench.engine.may_continue.set()
     stopping.join(PATIENCE_S)
-    assert b.narrated().start_ns == S
+    assert bench.next_narration().start_ns == S
 
 
-def test_one_that_fails_while_it_stops_stops() -> None:
-    b = Bench()
-    b.worker.start()
-    b.engine.may_go_on.clear()
-    b.second(1)
-    assert b.engine.began.wait(PATIENCE_S)
-    b.inbox.close()
-    b.stream.broken = True
-    b.engine.may_go_on.set()
-    b.worker.stop("the test is over")
-    assert b.logged.qsize() == 1
-    assert b.narrations.empty()
+def test_a_worker_that_fails_while_stopping_stops() -> None:
+    bench = Bench()
+    bench.worker.start()
+    bench.engine.may_continue.clear()
+    bench.second(1)
+    assert bench.engine.started.wait(PATIENCE_S)
+    bench.inbox.close()
+    bench.stream.broken = True
+    bench.engine.may_continue.set()
+    bench.worker.stop("the test is over")
+    assert bench.logged.qsize() == 1
+    assert bench.narrations.empty()
 
 
-def test_what_is_dropped_is_counted_and_told_with_the_next_narration() -> None:
-    b = Bench()
+def test_dropped_frames_are_counted_and_reported_with_the_next_narration() -> None:
+    bench = Bench()
     for second in range(1, 5):
-        b.second(second)
-    b.worker.start()
-    narrations = [b.narrated() for _ in range(2)]
-    b.worker.stop("the test is over")
+        bench.second(second)
+    bench.worker.start()
+    narrations = [bench.next_narration() for _ in range(2)]
+    bench.worker.stop("the test is over")
     assert [(n.start_ns // S, n.dropped) for n in narrations] == [(3, 8), (4, 0)]
-    assert b.counters.counts()["frames dropped"] == 8
+    assert bench.counters.counts()["frames dropped"] == 8
 
 
 @pytest.mark.parametrize("temperature", [0.0, 3.0])
-def test_new_sampling_holds_for_the_next_request(temperature: float) -> None:
-    with bench() as b:
-        b.loaded.sampling = SamplingConfig(temperature=temperature)
-        outcome = b.ask()
+def test_new_sampling_settings_apply_to_the_next_request(temperature: float) -> None:
+    with running_bench() as bench:
+        bench.model.sampling = SamplingConfig(temperature=temperature)
+        outcome = bench.ask()
         assert isinstance(outcome, Answer)
         assert outcome.text == str(SamplingConfig(temperature=temperature))

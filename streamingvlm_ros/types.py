@@ -39,11 +39,6 @@ class Chunk:
     end_ns: int
     dropped: int = 0
 
-    @property
-    def newest_ns(self) -> int:
-        """Stamp of the newest frame."""
-        return self.frames[-1].stamp_ns
-
 
 @dataclass(frozen=True, slots=True)
 class ChunkPart:

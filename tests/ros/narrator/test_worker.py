@@ -93,7 +93,7 @@ class BreakableStream:
         first, self.parts = self.parts[0], []
         chunk = Chunk(frames, first.start_ns, first.end_ns, first.dropped)
         return chunk, Narration(
-            text, chunk.start_ns, chunk.end_ns, chunk.newest_ns, dropped=chunk.dropped
+            text, chunk.start_ns, chunk.end_ns, chunk.frames[-1].stamp_ns, dropped=chunk.dropped
         )
 
     def check(self) -> None:
@@ -172,7 +172,7 @@ class Bench:
 
     def add_narration(self, camera: str, chunk: Chunk, narration: Narration) -> None:
         assert camera == CAMERA
-        assert narration.newest_ns == chunk.newest_ns
+        assert narration.newest_ns == chunk.frames[-1].stamp_ns
         self.narrations.put(narration)
 
     def frame(self, second: float) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,23 +13,15 @@ from rich.status import Status
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
 from ..setting import settings_of
-from ..types import NS_PER_S
+from ..types import NS_PER_S, AnswerMode
 from .connection import DEFAULT_NODE, NodeName, connect_to_narrator, parse_text
 from .console import stderr_console, without_control_characters
 from .times import format_span
 
 if TYPE_CHECKING:
-    from ..ros.replies import Reply
+    from ..ros.client import Reply
 
 _MAX_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
-
-
-class AnswerMode(str, Enum):
-    """Source of an answer."""
-
-    STREAM = "stream"
-    RECENT = "recent"
-    HISTORY = "history"
 
 
 def ask(

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import EvaluationError
-from ..evaluation.result import ORIGINAL
 from ..rank import Rank, process_rank
 from ..time_format import clamp
-from .ask import AnswerMode
+from ..types import AnswerMode
 from .connection import parse_text
 from .console import print_message, stderr_console
 from .evaluation_output import print_scores
 from .options import Recordings
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluation import Evaluation, Trial
-    from ..evaluation.items import Item
+    from ..evaluation.evaluation import Evaluation
+    from ..evaluation.items import SuiteArguments
     from ..evaluation.judge import Judge
-    from ..evaluation.result import Result
+    from ..evaluation.results import Result
+    from ..evaluation.summary import SummaryRow
+    from ..evaluation.trial import Trial
+
 
 _STOPPED = "Stopped. Run the same command again to resume."
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -53,6 +56,12 @@ def evaluate(
             metavar="TEXT",
         ),
     ] = _DEFAULT_MODELS,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Format of recordings and labels. own: label files beside each recording."
+        ),
+    ] = "own",
     reference: Annotated[
         str | None,
         typer.Option(
@@ -114,16 +123,19 @@ def evaluate(
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from ..evaluation.evaluation import Evaluation
-    from ..evaluation.items import find_items
-    from ..evaluation.judge import PROMPT, Judge
+    from ..evaluation.items import SuiteArguments
+    from ..evaluation.judge import DEFAULT_PROMPT, Judge
+    from ..evaluation.results import completed
     from ..evaluation.summary import summarize, write_summary
 
     if judge and len(model) == 1:
         raise typer.BadParameter("--judge compares models; add a second --model")
     rank = process_rank()
-    items = find_items(recordings, topic, reference, questions)
-    evaluation = Evaluation(output, _trials(items, model, modes=mode, controls=controls))
-    comparer = judge and Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT)
+    arguments = SuiteArguments(tuple(recordings), topic, reference, questions)
+    trials = _trials(suite, arguments, models=model, modes=mode, controls=controls)
+    evaluation = Evaluation(output, trials)
+    cache, prompt = output / "judge", judge_prompt or DEFAULT_PROMPT
+    comparer = Judge(judge, judge_model, cache=cache, prompt=prompt) if judge else None
     console = stderr_console()
     try:
         _run(evaluation, rank, console=console)
@@ -139,51 +151,58 @@ def evaluate(
     write_summary(output, rows)
     print_scores(results, rows, console=console)
     _report(output, results, rows=rows, console=console)
-    if all("skipped" in result for result in results):
+    if not completed(results):
         raise EvaluationError("nothing was evaluated: every recording was skipped")
     if code:
         raise typer.Exit(code)
 
 
 def _trials(
-    items: list[Item], models: list[str], *, modes: list[AnswerMode], controls: bool
+    suite: str,
+    arguments: SuiteArguments,
+    *,
+    models: list[str],
+    modes: list[AnswerMode],
+    controls: bool,
 ) -> list[Trial]:
-    """Return the trials of one model after another, so that each model is loaded once."""
-    from ..evaluation.candidate import candidates
+    """Return the trials, model after model, so that each model is loaded once."""
+    from ..evaluation.candidate import parse_candidates
     from ..evaluation.controls import CONTROLS
-    from ..evaluation.evaluation import Trial
+    from ..evaluation.suites import suite_named
+    from ..evaluation.trial import Trial
 
-    inputs = list(CONTROLS) if controls else list(CONTROLS)[:1]
+    items = suite_named(suite)(arguments)
+    applied = list(CONTROLS) if controls else list(CONTROLS)[:1]
     mode_names = tuple(mode.value for mode in modes)
     return [
-        Trial(item, candidate, control, mode_names)
-        for candidate in candidates(models)
+        Trial(item, candidate, control, mode_names, suite)
+        for candidate in parse_candidates(models)
         for item in items
-        for control in inputs
+        for control in applied
     ]
 
 
 def _run(evaluation: Evaluation, rank: Rank, *, console: Console) -> None:
     from ..engine.qwen2_5.checkpoint import own_device
 
-    remaining = evaluation.left(rank.number, rank.count)
+    trials = evaluation.remaining(rank.number, rank.count)
     with Progress(*_COLUMNS, console=console) as progress:
         device = "auto" if rank.local is None else own_device(rank.local)
-        evaluation.run(remaining, _ProgressBars(progress, len(remaining)), device)
+        evaluation.run(trials, _ProgressBars(progress, len(trials)), device=device)
 
 
 def _judge(
-    judge: Judge, results: list[Result], *, rows: list[dict[str, Any]], console: Console
+    judge: Judge, results: Sequence[Result], *, rows: Sequence[SummaryRow], console: Console
 ) -> int:
-    """Add the verdicts to the rows of the judged models. Return the exit code.
+    """Add judgements to the rows of the models that were judged.
 
-    Scores and report are written even if the judge fails or the user doesn't wait for it.
+    Returns the exit code: a judge that fails or is interrupted must not cost scores and report.
     """
-    from ..evaluation.judging import judge_all
+    from ..evaluation.judge import judge_all
 
     try:
         with console.status("Waiting for the judge"):
-            verdicts = judge_all(judge, results)
+            judgements = judge_all(judge, results)
     except EvaluationError as error:
         print_message(console, f"error: {error}. Run the same command again to retry")
         return 1
@@ -191,37 +210,37 @@ def _judge(
         console.print(_STOPPED)
         return 130
     for row in rows:
-        if row["control"] == ORIGINAL and row["model"] in verdicts:
-            row["judged"] = verdicts[row["model"]]
+        if row.is_original:
+            row.judged = judgements.get(row.model)
     return 0
 
 
 def _report(
-    output: Path, results: list[Result], *, rows: list[dict[str, Any]], console: Console
+    output: Path, results: Sequence[Result], *, rows: Sequence[SummaryRow], console: Console
 ) -> None:
     from ..evaluation.report.report import write_report
 
     with console.status("Writing the report"):
-        report = write_report(output, results, rows)
+        report = write_report(output, results, rows=rows)
     print_message(console, f"Report: {report}")
 
 
 class _ProgressBars:
-    """A bar for all trials, and one for the recording in progress."""
+    """A bar for all trials, and one for the current recording."""
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
-        self._length_s: float | None = None
-        self._all_trials = progress.add_task("trials", total=count)
+        self._duration_s: float | None = None
+        self._trials = progress.add_task("trials", total=count)
         self._recording = progress.add_task("", total=None)
 
-    def began(self, trial: Trial, length_s: float | None) -> None:
+    def on_start(self, trial: Trial, duration_s: float | None) -> None:
         name = f"{trial.item.name}, {trial.candidate.label}, {trial.control}"
-        self._length_s = length_s
-        self._progress.reset(self._recording, total=length_s, description=name)
+        self._duration_s = duration_s
+        self._progress.reset(self._recording, total=duration_s, description=name)
 
-    def advanced(self, watched_s: float) -> None:
-        self._progress.update(self._recording, completed=clamp(watched_s, self._length_s))
+    def on_progress(self, elapsed_s: float) -> None:
+        self._progress.update(self._recording, completed=clamp(elapsed_s, self._duration_s))
 
-    def ended(self, trial: Trial) -> None:
-        self._progress.advance(self._all_trials)
+    def on_end(self, trial: Trial) -> None:
+        self._progress.advance(self._trials)

@@ -48,10 +48,10 @@ def record(
     bag = {"compression": compression, "split_mb": split_mb, "split_s": split_s}
     use_packaged_profile()
     with require_ros("recording"):
-        from ..ros.recorder.node import Given, main
+        from ..ros.recorder.node import RecorderSettings, main
     recorder_config = RecorderConfig(**_without_none(recorder))
     bag_config = BagConfig(**_without_none(bag))
-    raise typer.Exit(main(Given(recorder_config, bag_config, topics or ())))
+    raise typer.Exit(main(RecorderSettings(recorder_config, bag_config, topics or ())))
 
 
 def _without_none(options: dict[str, Any]) -> dict[str, Any]:

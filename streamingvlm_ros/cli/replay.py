@@ -105,5 +105,6 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 def _play(bag: Path, topic: str | None, *, rate: float, start_s: float, loop: bool) -> int:
     use_packaged_profile()
     with require_ros("--live"):
+        from ..ros.config import PlayerConfig
         from ..ros.player import node
-    return node.main(node.PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))
+    return node.main(PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))

@@ -13,7 +13,7 @@ from streamingvlm_ros.cli.connection import connect_to_narrator
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
 
-from ..ros.peer import Peer
+from ..ros.ros_peer import Peer
 
 
 def test_a_signal_outside_of_any_wait_ends_the_command_too(

@@ -217,7 +217,7 @@ def test_an_interrupt_during_judging_leaves_scores_and_a_report(
     def stopped(judge: object, results: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamingvlm_ros.evaluation.judging.judge_all", stopped)
+    monkeypatch.setattr("streamingvlm_ros.evaluation.judge.judge_all", stopped)
     models = ("--model", "demo fps=1", "--model", "demo")
     done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
     assert done.returncode == 130

@@ -20,7 +20,8 @@ pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package
 def test_it_records_until_interrupted_and_prints_the_path(tmp_path: Path) -> None:
     from std_msgs.msg import String
 
-    from ..ros.peer import PATIENCE_S, Peer
+    from ..ros.node_process import PATIENCE_S
+    from ..ros.ros_peer import Peer
 
     options = ["--topic", "/chatter", "--compression", "none", "--keep-free-mb", "0"]
     with Peer() as peer:
@@ -60,7 +61,7 @@ def test_it_records_until_interrupted_and_prints_the_path(tmp_path: Path) -> Non
 def test_invalid_settings_are_reported_in_one_line(
     tmp_path: Path, options: list[str], code: int, reason: str
 ) -> None:
-    from ..ros.peer import own_domain
+    from ..ros.ros_peer import own_domain
 
     domain, mark = own_domain()
     with mark:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ...config import DEMO_CHECKPOINT
 from ...errors import StreamingVLMError
-from ...ros.demo.listener import Listener, Said, Truth, listening
+from ...ros.demo.listener import Listener, NarratedSecond, TrueSecond, open_listener
 from .processes import NodeProcess, NodeSpec, run_nodes
 from .scoreboard import Scoreboard
 from .view import Refresh
@@ -40,10 +40,10 @@ def run_demo(
         raise StreamingVLMError(
             f"the demo model isn't in {DEMO_CHECKPOINT}; reinstall this package, which contains it"
         )
-    with listening(_NAMESPACE) as listener:
+    with open_listener(_NAMESPACE) as listener:
         _reject_second_demo(listener)
         if images:
-            listener.watch()
+            listener.subscribe_images()
         with run_nodes(_nodes(seed), _NAMESPACE) as processes:
             for _ in _score_rounds(listener, processes, scoreboard=scoreboard, rounds=rounds):
                 refresh(listener.picture())
@@ -102,15 +102,15 @@ def _score_rounds(
     deadline = time.monotonic() + _MAX_TRUTH_DELAY_S
     while not scoreboard.complete() and time.monotonic() < deadline:
         message = listener.next(_REFRESH_S)
-        _score(message if isinstance(message, Truth) else None, scoreboard)
+        _score(message if isinstance(message, TrueSecond) else None, scoreboard)
         yield
 
 
-def _score(message: Truth | Said | None, scoreboard: Scoreboard) -> None:
+def _score(message: TrueSecond | NarratedSecond | None, scoreboard: Scoreboard) -> None:
     match message:
-        case Truth():
+        case TrueSecond():
             scoreboard.add_truth(message.start_ns, message.text)
-        case Said():
+        case NarratedSecond():
             scoreboard.add_narration(
                 message.start_ns,
                 message.text,

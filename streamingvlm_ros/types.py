@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,17 @@ class Narration:
     def silent(self) -> bool:
         """True if the model chose to stay silent."""
         return not self.text
+
+
+class AnswerMode(str, Enum):
+    """What a question is answered from; the value is the name that users type."""
+
+    STREAM = "stream"
+    """What the stream has in mind."""
+    RECENT = "recent"
+    """The newest frames alone."""
+    HISTORY = "history"
+    """Moments from the history on disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,13 +160,20 @@ MAX_POSITIONAL = 2
 """Parameters, `self` aside, that may be given by position."""
 
 CONVENTIONAL = {
-    "__torch_dispatch__",  # torch's signature
+    "__exit__",  # Python's signature
+    "__torch_dispatch__",  # torch's
+    "compute_loss",  # transformers' Trainer and its callbacks
+    "on_log",
+    "on_step_begin",
+    "on_step_end",
+    "on_train_begin",
+    "on_train_end",
     "attend",  # queries, keys, values: as everywhere
     "attend_equal_runs",
     "_grouped",
     "one_by_one",
     "rotate",  # x, cos, sin
-    "profile",  # sys.setprofile's signature
+    "profile",  # sys.setprofile's
     "sink",  # camera, chunk, narration: a session's CameraSink
 }
 """Functions whose order of parameters is known to all, or not ours to choose."""

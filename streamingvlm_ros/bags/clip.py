@@ -12,8 +12,8 @@ from ..atomic_write import write_text
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
+from .clip_lines import ClipRequest, told
 from .config import BagConfig
-from .moment import ClipRequest, told
 from .quota import Quota
 from .ring import JUMP_NS
 from .types import NARRATION, BagMessage

@@ -12,8 +12,8 @@ from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .clip import Clip, new_clip_bag
+from .clip_lines import ClipRequest
 from .config import BagConfig, RecorderConfig, check_together
-from .moment import ClipRequest
 from .quota import Quota, new_name
 from .ring import Ring
 from .transient_local import TransientLocalMessages

@@ -17,8 +17,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, msgsrc
 
-from .damage import Damage
-from .salvage import BrokenDatabase, BrokenMcap
+from .salvage import BrokenDatabase, BrokenMcap, Damage
 from .types import BagMessage, Topic
 
 STORAGES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")

@@ -18,7 +18,7 @@ from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import parse_time, time_text
 
 if TYPE_CHECKING:
-    from ..history.entry import Entry
+    from ..history.types import Entry
 
 _TIME = "seconds (1830.5), a time of today (14:02) or a local date and time (2026-11-21T14:02)"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from ..types import NS_PER_S
-from .rows import whole
+from .database import whole
 from .search import ranked, terms_of
 
 APART_NS = 10 * NS_PER_S

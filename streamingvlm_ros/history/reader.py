@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from ..errors import HistoryError
 from ..types import Frame, HistoryMoment
 from . import moments
-from .entry import Entry
+from .database import UNREADABLE, whole
 from .pictures import decode
-from .rows import UNREADABLE, whole
 from .search import WITHIN, ranked, words_of
+from .types import Entry
 
 _FOREVER = 2**63 - 1
 

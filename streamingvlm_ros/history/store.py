@@ -7,10 +7,10 @@ from pathlib import Path
 from ..errors import HistoryError
 from ..types import Frame, HistoryMoment
 from .config import HistoryConfig
-from .entry import Entry
+from .database import open_database
 from .folder import lock_folder
 from .reader import Reader
-from .schema import open_database
+from .types import Entry
 from .writer import Writer
 
 FILE = "history.sqlite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..types import NS_PER_S
-from .entry import Entry
+from .types import Entry
 
 
 @dataclass

@@ -13,12 +13,11 @@ from pathlib import Path
 from ..errors import HistoryError
 from ..types import Frame
 from .config import HistoryConfig
-from .entry import Entry
+from .database import newest_number, transaction
 from .pictures import encode
 from .quota import trim
-from .schema import newest_number
 from .timeline import Timeline
-from .transaction import transaction
+from .types import Entry
 
 WAITING = 1000
 """Most entries that wait for the disk."""

@@ -23,7 +23,7 @@ from streamingvlm_ros.action import Ask
 from streamingvlm_ros.srv import History
 
 from ..errors import StreamingVLMError
-from ..history.entry import Entry
+from ..history.types import Entry
 from .conversions import to_time
 from .qos import REQUESTS
 from .replies import Reply, entry_of, reply_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streamingvlm_ros.action import Ask
 from streamingvlm_ros.msg import HistoryEntry
 
-from ..history.entry import Entry
+from ..history.types import Entry
 from .conversions import to_ns
 
 

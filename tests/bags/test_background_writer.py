@@ -19,7 +19,7 @@ from streamingvlm_ros.bags.types import BagMessage
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, string, texts
+from .sample_bags import STRING, string, texts
 
 SAID, HEARD = topic_of("/said", STRING), topic_of("/heard", STRING)
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
-from streamingvlm_ros.bags.moment import ClipRequest
+from streamingvlm_ros.bags.clip_lines import ClipRequest
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
 from streamingvlm_ros.bags.types import BagMessage, Topic
@@ -19,7 +19,7 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError, ConfigError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, string
+from .sample_bags import STRING, string
 
 NARRATION = topic_of("/narrator/narration", "streamingvlm_ros/msg/Narration")
 REAR = topic_of("/rear/narration", NARRATION.type)

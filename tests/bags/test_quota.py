@@ -14,7 +14,7 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, write
+from .sample_bags import STRING, write
 
 CONFIG = BagConfig(compression="none")
 SAID = topic_of("/said", STRING)

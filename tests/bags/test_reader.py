@@ -19,7 +19,7 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, string, texts, write, write_as_others
+from .sample_bags import STRING, string, texts, write, write_as_others
 
 SAID, HEARD = topic_of("/said", STRING), topic_of("/heard", STRING)
 MCAP, SQLITE3 = StoragePlugin.MCAP, StoragePlugin.SQLITE3

@@ -21,7 +21,7 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, string, texts, write
+from .sample_bags import STRING, string, texts, write
 
 LATCHED = Topic("/tf_static", STRING, qos="- {durability: transient_local}")
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from streamingvlm_ros.evaluation.candidate import Candidate
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import EvaluationError
+from streamingvlm_ros.evaluation.candidate import Candidate
 from streamingvlm_ros.evaluation.evaluation import Trial
 from streamingvlm_ros.evaluation.items import Item, find_items
 

@@ -7,7 +7,7 @@ import pytest
 from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.folder import lock_folder
 
-from .scene import line_of, process
+from .fixtures import line_of, process
 
 HOLD = """
 import sys

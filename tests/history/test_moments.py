@@ -10,7 +10,7 @@ import pytest
 from streamingvlm_ros.history.store import Entry
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import answer, frame, narrate, opened, seconds
+from .fixtures import answer, frame, narrate, opened, seconds
 
 SILENT = ""
 

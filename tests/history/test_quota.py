@@ -13,7 +13,7 @@ from streamingvlm_ros.history.store import FILE, Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame
 
-from .scene import is_sound, narrate, opened, seconds, texts
+from .fixtures import is_sound, narrate, opened, seconds, texts
 
 MEGABYTE = 1_000_000
 

@@ -6,7 +6,7 @@ import pytest
 
 from streamingvlm_ros.history.search import words_of
 
-from .scene import answer, narrate, opened, texts
+from .fixtures import answer, narrate, opened, texts
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.store import Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import (
+from .fixtures import (
     PATIENCE_S,
     answer,
     is_sound,
@@ -118,7 +118,7 @@ def test_after_closing_nothing_is_kept_and_nothing_hangs(tmp_path: Path) -> None
 KILLED = """
 import itertools, sys
 from pathlib import Path
-from tests.history.scene import History, HistoryConfig, narrate
+from tests.history.fixtures import History, HistoryConfig, narrate
 history = History(Path(sys.argv[1]), HistoryConfig())
 for second in itertools.count():
     narrate(history, second, f"second {second}")
@@ -147,7 +147,7 @@ def test_what_was_flushed_survives_a_killed_process(tmp_path: Path) -> None:
 OPEN = """
 import sys
 from pathlib import Path
-from tests.history.scene import History, HistoryConfig
+from tests.history.fixtures import History, HistoryConfig
 history = History(Path(sys.argv[1]), HistoryConfig())
 print("open", flush=True)
 sys.stdin.read()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from streamingvlm_ros.history.entry import Entry
 from streamingvlm_ros.history.timeline import Timeline
+from streamingvlm_ros.history.types import Entry
 from streamingvlm_ros.types import NS_PER_S as S
 
 

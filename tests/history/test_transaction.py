@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.history.transaction import transaction
+from streamingvlm_ros.history.database import transaction
 
 
 def fail_half_way(database: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from streamingvlm_ros.history.writer import WAITING, WAITING_BYTES
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame
 
-from .scene import line_of, narrate, opened, process, texts
+from .fixtures import line_of, narrate, opened, process, texts
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from streamingvlm_ros import srv
 from ... import types
 from ...errors import HistoryError, QuestionError
 from ...history.config import HistoryConfig
-from ...history.entry import Entry
 from ...history.store import History
+from ...history.types import Entry
 from ...types import Frame, HistoryMoment
 from .. import qos
 from ..conversions import to_ns

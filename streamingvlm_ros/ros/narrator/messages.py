@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from streamingvlm_ros.msg import Answer, HistoryEntry, Narration
 
 from ... import types
-from ...history.entry import Entry
+from ...history.types import Entry
 from ...types import NS_PER_S, Question
 from ..conversions import to_time
 from .pending_question import Outcome

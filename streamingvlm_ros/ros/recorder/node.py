@@ -16,8 +16,8 @@ from rclpy.node import Node
 
 from streamingvlm_ros.srv import SaveClip
 
+from ...bags.clip_lines import ClipRequest
 from ...bags.config import BagConfig, RecorderConfig
-from ...bags.moment import ClipRequest
 from ...bags.recorder import Recorder
 from ...bags.types import BagMessage
 from ...errors import BagError

@@ -12,7 +12,7 @@ from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.store import FILE, Entry
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import narrate, opened, seconds, texts
+from .fixtures import narrate, opened, seconds, texts
 
 BROKEN = r"can't be read.* restart the node"
 

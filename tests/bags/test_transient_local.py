@@ -12,7 +12,7 @@ from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, string, texts
+from .sample_bags import STRING, string, texts
 
 QOS = "- {durability: transient_local}"
 DOOR, MAP, FRAMES = (Topic(name, STRING, qos=QOS) for name in ("/door", "/map", "/tf_static"))

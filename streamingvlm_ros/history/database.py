@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
 from ..errors import HistoryError
-from .rows import UNREADABLE
-from .transaction import transaction
+from ..types import NS_PER_S
 
 VERSION = 1
 """Goes up whenever the tables change. A database of a newer version is refused."""
+
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What the database raises. It quotes a broken file's bytes in messages that should be UTF-8."""
+
+_TOO_LARGE = 2**31 * NS_PER_S
+"""No time is so large: a stamp's seconds have 32 bits. No id is, either."""
 
 _BUSY_S = 2.0
 _LOG_PAGES = 256
@@ -73,6 +81,29 @@ def newest_number(database: sqlite3.Connection) -> int:
     return int(database.execute(both).fetchone()[0] or 0)
 
 
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Write what the block does in one piece, or nothing of it if it raises."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        database.rollback()
+        raise
+
+
+def whole(row: tuple[Any, ...] | None, *kinds: type | UnionType) -> Any:
+    """The row, if it is there and its values are of these kinds; else DatabaseError.
+
+    An index may name a row that is gone, a column of numbers may hold text, and a number may be
+    one that no stamp can hold.
+    """
+    if row is None or not all(map(isinstance, row, kinds)) or not all(map(_fits, row)):
+        raise sqlite3.DatabaseError("a row is missing or broken")
+    return row
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
 
@@ -106,3 +137,7 @@ def _is_new(database: sqlite3.Connection, path: Path) -> bool:
     if version < VERSION and not is_empty:
         raise HistoryError(f"{path} is a database, but no history: choose another folder")
     return is_empty
+
+
+def _fits(value: object) -> bool:
+    return not (isinstance(value, int) and abs(value) >= _TOO_LARGE)

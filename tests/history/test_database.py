@@ -10,10 +10,10 @@ import pytest
 
 from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.history.schema import VERSION
+from streamingvlm_ros.history.database import VERSION
 from streamingvlm_ros.history.store import FILE, History
 
-from .scene import narrate, opened, texts
+from .fixtures import narrate, opened, texts
 
 
 def refusal(folder: Path) -> str:

@@ -11,7 +11,7 @@ from streamingvlm_ros.bags.types import IMAGE_TYPES, NARRATION, BagMessage, Topi
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING
+from .sample_bags import STRING
 
 QOS = "- {durability: transient_local}"
 RAW, COMPRESSED = IMAGE_TYPES

@@ -18,6 +18,7 @@ GROUND = {
     "atomic_write",
     "config",
     "errors",
+    "file_lock",
     "rank",
     "resources",
     "time_format",

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from ..errors import BagError
-from .quota import Quota, held
+from .quota import Quota, locked_folder
 from .types import BagMessage
 from .writer import BagWriter
 
@@ -98,7 +98,7 @@ class BackgroundWriter:
 
     def _run(self) -> None:
         try:
-            with held(self.folder):
+            with locked_folder(self.folder):
                 self._begin()
                 self._serve()
                 self._bag.close()

@@ -14,13 +14,13 @@ from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .clip_lines import ClipRequest, told
 from .config import BagConfig
-from .quota import Quota
+from .quota import Quota, dated_path
 from .ring import JUMP_NS
 from .types import NARRATION, BagMessage
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
-_LABEL_SIGNS = 40
+_MAX_LABEL_CHARS = 40
 
 
 class Clip:
@@ -106,10 +106,12 @@ class Clip:
         write_text(self.folder / SIDECAR, text)
 
 
-def new_clip_bag(folder: Path, moment: ClipRequest, name: str, config: BagConfig) -> BagWriter:
-    """A bag in `folder` that is named by `name` and the label. BagError if it can't be made."""
-    label = re.sub(r"\W+", "-", moment.label).strip("-")[:_LABEL_SIGNS].strip("-").lower()
-    about = {"label": moment.label, "corrected": moment.corrected}
-    named = "-".join(word for word in (name, label) if word)
-    paths = (folder / f"{named}{end}" for end in ("", *(f"-{n}" for n in range(2, 1000))))
-    return BagWriter(next(path for path in paths if not path.exists()), config, about)
+def create_clip_bag(folder: Path, request: ClipRequest, config: BagConfig) -> BagWriter:
+    """Create a bag in `folder`, named by date, time and label.
+
+    Raises:
+        BagError: The bag can't be created.
+    """
+    label = re.sub(r"\W+", "-", request.label).strip("-")[:_MAX_LABEL_CHARS].strip("-").lower()
+    custom = {"label": request.label, "corrected": request.corrected}
+    return BagWriter(dated_path(folder, label), config, custom)

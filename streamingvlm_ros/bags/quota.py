@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import BagError
+from ..file_lock import lock_file
 from .metadata import FILE
 from .writer import BagWriter
 
@@ -64,9 +64,9 @@ class Quota:
         return shutil.disk_usage(self._folder).free
 
 
-def new_name(folder: Path) -> Path:
-    """Where a bag that begins now belongs."""
-    name = time.strftime("%Y-%m-%d-%H%M%S")
+def dated_path(folder: Path, label: str = "") -> Path:
+    """Return an unused path in `folder`, named by the date, the time and the label."""
+    name = time.strftime("%Y-%m-%d-%H%M%S") + (f"-{label}" if label else "")
     candidates = (folder / f"{name}{end}" for end in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(path for path in candidates if not path.exists())
 
@@ -85,8 +85,8 @@ def is_own_bag(path: Path) -> bool:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Hold a bag's folder, which marks it as being written; False if somebody else does."""
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Lock a bag's folder, which marks it as being written; yield False if it is locked already."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield _lock(descriptor)
@@ -96,19 +96,16 @@ def held(folder: Path) -> Iterator[bool]:
 
 def _lock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: then nobody is asked
-        pass
-    return True
+        return lock_file(descriptor, wait=False)
+    except OSError:  # The file system has no locks: treat the folder as free.
+        return True
 
 
 def _delete(path: Path) -> int:
     """Delete a bag unless it is being written. So many bytes are counted no more."""
     size = _size(path)
     try:
-        with held(path) as free:
+        with locked_folder(path) as free:
             if free:
                 shutil.rmtree(path)
     except FileNotFoundError:  # somebody else did

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
-from .clip import Clip, new_clip_bag
+from .clip import Clip, create_clip_bag
 from .clip_lines import ClipRequest
 from .config import BagConfig, RecorderConfig, check_together
-from .quota import Quota, new_name
+from .quota import Quota, dated_path
 from .ring import Ring
 from .transient_local import TransientLocalMessages
 from .types import BagMessage
@@ -49,7 +48,7 @@ class Recorder:
         quota = Quota(self.folder, config.keep_free_mb * 10**6, round(config.quota_gb * 10**9))
         self._clip_quota = Quota(self.folder, config.keep_free_mb * 10**6)
         self.recording = BackgroundWriter(
-            BagWriter(new_name(self.folder), bag), quota, config.queue_mb * 10**6
+            BagWriter(dated_path(self.folder), bag), quota, config.queue_mb * 10**6
         )
 
     def hear(self, recorded: BagMessage) -> None:
@@ -79,8 +78,7 @@ class Recorder:
         """Begin a clip. BagError if there is no place for it."""
         if len(self._clips) >= MOST_CLIPS:
             raise BagError(f"{MOST_CLIPS} clips are being recorded: try again when one is finished")
-        name = time.strftime("%Y-%m-%d-%H%M%S")
-        bag = new_clip_bag(self.folder / CLIPS, moment, name, self._clip_config)
+        bag = create_clip_bag(self.folder / CLIPS, moment, self._clip_config)
         with self._lock:
             kept = self._ring.since(moment.from_ns)
             begin_ns = kept[0].stamp_ns if kept else moment.asked_ns

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 from ..errors import HistoryError
+from ..file_lock import lock_file
 from ..types import Frame, HistoryMoment
 from .config import HistoryConfig
 from .database import open_database
-from .folder import lock_folder
 from .reader import Reader
 from .types import Entry
 from .writer import Writer
@@ -92,3 +93,30 @@ class History:
         self._reader.close()
         if ended:
             self._lock.close()
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Create the folder and lock it until the returned file is closed or the process ends.
+
+    Raises:
+        HistoryError: The folder can't be used, or another holder has the lock.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "history.lock").open("a")
+        try:
+            # Not the database itself: SQLite has its own locks on that.
+            if lock_file(lock, wait=False):
+                return lock
+        except OSError:
+            lock.close()
+            raise
+    except OSError as error:
+        raise HistoryError(
+            f"no history can be kept in {folder} ({error.strerror}): "
+            "choose a writable folder on a local disk"
+        ) from error
+    lock.close()
+    raise HistoryError(
+        f"the history in {folder} is in use by another narrator: give each its own folder"
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.cdr import topic_of
-from streamingvlm_ros.bags.quota import Quota, held, is_own_bag, new_name
+from streamingvlm_ros.bags.quota import Quota, dated_path, is_own_bag, locked_folder
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
@@ -49,7 +49,7 @@ def test_nothing_else_is_ever_deleted(tmp_path: Path) -> None:
     (tmp_path / "2026-01-05-120000").symlink_to(elsewhere)
     written = bag_at(tmp_path, "2026-01-06-120000")
     before = left(tmp_path)
-    with held(written), BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
+    with locked_folder(written), BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
         bag.write(SAID, S, bytes(10_000))
         bag.flush()
         with pytest.raises(BagError, match="raise quota_gb, or lower split_mb"):
@@ -103,9 +103,9 @@ def test_it_says_when_the_disk_has_less_free_than_is_to_be_kept(tmp_path: Path) 
 
 
 def test_bags_of_one_second_have_names_of_their_own_that_are_known_again(tmp_path: Path) -> None:
-    first = new_name(tmp_path)
+    first = dated_path(tmp_path)
     bag_at(tmp_path, first.name)
-    second = bag_at(tmp_path, new_name(tmp_path).name)
+    second = bag_at(tmp_path, dated_path(tmp_path).name)
     assert first != second
     assert is_own_bag(first)
     assert is_own_bag(second)

@@ -11,9 +11,9 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from ...bags.types import IMAGE_TYPES, NARRATION
+from ...bags.types import ANSWER, IMAGE_TYPES, NARRATION
 
-TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION, "streamingvlm_ros/msg/Answer")
+TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION, ANSWER)
 """All topics of these types are recorded."""
 
 NAMES = {

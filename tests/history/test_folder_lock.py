@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.errors import HistoryError
-from streamingvlm_ros.history.folder import lock_folder
+from streamingvlm_ros.history.store import lock_folder
 
 from .fixtures import line_of, process
 
 HOLD = """
 import sys
 from pathlib import Path
-from streamingvlm_ros.history.folder import lock_folder
+from streamingvlm_ros.history.store import lock_folder
 held = lock_folder(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -41,11 +41,11 @@ def test_a_folder_is_held_once_within_a_process(tmp_path: Path) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(HistoryError, match="choose a folder"):
+    with pytest.raises(HistoryError, match="choose a writable folder"):
         lock_folder(tmp_path / "file")
 
 
 def test_a_folder_that_nobody_can_write_to_is_refused() -> None:
     # Where even root is refused, as in a container's tests.
-    with pytest.raises(HistoryError, match="choose a folder"):
+    with pytest.raises(HistoryError, match="choose a writable folder"):
         lock_folder(Path("/proc/history"))

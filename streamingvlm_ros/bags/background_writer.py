@@ -33,7 +33,7 @@ class BackgroundWriter:
         self,
         bag: BagWriter,
         quota: Quota,
-        most_waiting_bytes: int,
+        max_queued_bytes: int,
         first: Iterable[BagMessage] = (),
         begin: Callable[[], None] = lambda: None,
         then: Callable[[BackgroundWriter], None] = lambda writer: None,
@@ -49,14 +49,14 @@ class BackgroundWriter:
         """Messages that were not."""
         self.problem = ""
         """Why recording stopped before its end; empty if it did not."""
-        self.is_gone = False
+        self.bag_removed = False
         """Whether that was because somebody took the bag, or a file of it, away."""
         self.folder = bag.folder
         self.size_bytes = 0
         """The bag's size when it was last flushed."""
         self._bag, self._quota, self._then = bag, quota, then
         self._begin = begin
-        self._most_waiting_bytes = most_waiting_bytes
+        self._most_waiting_bytes = max_queued_bytes
         self._waiting = deque(first)
         self._waiting_bytes = 0
         self._first = len(self._waiting)
@@ -105,8 +105,8 @@ class BackgroundWriter:
                 self.size_bytes = self._bag.size_bytes
         # Whatever it is, the node must live, and what was flushed must stay.
         except Exception as error:
-            self.is_gone = isinstance(error, FileNotFoundError)
-            self.problem = self._why_gone() if self.is_gone else self._why(error)
+            self.bag_removed = isinstance(error, FileNotFoundError)
+            self.problem = self._why_gone() if self.bag_removed else self._why(error)
             self._bag.abandon()
             self.written -= self._unflushed
             self._drop(self._unflushed)

@@ -18,7 +18,7 @@ from .types import BagMessage, Topic
 _PACKAGE = "streamingvlm_ros"
 
 
-class Decoder:
+class MessageDecoder:
     """Deserialises messages as their bag defines them; where it doesn't, as `known_types` do."""
 
     def __init__(self) -> None:

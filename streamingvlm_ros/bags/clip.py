@@ -16,21 +16,21 @@ from .clip_lines import ClipRequest, told
 from .config import BagConfig
 from .quota import Quota, dated_path
 from .ring import JUMP_NS
-from .types import NARRATION, BagMessage
+from .types import NARRATION_TYPE, BagMessage
 from .writer import BagWriter
 
 SIDECAR = "clip.jsonl"
 _MAX_LABEL_CHARS = 40
 
 
-class Clip:
+class SavedClip:
     """One clip. It is a bag as soon as it is made, and grows until its time is over."""
 
     def __init__(
         self,
         bag: BagWriter,
         quota: Quota,
-        most_waiting_bytes: int,
+        max_queued_bytes: int,
         moment: ClipRequest,
         kept: Iterable[BagMessage],
     ) -> None:
@@ -42,9 +42,9 @@ class Clip:
         self._start_ns = first[0].stamp_ns if first else None
         self._newest_ns = max([moment.asked_ns, *(recorded.stamp_ns for recorded in first)])
         self._ended = False
-        self._narrations = [r for r in first if r.topic.type == NARRATION]
+        self._narrations = [r for r in first if r.topic.type == NARRATION_TYPE]
         self._writer = BackgroundWriter(
-            bag, quota, most_waiting_bytes, first, self._tell_early, self._tell
+            bag, quota, max_queued_bytes, first, self._tell_early, self._tell
         )
 
     def put(self, recorded: BagMessage) -> None:
@@ -56,7 +56,7 @@ class Clip:
         self._newest_ns = max(self._newest_ns, recorded.stamp_ns)
         if self._start_ns is None:
             self._start_ns = recorded.stamp_ns
-        if recorded.topic.type == NARRATION:
+        if recorded.topic.type == NARRATION_TYPE:
             self._narrations.append(recorded)
         self._writer.put(recorded)
 

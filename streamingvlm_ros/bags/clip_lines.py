@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..types import NS_PER_S
-from .cdr import Decoder, stamp_ns
+from .cdr import MessageDecoder, stamp_ns
 from .types import BagMessage
 
 NARRATOR = "/narration"
@@ -44,7 +44,7 @@ def told(
     It is the narrator whose words were heard last when the moment was asked for, and the last
     that was heard of it has the correction. BagError if a narration can't be made out.
     """
-    decoder = Decoder()
+    decoder = MessageDecoder()
     said = _of_one([_said(decoder, recorded) for recorded in narrations], moment.asked_ns)
     heard = [its for its in said if its.heard_ns <= moment.asked_ns]
     if moment.corrected and not heard:
@@ -75,7 +75,7 @@ def _of_one(said: list[_Said], asked_ns: int) -> list[_Said]:
     return [its for its in said if last and its.topic == last.topic]
 
 
-def _said(decoder: Decoder, recorded: BagMessage) -> _Said:
+def _said(decoder: MessageDecoder, recorded: BagMessage) -> _Said:
     message = decoder.decode(recorded)
     start_ns, end_ns = stamp_ns(message.start), stamp_ns(message.end)
     return _Said(recorded.topic.name, recorded.stamp_ns, start_ns, end_ns, message.text)

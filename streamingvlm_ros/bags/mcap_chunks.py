@@ -37,7 +37,7 @@ _ZSTD_LEVEL = 1
 """Three times as fast as level 3 on a camera's images, for a file that is a tenth larger."""
 
 
-class Chunks:
+class McapChunkWriter:
     """Writes to a file that is open, and stays so."""
 
     def __init__(self, file: BinaryIO, compression: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .mcap_chunks import Chunks
+from .mcap_chunks import McapChunkWriter
 from .types import Topic
 
 
@@ -36,7 +36,7 @@ class McapFile:
         self._schemas: dict[tuple[str, str, str], int] = {}
         self._file = path.open("xb")
         try:
-            self._chunks = Chunks(self._file, compression)
+            self._chunks = McapChunkWriter(self._file, compression)
             self.flush()
         except OSError:
             with suppress(OSError):

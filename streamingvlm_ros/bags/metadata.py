@@ -14,7 +14,7 @@ from ..atomic_write import write_text
 from .mcap_file import McapFile
 from .types import Topic
 
-FILE = "metadata.yaml"
+METADATA_FILE = "metadata.yaml"
 _VERSION = 9
 
 
@@ -23,7 +23,7 @@ def write_metadata(
 ) -> None:
     """Write it anew: at no moment is there half of one. OSError leaves the old one."""
     text = yaml.safe_dump({"rosbag2_bagfile_information": _information(topics, files, custom)})
-    write_text(folder / FILE, text)
+    write_text(folder / METADATA_FILE, text)
 
 
 def _information(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import BagError
 from ..file_lock import lock_file
-from .metadata import FILE
+from .metadata import METADATA_FILE
 from .writer import BagWriter
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?")
@@ -26,10 +26,10 @@ class Quota:
     nothing but a bag's files and are not being written. Clips are neither counted nor deleted.
     """
 
-    def __init__(self, folder: Path, keep_free_bytes: int, most_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, keep_free_bytes: int, max_bytes: int = 0) -> None:
         """Of the folder's bags; `most_bytes` 0 is no limit."""
         self._folder = folder
-        self._keep_free_bytes, self._most_bytes = keep_free_bytes, most_bytes
+        self._keep_free_bytes, self._max_bytes = keep_free_bytes, max_bytes
 
     def check_disk(self, coming_bytes: int) -> None:
         """BagError if so many bytes more would leave too little of the disk."""
@@ -44,11 +44,11 @@ class Quota:
 
         BagError if there is nothing left to delete.
         """
-        if not self._most_bytes:
+        if not self._max_bytes:
             return
         oldest = iter(sorted(self._bags(bag.folder)))
         others = sum(_size(path) for path in self._bags(bag.folder))
-        while (excess := others + bag.size_bytes - self._most_bytes) > 0:
+        while (excess := others + bag.size_bytes - self._max_bytes) > 0:
             if path := next(oldest, None):
                 others -= _delete(path)
             elif not bag.drop_oldest():
@@ -77,9 +77,9 @@ def is_own_bag(path: Path) -> bool:
         return False
     file = re.compile(rf"{re.escape(path.name)}_\d+\.mcap")
     with suppress(FileNotFoundError):  # somebody deletes it
-        names = {entry.name for entry in path.iterdir()} - {FILE}
+        names = {entry.name for entry in path.iterdir()} - {METADATA_FILE}
         # A recorder that was killed leaves a draft behind.
-        names = {name for name in names if not name.startswith(f".{FILE}-")}
+        names = {name for name in names if not name.startswith(f".{METADATA_FILE}-")}
         return bool(names) and all(file.fullmatch(name) for name in names)
     return False
 

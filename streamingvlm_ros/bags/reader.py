@@ -114,7 +114,9 @@ def _parts(path: Path) -> list[Path]:
         raise BagError(f"there is no {path}")
     if path.is_dir():
         # Each once, however often it is listed.
-        listed = dict.fromkeys(PurePath(name).name for name in _listed(path / metadata.FILE))
+        listed = dict.fromkeys(
+            PurePath(name).name for name in _listed(path / metadata.METADATA_FILE)
+        )
         # A recorder that was killed has not written down its last file.
         there = {p.name for p in path.iterdir() if p.name.endswith(STORAGES)}
         paths = [path / name for name in (*listed, *sorted(there - set(listed), key=_numbers))]

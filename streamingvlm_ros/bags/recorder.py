@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
-from .clip import Clip, create_clip_bag
+from .clip import SavedClip, create_clip_bag
 from .clip_lines import ClipRequest
 from .config import BagConfig, RecorderConfig, check_together
 from .quota import Quota, dated_path
@@ -22,12 +22,12 @@ from .writer import BagWriter
 CLIPS = "clips"
 """Name of the folder that holds the clips."""
 
-MOST_CLIPS = 4
+MAX_CLIPS = 4
 """So many may grow at a time: each holds some of the ring's memory until that is written."""
 
 
 class Recorder:
-    """Takes messages from any thread; `hear` never waits for a disk."""
+    """Takes messages from any thread; `record` never waits for a disk."""
 
     def __init__(self, config: RecorderConfig, bag: BagConfig) -> None:
         """ConfigError for settings that don't go together, BagError for a useless folder."""
@@ -38,8 +38,8 @@ class Recorder:
         self.folder = Path(config.folder).expanduser()
         self._ring = Ring(config.ring_s, config.ring_mb * 10**6)
         self._latched = TransientLocalMessages()
-        self._clips: list[Clip] = []
-        self._heard: Counter[str] = Counter()
+        self._clips: list[SavedClip] = []
+        self._received: Counter[str] = Counter()
         self._lock = threading.Lock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,10 +51,10 @@ class Recorder:
             BagWriter(dated_path(self.folder), bag), quota, config.queue_mb * 10**6
         )
 
-    def hear(self, recorded: BagMessage) -> None:
+    def record(self, recorded: BagMessage) -> None:
         """Take a message."""
         with self._lock:
-            self._heard[recorded.topic.name] += 1
+            self._received[recorded.topic.name] += 1
             if recorded.topic.transient_local:
                 self._latched.add(recorded)
             if self._config.ring_s:
@@ -63,21 +63,21 @@ class Recorder:
             for clip in self._clips:
                 clip.put(recorded)
 
-    def heard(self) -> Counter[str]:
+    def received(self) -> Counter[str]:
         """Messages that were taken, by topic."""
         with self._lock:
-            return self._heard.copy()
+            return self._received.copy()
 
-    def held_s(self, now_ns: int) -> float:
+    def buffered_s(self, now_ns: int) -> float:
         """How many seconds before now the ring holds."""
         with self._lock:
             oldest_ns = self._ring.oldest_ns
         return 0.0 if oldest_ns is None else max(0.0, (now_ns - oldest_ns) / NS_PER_S)
 
-    def save_clip(self, moment: ClipRequest) -> Clip:
+    def save_clip(self, moment: ClipRequest) -> SavedClip:
         """Begin a clip. BagError if there is no place for it."""
-        if len(self._clips) >= MOST_CLIPS:
-            raise BagError(f"{MOST_CLIPS} clips are being recorded: try again when one is finished")
+        if len(self._clips) >= MAX_CLIPS:
+            raise BagError(f"{MAX_CLIPS} clips are being recorded: try again when one is finished")
         bag = create_clip_bag(self.folder / CLIPS, moment, self._clip_config)
         with self._lock:
             kept = self._ring.since(moment.from_ns)
@@ -88,11 +88,11 @@ class Recorder:
                 replace(r, stamp_ns=begin_ns) for r in self._latched.all() if id(r) not in there
             ]
             waiting_bytes = self._config.queue_mb * 10**6
-            clip = Clip(bag, self._clip_quota, waiting_bytes, moment, [*before, *kept])
+            clip = SavedClip(bag, self._clip_quota, waiting_bytes, moment, [*before, *kept])
             self._clips.append(clip)
         return clip
 
-    def finished_clips(self, now_ns: int) -> list[Clip]:
+    def finished_clips(self, now_ns: int) -> list[SavedClip]:
         """End the clips whose time is over; those that are finished since the last call."""
         with self._lock:
             clips = list(self._clips)

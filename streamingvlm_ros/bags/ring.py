@@ -17,9 +17,9 @@ JUMP_NS = NS_PER_S
 class Ring:
     """The newest messages, within so many seconds and bytes. For one thread at a time."""
 
-    def __init__(self, most_s: float, most_bytes: int) -> None:
-        self._most_ns = round(most_s * NS_PER_S)
-        self._most_bytes = most_bytes
+    def __init__(self, max_s: float, max_bytes: int) -> None:
+        self._max_ns = round(max_s * NS_PER_S)
+        self._max_bytes = max_bytes
         self._messages: deque[BagMessage] = deque()
         self.size_bytes = 0
         """How much memory it takes."""
@@ -31,7 +31,7 @@ class Ring:
             self.size_bytes = 0
         self._messages.append(recorded)
         self.size_bytes += _size(recorded)
-        while self.size_bytes > self._most_bytes or self._is_old(recorded.stamp_ns):
+        while self.size_bytes > self._max_bytes or self._is_old(recorded.stamp_ns):
             self.size_bytes -= _size(self._messages.popleft())
 
     def since(self, stamp_ns: int) -> list[BagMessage]:
@@ -44,7 +44,7 @@ class Ring:
         return self._messages[0].stamp_ns if self._messages else None
 
     def _is_old(self, now_ns: int) -> bool:
-        return bool(self._messages) and self._messages[0].stamp_ns < now_ns - self._most_ns
+        return bool(self._messages) and self._messages[0].stamp_ns < now_ns - self._max_ns
 
 
 def _size(recorded: BagMessage) -> int:

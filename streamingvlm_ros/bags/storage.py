@@ -50,7 +50,7 @@ class BagFile(Protocol):
         ...
 
 
-class WholeFile:
+class IndexedFile:
     """A file as its recorder finished it, read by its index: in the order of time."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
@@ -120,7 +120,7 @@ def open_file(path: Path, stack: ExitStack) -> tuple[BagFile, str]:
     if path.with_name(f"{path.name}-wal").exists():
         return BrokenDatabase(path), "its recorder did not finish it"
     try:
-        return WholeFile(path, stack), ""
+        return IndexedFile(path, stack), ""
     except Exception as error:  # whatever a broken byte leads the library to
         broken = BrokenMcap if path.suffix == ".mcap" else BrokenDatabase
         return broken(path), str(error)

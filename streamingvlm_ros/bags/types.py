@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 """Types of a camera's topics."""
 
-NARRATION = "streamingvlm_ros/msg/Narration"
+NARRATION_TYPE = "streamingvlm_ros/msg/Narration"
 """Type of what a narrator says."""
-ANSWER = "streamingvlm_ros/msg/Answer"
+ANSWER_TYPE = "streamingvlm_ros/msg/Answer"
 """Type of what it answers."""
 
 

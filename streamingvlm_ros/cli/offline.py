@@ -112,9 +112,9 @@ def check_output(format: Format, output: Path | None, path: Path) -> None:
 
 def _is_part(output: Path, recording: Path) -> bool:
     """Whether an output is a recording, or in it: a file of a bag stands for the whole bag."""
-    from ..bags.metadata import FILE
+    from ..bags.metadata import METADATA_FILE
 
-    in_bag = (recording.parent / FILE).exists()
+    in_bag = (recording.parent / METADATA_FILE).exists()
     bag = recording.parent if in_bag and not recording.is_dir() else recording
     parts = [bag, *(bag.iterdir() if bag.is_dir() else ())]
     linked = output.exists() and any(p.exists() and output.samefile(p) for p in parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from streamingvlm_ros.bags.cdr import Decoder, encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import MessageDecoder, encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.types import NS_PER_S as S
@@ -55,7 +55,7 @@ def write_as_others(
 
 def texts(path: Path, name: str | None = None) -> list[str]:
     """What the messages of a topic, or of all, say."""
-    decoder = Decoder()
+    decoder = MessageDecoder()
     with BagReader(path) as bag:
         names = None if name is None else [name]
         return [decoder.decode(recorded).data for recorded in bag.messages(names)]

@@ -153,7 +153,7 @@ def test_an_error_of_the_disk_ends_it_with_what_was_flushed(
     assert "No space left on device" in writer.problem
     assert writer.written == {"/said": 1}
     assert writer.dropped == {"/said": 1}
-    assert not writer.is_gone
+    assert not writer.bag_removed
     assert "was written before is kept" in writer.problem
     assert texts(tmp_path / "bag") == ["said 0"]
 
@@ -168,7 +168,7 @@ def test_a_bag_that_is_taken_away_ends_it_with_a_word(tmp_path: Path) -> None:
     writer._thread.join(20)
     assert f"a file of {tmp_path / 'bag'} is gone" in writer.problem
     assert "kept" not in writer.problem
-    assert writer.is_gone
+    assert writer.bag_removed
 
 
 @pytest.mark.parametrize("deleted", ["bags/bag", "bags"])
@@ -181,7 +181,7 @@ def test_a_bag_whose_folder_is_taken_away_ends_it_with_a_word(tmp_path: Path, de
     writer.put(said(1))
     writer._thread.join(20)
     assert writer.problem.startswith(f"{bag.folder} is gone: somebody deleted or moved it")
-    assert writer.is_gone
+    assert writer.bag_removed
     assert writer.written["/said"] + writer.dropped["/said"] == 2
 
 
@@ -191,4 +191,4 @@ def test_a_folder_that_is_taken_away_is_also_noticed_at_the_end(tmp_path: Path) 
     assert bag.flushed.wait(20)
     shutil.rmtree(tmp_path / "bag")
     assert writer.close()
-    assert writer.is_gone
+    assert writer.bag_removed

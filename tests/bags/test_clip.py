@@ -13,7 +13,7 @@ import yaml
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.clip_lines import ClipRequest
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.recorder import MOST_CLIPS, Recorder, RecorderConfig
+from streamingvlm_ros.bags.recorder import MAX_CLIPS, Recorder, RecorderConfig
 from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError, ConfigError
@@ -57,8 +57,8 @@ def recorder(tmp_path: Path) -> Any:
 def hear(recorder: Recorder, seconds: range) -> None:
     """An image at each full second, a narration half a second after."""
     for second in seconds:
-        recorder.hear(BagMessage(IMAGE, second * S, string(f"image {second}")))
-        recorder.hear(narration(second - 1, f"I see {second - 1}"))
+        recorder.record(BagMessage(IMAGE, second * S, string(f"image {second}")))
+        recorder.record(narration(second - 1, f"I see {second - 1}"))
 
 
 def saved(recorder: Recorder, moment: ClipRequest, until: range) -> Path:
@@ -102,9 +102,9 @@ def test_what_was_said_stands_beside_it_in_the_clips_own_seconds(recorder: Recor
 
 def test_what_others_know_better_is_not_among_what_the_narrator_said(recorder: Recorder) -> None:
     for second in range(100, 110):
-        recorder.hear(narration(second, f"I see {second}"))
+        recorder.record(narration(second, f"I see {second}"))
         # Heard after the narrator, and of the same second.
-        recorder.hear(narration(second, f"There is {second}", TRUTH))
+        recorder.record(narration(second, f"There is {second}", TRUTH))
     moment = ClipRequest("", 111 * S, 107 * S, 111 * S, "A green ball.")
     clip = recorder.save_clip(moment)
     assert clip.close()
@@ -121,12 +121,12 @@ def test_of_two_narrators_the_one_whose_words_were_heard_last_is_corrected(
     recorder: Recorder, rear: str, chosen: Topic
 ) -> None:
     for second in range(100, 110):
-        recorder.hear(narration(second, "A road.", NARRATION))
-        recorder.hear(narration(second, rear, REAR))
+        recorder.record(narration(second, "A road.", NARRATION))
+        recorder.record(narration(second, rear, REAR))
     clip = recorder.save_clip(ClipRequest("", 111 * S, 107 * S, 113 * S, "A cat."))
     # What comes later is about something else.
-    recorder.hear(narration(111, "A bridge.", NARRATION))
-    recorder.hear(narration(111, "A tree.", REAR))
+    recorder.record(narration(111, "A bridge.", NARRATION))
+    recorder.record(narration(111, "A tree.", REAR))
     assert clip.close()
     told = lines(clip.folder)
     assert {line["topic"] for line in told} == {chosen.name}
@@ -134,7 +134,7 @@ def test_of_two_narrators_the_one_whose_words_were_heard_last_is_corrected(
 
 
 def test_where_there_is_no_narrator_what_others_said_is_told(recorder: Recorder) -> None:
-    recorder.hear(narration(109, "A ball.", TRUTH))
+    recorder.record(narration(109, "A ball.", TRUTH))
     clip = recorder.save_clip(ClipRequest("", 111 * S, 107 * S, 111 * S))
     assert clip.close()
     assert [line["text"] for line in lines(clip.folder)] == ["A ball."]
@@ -168,7 +168,7 @@ def test_label_words_and_correction_stand_there_before_the_clip_is_finished(
 
 
 def test_a_correction_is_kept_also_where_nothing_was_said(recorder: Recorder) -> None:
-    recorder.hear(BagMessage(IMAGE, 100 * S, string("image")))
+    recorder.record(BagMessage(IMAGE, 100 * S, string("image")))
     moment = ClipRequest("", 103 * S, 99 * S, 103 * S, "A door opens.")
     clip = recorder.save_clip(moment)
     clip.close()
@@ -228,7 +228,7 @@ def test_a_clip_also_ends_when_time_begins_anew_and_nothing_comes(recorder: Reco
 
 
 def test_what_was_latched_before_time_began_anew_still_holds(recorder: Recorder) -> None:
-    recorder.hear(BagMessage(LATCHED, 100 * S, string("left of the door")))
+    recorder.record(BagMessage(LATCHED, 100 * S, string("left of the door")))
     hear(recorder, range(100, 120))
     hear(recorder, range(3, 10))
     clip = recorder.save_clip(ClipRequest("", 9 * S, 5 * S, 9 * S))
@@ -248,7 +248,7 @@ def test_label_and_correction_are_in_the_bag_itself(recorder: Recorder) -> None:
 
 
 def test_it_begins_with_what_latched_topics_said_long_ago(recorder: Recorder) -> None:
-    recorder.hear(BagMessage(LATCHED, 0, string("left of the door")))
+    recorder.record(BagMessage(LATCHED, 0, string("left of the door")))
     hear(recorder, range(100, 120))
     clip = recorder.save_clip(ClipRequest("", 119 * S, 118 * S, 119 * S))
     clip.close()
@@ -263,7 +263,7 @@ def test_clips_that_overlap_are_recorded_side_by_side_but_not_without_end(
 ) -> None:
     hear(recorder, range(100, 110))
     moment = ClipRequest("same", 109 * S, 105 * S, 112 * S)
-    clips = [recorder.save_clip(moment) for _ in range(MOST_CLIPS)]
+    clips = [recorder.save_clip(moment) for _ in range(MAX_CLIPS)]
     with pytest.raises(BagError, match="try again when one is finished"):
         recorder.save_clip(moment)
     hear(recorder, range(110, 115))
@@ -271,7 +271,7 @@ def test_clips_that_overlap_are_recorded_side_by_side_but_not_without_end(
     assert all(clip.close() for clip in clips)
     assert set(recorder.finished_clips(113 * S)) == set(clips)
     assert recorder.finished_clips(113 * S) == []
-    assert len({clip.folder for clip in clips}) == MOST_CLIPS
+    assert len({clip.folder for clip in clips}) == MAX_CLIPS
     for clip in clips:
         with BagReader(clip.folder) as reader:
             assert len(list(reader.messages(["/image"]))) == 8
@@ -296,7 +296,7 @@ def test_a_clip_that_has_no_room_says_so(tmp_path: Path) -> None:
     assert recorder.close()
     assert "lower keep_free_mb" in clip.problem
     assert "lower keep_free_mb" in recorder.recording.problem
-    assert recorder.recording.dropped.total() == recorder.heard().total() == 20
+    assert recorder.recording.dropped.total() == recorder.received().total() == 20
 
 
 @pytest.mark.parametrize(

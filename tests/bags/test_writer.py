@@ -177,7 +177,7 @@ def test_files_that_were_finished_stay_so_when_the_next_cannot_be_begun(
     said = topic_of("/said", STRING)
     bag = BagWriter(tmp_path / "bag", BagConfig(split_s=2))
     bag.write(said, S, string("said 1"))
-    monkeypatch.setattr("streamingvlm_ros.bags.mcap_file.Chunks", _full)
+    monkeypatch.setattr("streamingvlm_ros.bags.mcap_file.McapChunkWriter", _full)
     with pytest.raises(OSError, match="No space"):
         bag.write(said, 9 * S, string("said 9"))
     bag.abandon()
@@ -189,7 +189,7 @@ def test_files_that_were_finished_stay_so_when_the_next_cannot_be_begun(
 def test_a_bag_that_cannot_be_begun_is_an_error_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamingvlm_ros.bags.mcap_file.Chunks", _full)
+    monkeypatch.setattr("streamingvlm_ros.bags.mcap_file.McapChunkWriter", _full)
     with pytest.raises(BagError, match=r"no bag can be written to .*: No space"):
         BagWriter(tmp_path / "bag", BagConfig())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags.cdr import Decoder
+from streamingvlm_ros.bags.cdr import MessageDecoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -31,7 +31,7 @@ def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_bag_is_narrated_in_the_cameras_time(bag: Path, tmp_path: Path) -> None:
     result = replay(bag, "--output", tmp_path / "said", "--format", "bag")
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
-    decoder = Decoder()
+    decoder = MessageDecoder()
     with BagReader(tmp_path / "said") as said:
         assert [topic.name for topic in said.topics] == ["/narrator/narration", "/narrator/text"]
         recorded = list(said.messages(["/narrator/narration"]))

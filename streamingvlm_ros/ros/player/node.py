@@ -19,7 +19,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from ...bags.playback import Audience, Pace, left, played
+from ...bags.playback import PlaybackClock, StartCondition, messages_from, topics_to_play
 from ...bags.reader import BagReader
 from ...bags.types import IMAGE_TYPES
 from ...config import check_ranges, setting
@@ -80,7 +80,7 @@ class Player(Node):
         super().__init__("player")
         self._config = config or params.declare_all(self, PlayerConfig)
         self._bag = BagReader(self._config.bag)
-        self._topics = played(self._bag.topics, self._config.camera)
+        self._topics = topics_to_play(self._bag.topics, self._config.camera)
         self._time = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
         self._publishers_of = dict(self._advertised())
         self._cameras = [t.name for t in self._topics if t.type in IMAGE_TYPES]
@@ -129,15 +129,15 @@ class Player(Node):
             publisher.wait_for_all_acked(_FAREWELL)
 
     def _wait_for_subscribers(self) -> None:
-        audience = Audience([n for n in self._cameras if n in self._publishers_of])
-        while not audience.is_there(watched := self._watched(), time.monotonic()):
+        audience = StartCondition([n for n in self._cameras if n in self._publishers_of])
+        while not audience.is_met(watched := self._watched(), time.monotonic()):
             self.get_logger().info(
-                f"waiting for a subscriber of {', '.join(audience.missing(watched))}",
+                f"waiting for a subscriber of {', '.join(audience.unwatched(watched))}",
                 throttle_duration_sec=5.0,
             )
             if self._stopped.wait(TICK_S):
                 return
-        if missing := audience.missing(watched):
+        if missing := audience.unwatched(watched):
             self.get_logger().warning(
                 f"nobody subscribes to {', '.join(missing)}: it plays all the same"
             )
@@ -148,9 +148,11 @@ class Player(Node):
 
     def _play(self) -> None:
         """Publish the messages, each at its time, until the end or until it is stopped."""
-        pace: Pace | None = None
-        for recorded in left(self._bag.messages(self._publishers_of), self._config.start_s):
-            pace = pace or Pace(recorded.stamp_ns, self._config.rate)
+        pace: PlaybackClock | None = None
+        for recorded in messages_from(
+            self._bag.messages(self._publishers_of), self._config.start_s
+        ):
+            pace = pace or PlaybackClock(recorded.stamp_ns, self._config.rate)
             self._announce(pace, recorded.stamp_ns)
             while (now_ns := pace.now_ns()) < recorded.stamp_ns:
                 self._tell(now_ns)
@@ -160,7 +162,7 @@ class Player(Node):
             with drop_on_timeout():
                 self._publishers_of[recorded.topic.name].publish(recorded.data)
 
-    def _announce(self, pace: Pace, stamp_ns: int) -> None:
+    def _announce(self, pace: PlaybackClock, stamp_ns: int) -> None:
         """Say so if nothing comes for long: it is the bag's gap, and nobody's fault."""
         gap_s = (stamp_ns - pace.now_ns()) / NS_PER_S
         if gap_s > GAP_S:

@@ -81,10 +81,10 @@ class RecorderNode(Node):
     @property
     def is_gone(self) -> bool:
         """Whether somebody took away what was recorded."""
-        return self._recorder.recording.is_gone
+        return self._recorder.recording.bag_removed
 
     def _hear(self, recorded: BagMessage) -> None:
-        self._recorder.hear(recorded)
+        self._recorder.record(recorded)
 
     def _declared(self) -> Given:
         about = "The topics that are recorded; none: those of images, camera_info, narration, "
@@ -112,7 +112,7 @@ class RecorderNode(Node):
             now_ns + round(request.after * NS_PER_S),
             request.text,
         )
-        held_s = self._recorder.held_s(now_ns)
+        held_s = self._recorder.buffered_s(now_ns)
         try:
             clip = self._recorder.save_clip(moment)
         except BagError as error:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from ...bags.clip import Clip
+from ...bags.clip import SavedClip
 from ...bags.recorder import Recorder
 from .subscriptions import TopicSubscriptions
 
@@ -20,9 +20,9 @@ class RecorderStatus:
         self.newly_dropped: Counter[str] = Counter()
         """Messages, by topic, that were dropped between the last two reports."""
         self._clips = 0
-        self._last: Clip | None = None
+        self._last: SavedClip | None = None
 
-    def add(self, clip: Clip) -> None:
+    def add(self, clip: SavedClip) -> None:
         """Note a finished clip."""
         self._clips += 1
         self._last = clip
@@ -41,7 +41,7 @@ class RecorderStatus:
             "bag": str(recording.folder),
             "topics": " ".join(subscriptions.names),
             "bytes": str(recording.size_bytes),
-            "received": str(self._recorder.heard().total()),
+            "received": str(self._recorder.received().total()),
             "written": str(recording.written.total()),
             "dropped": str(dropped.total()),
             "lost on the way": str(lost.total()),

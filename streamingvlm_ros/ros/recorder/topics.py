@@ -11,9 +11,9 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from ...bags.types import ANSWER, IMAGE_TYPES, NARRATION
+from ...bags.types import ANSWER_TYPE, IMAGE_TYPES, NARRATION_TYPE
 
-TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION, ANSWER)
+TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION_TYPE, ANSWER_TYPE)
 """All topics of these types are recorded."""
 
 NAMES = {
@@ -35,7 +35,7 @@ _IMAGE_DEPTH, _DEPTH = 30, 1000
 
 def chosen(there: Mapping[str, str]) -> list[str]:
     """The names of those topics that are recorded, of all (name: type) that there are."""
-    narrators = [name.rpartition("/")[0] for name, kind in there.items() if kind == NARRATION]
+    narrators = [name.rpartition("/")[0] for name, kind in there.items() if kind == NARRATION_TYPE]
     beside = {f"{at}/{name}": kind for at in narrators for name, kind in BESIDE.items()}
     named = {**NAMES, **beside}
     never = {f"{at}/{name}" for at in narrators for name in NOT_BESIDE}

@@ -12,10 +12,10 @@ from typing import Any
 from ..errors import HistoryError
 from ..types import NS_PER_S
 
-VERSION = 1
+SCHEMA_VERSION = 1
 """Goes up whenever the tables change. A database of a newer version is refused."""
 
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What the database raises. It quotes a broken file's bytes in messages that should be UTF-8."""
 
 _TOO_LARGE = 2**31 * NS_PER_S
@@ -49,7 +49,7 @@ _TABLES = (
         INSERT INTO words (words, rowid, text, question)
         VALUES ('delete', old.id, old.text, old.question);
     END""",
-    f"PRAGMA user_version = {VERSION}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
 
@@ -67,7 +67,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             newest_number(reading)
             opened.pop_all()
             return writing, reading
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise HistoryError(
             f"{path} can't be used as a history ({error}): make sure that it can be written to "
             "and that no other program holds it, or move it away, and a new one is begun"
@@ -93,7 +93,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def whole(row: tuple[Any, ...] | None, *kinds: type | UnionType) -> Any:
+def checked_row(row: tuple[Any, ...] | None, *kinds: type | UnionType) -> Any:
     """The row, if it is there and its values are of these kinds; else DatabaseError.
 
     An index may name a row that is gone, a column of numbers may hold text, and a number may be
@@ -128,13 +128,13 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 def _is_new(database: sqlite3.Connection, path: Path) -> bool:
     """True if nothing is in it yet, False if it is a history; else HistoryError."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
+    if version > SCHEMA_VERSION:
         raise HistoryError(
             f"{path} was written by a newer version of this package: update, or choose another "
             "folder"
         )
     is_empty = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version < VERSION and not is_empty:
+    if version < SCHEMA_VERSION and not is_empty:
         raise HistoryError(f"{path} is a database, but no history: choose another folder")
     return is_empty
 

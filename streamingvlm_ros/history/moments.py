@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from ..types import NS_PER_S
-from .database import whole
-from .search import ranked, terms_of
+from .database import checked_row
+from .search import rank_entries, search_terms
 
-APART_NS = 10 * NS_PER_S
+MIN_GAP_NS = 10 * NS_PER_S
 """Pictures that are further apart show different occasions."""
 
-FITTING = 0.75
+MIN_RELATIVE_WEIGHT = 0.75
 """What weighs less than this share of the best narration speaks of something else."""
 
 _LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class StoredPicture:
     """A kept picture. `text` is the narration because of which it was chosen."""
 
     number: int
@@ -46,7 +46,7 @@ class _Match:
         return self.stamp_ns is not None
 
 
-def best(database: sqlite3.Connection, question: str, count: int) -> list[Shot]:
+def best_pictures(database: sqlite3.Connection, question: str, count: int) -> list[StoredPicture]:
     """At most `count` different pictures for a question, in the order in which they were taken.
 
     Narrations that hold the most telling words of the question, and pairs of words, come first;
@@ -58,7 +58,7 @@ def best(database: sqlite3.Connection, question: str, count: int) -> list[Shot]:
     """
     matches = _matches(database, question)
     chosen = _chosen(database, matches, count) if matches else {}
-    return sorted(chosen.values() or _spread(database, count), key=lambda shot: shot.number)
+    return sorted(chosen.values() or _spread(database, count), key=lambda picture: picture.number)
 
 
 def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
@@ -66,55 +66,59 @@ def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
         "SELECT entry.run, (entry.start_ns + entry.end_ns) / 2, text, stamp_ns "
         "FROM entry LEFT JOIN picture USING (id) WHERE id = ? AND question = ''"
     )
-    numbers, weights = ranked(database, terms_of(question))
+    numbers, weights = rank_entries(database, search_terms(question))
     found = (
-        _Match(number, weight, *whole(row, int, int | float, str, int | None))
+        _Match(number, weight, *checked_row(row, int, int | float, str, int | None))
         for number, weight in zip(numbers.tolist(), weights.tolist(), strict=True)
         if (row := database.execute(query, [number]).fetchone())
     )
     said = list(islice(found, _LOOKED_AT))
-    fitting = [match for match in said if match.weight >= FITTING * said[0].weight]
+    fitting = [match for match in said if match.weight >= MIN_RELATIVE_WEIGHT * said[0].weight]
     return sorted(fitting, key=lambda match: (-match.weight, not match.own))
 
 
-def _chosen(database: sqlite3.Connection, matches: list[_Match], count: int) -> dict[int, Shot]:
-    chosen: dict[int, Shot] = {}
-    for shot, apart in _in_turn(database, matches):
+def _chosen(
+    database: sqlite3.Connection, matches: list[_Match], count: int
+) -> dict[int, StoredPicture]:
+    chosen: dict[int, StoredPicture] = {}
+    for picture, apart in _in_turn(database, matches):
         if len(chosen) >= count:
             break
-        if not apart or all(_far(shot, other) for other in chosen.values()):
-            chosen.setdefault(shot.number, shot)
+        if not apart or all(_far(picture, other) for other in chosen.values()):
+            chosen.setdefault(picture.number, picture)
     return chosen
 
 
-def _in_turn(database: sqlite3.Connection, matches: list[_Match]) -> Iterator[tuple[Shot, bool]]:
+def _in_turn(
+    database: sqlite3.Connection, matches: list[_Match]
+) -> Iterator[tuple[StoredPicture, bool]]:
     """Pictures, best first. Equally good ones come twice: first for those that are far apart."""
     for _, group in groupby(matches, key=lambda match: (match.weight, match.own)):
-        shots = [shot for match in group if (shot := _nearest(database, match))]
+        shots = [picture for match in group if (picture := _nearest(database, match))]
         for apart in (True, False):
-            yield from ((shot, apart) for shot in shots)
+            yield from ((picture, apart) for picture in shots)
 
 
-def _far(one: Shot, other: Shot) -> bool:
-    return one.run != other.run or abs(one.stamp_ns - other.stamp_ns) >= APART_NS
+def _far(one: StoredPicture, other: StoredPicture) -> bool:
+    return one.run != other.run or abs(one.stamp_ns - other.stamp_ns) >= MIN_GAP_NS
 
 
-def _nearest(database: sqlite3.Connection, match: _Match) -> Shot | None:
+def _nearest(database: sqlite3.Connection, match: _Match) -> StoredPicture | None:
     """The picture of a narration: its own, or the nearest of its run. None if there is none."""
     if match.stamp_ns is not None:
-        return Shot(match.number, match.run, match.stamp_ns, match.text)
+        return StoredPicture(match.number, match.run, match.stamp_ns, match.text)
     found = []
     for side in ("stamp_ns >= ? ORDER BY stamp_ns", "stamp_ns < ? ORDER BY stamp_ns DESC"):
         query = f"SELECT id, stamp_ns FROM picture WHERE run = ? AND {side} LIMIT 1"
         rows = database.execute(query, [match.run, match.middle_ns])
-        found += [whole(row, int, int) for row in rows]
+        found += [checked_row(row, int, int) for row in rows]
     if not found:
         return None
     number, stamp_ns = min(found, key=lambda row: abs(row[1] - match.middle_ns))
-    return Shot(number, match.run, stamp_ns, match.text)
+    return StoredPicture(number, match.run, stamp_ns, match.text)
 
 
-def _spread(database: sqlite3.Connection, count: int) -> list[Shot]:
+def _spread(database: sqlite3.Connection, count: int) -> list[StoredPicture]:
     """Pictures at even steps from the oldest to the newest; the newest if only one is wanted."""
     oldest, newest = database.execute("SELECT min(id), max(id) FROM picture").fetchone()
     if oldest is None:
@@ -122,4 +126,4 @@ def _spread(database: sqlite3.Connection, count: int) -> list[Shot]:
     query = "SELECT id, run, stamp_ns FROM picture WHERE id >= ? ORDER BY id LIMIT 1"
     steps = [newest - (newest - oldest) * i // max(count - 1, 1) for i in range(count)]
     rows = [database.execute(query, [number]).fetchone() for number in steps]
-    return list({Shot(*whole(row, int, int, int)) for row in rows})
+    return list({StoredPicture(*checked_row(row, int, int, int)) for row in rows})

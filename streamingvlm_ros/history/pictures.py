@@ -13,7 +13,7 @@ from ..types import Image
 _QUALITY = 90
 
 
-def encode(image: Image, longest_px: int) -> bytes:
+def encode_jpeg(image: Image, longest_px: int) -> bytes:
     """A JPEG of at most `longest_px` on its longer side, never enlarged."""
     picture = Pillow.fromarray(image)
     picture.thumbnail((longest_px, longest_px))
@@ -22,7 +22,7 @@ def encode(image: Image, longest_px: int) -> bytes:
     return file.getvalue()
 
 
-def decode(jpeg: bytes) -> Image:
+def decode_jpeg(jpeg: bytes) -> Image:
     """The picture in RGB. HistoryError if it is broken."""
     try:
         with Pillow.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:

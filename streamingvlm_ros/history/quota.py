@@ -24,15 +24,15 @@ def trim(database: sqlite3.Connection, config: HistoryConfig, now_s: float) -> N
     age_s = config.history_hours * 3600
     if _oldest_s(database, now_s) < now_s - age_s:
         _drop(database, "written_s < ?", now_s - _ROOM * age_s)
-    most_bytes = config.history_megabytes * 1_000_000
-    while (used := _used_bytes(database)) > most_bytes:
+    max_bytes = config.history_megabytes * 1_000_000
+    while (used := _used_bytes(database)) > max_bytes:
         oldest, newest = _ends(database)
         if oldest == newest:
             break
-        kept = int((newest - oldest) * _ROOM * most_bytes / used)
+        kept = int((newest - oldest) * _ROOM * max_bytes / used)
         _drop(database, "id <= ?", min(newest - kept, newest - 1))
-    if _file_bytes(database) > most_bytes + _SLACK_BYTES:
-        _give_back(database)
+    if _file_bytes(database) > max_bytes + _SLACK_BYTES:
+        _shrink_file(database)
 
 
 def _drop(database: sqlite3.Connection, condition: str, value: float) -> None:
@@ -67,7 +67,7 @@ def _ends(database: sqlite3.Connection) -> tuple[int, int]:
     ).fetchone()
 
 
-def _give_back(database: sqlite3.Connection) -> None:
+def _shrink_file(database: sqlite3.Connection) -> None:
     """Shrink the file a little: the quota has been lowered since it grew.
 
     Not at once: it may take minutes, and what is said meanwhile would wait.

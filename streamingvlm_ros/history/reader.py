@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from ..errors import HistoryError
 from ..types import Frame, HistoryMoment
 from . import moments
-from .database import UNREADABLE, whole
-from .pictures import decode
-from .search import WITHIN, ranked, words_of
+from .database import READ_ERRORS, checked_row
+from .pictures import decode_jpeg
+from .search import OVERLAPS, content_words, rank_entries
 from .types import Entry
 
 _FOREVER = 2**63 - 1
 
 
-class Reader:
+class HistoryReader:
     """Answers from one state of the database at a time, from any thread."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -35,20 +35,25 @@ class Reader:
         with self._snapshot() as database:
             if words.strip():
                 bounded = None if since_ns is until_ns is None else times
-                numbers = ranked(database, words_of(words), bounded)[0][: limit + 1].tolist()
+                numbers = rank_entries(database, content_words(words), bounded)[0][
+                    : limit + 1
+                ].tolist()
             else:
-                query = f"SELECT id FROM entry WHERE {WITHIN} ORDER BY id DESC LIMIT ?"
+                query = f"SELECT id FROM entry WHERE {OVERLAPS} ORDER BY id DESC LIMIT ?"
                 rows = database.execute(query, [*times, limit + 1])
-                numbers = [whole(row, int)[0] for row in rows]
+                numbers = [checked_row(row, int)[0] for row in rows]
             entries = [_entry(database, number) for number in sorted(numbers[:limit])]
         return entries, len(numbers) > limit
 
     def moments(self, question: str, count: int) -> list[HistoryMoment]:
         """See History.moments."""
         with self._snapshot() as database:
-            rows = [_kept(database, shot) for shot in moments.best(database, question, count)]
+            rows = [
+                _kept(database, picture)
+                for picture in moments.best_pictures(database, question, count)
+            ]
         return [
-            HistoryMoment(Frame(decode(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
+            HistoryMoment(Frame(decode_jpeg(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)
             for stamp_ns, frame_id, start_ns, end_ns, text, jpeg in rows
         ]
 
@@ -67,7 +72,7 @@ class Reader:
                     yield self._database
                 finally:
                     self._database.rollback()
-        except UNREADABLE as error:
+        except READ_ERRORS as error:
             raise HistoryError(
                 f"the history can't be read ({error}): if that stays so, move its folder away and "
                 "restart the node, and a new one is begun"
@@ -76,16 +81,18 @@ class Reader:
 
 def _entry(database: sqlite3.Connection, number: int) -> Entry:
     query = "SELECT text, start_ns, end_ns, question, camera FROM entry WHERE id = ?"
-    return Entry(*whole(database.execute(query, [number]).fetchone(), str, int, int, str, str))
+    return Entry(
+        *checked_row(database.execute(query, [number]).fetchone(), str, int, int, str, str)
+    )
 
 
 def _kept(
-    database: sqlite3.Connection, shot: moments.Shot
+    database: sqlite3.Connection, picture: moments.StoredPicture
 ) -> tuple[int, str, int, int, str, bytes]:
     """A picture with its times, and what was said in its second or, if nothing was, of it."""
     row = database.execute(
         "SELECT stamp_ns, frame_id, picture.start_ns, picture.end_ns, coalesce(text, ?), jpeg "
         "FROM picture LEFT JOIN entry USING (id) WHERE id = ?",
-        [shot.text, shot.number],
+        [picture.text, picture.number],
     ).fetchone()
-    return whole(row, int, str, int, int, str, bytes)
+    return checked_row(row, int, str, int, int, str, bytes)

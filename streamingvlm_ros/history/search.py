@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-COUNTED = 50_000
+MAX_RANKED = 50_000
 """So many entries are ranked, those with rare words before those with common ones."""
 
-WITHIN = "entry.end_ns > ? AND entry.start_ns < ?"
+OVERLAPS = "entry.end_ns > ? AND entry.start_ns < ?"
 """Condition for entries that have a part between two times."""
 
-_MOST_WORDS = 32
+_MAX_WORDS = 32
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -34,32 +34,36 @@ _FUNCTION_WORDS = frozenset(
 )
 
 
-def words_of(text: str) -> list[str]:
+def content_words(text: str) -> list[str]:
     """The words of a question, each once: without English function words, unless it has no others.
 
     A word is letters and digits only, so that none means anything to the database but itself.
     """
-    found = _found(text)
+    found = _words(text)
     words = list({word.lower(): word for word in found}.values())
-    return ([word for word in words if _tells(word)] or words)[:_MOST_WORDS]
+    return ([word for word in words if _is_content_word(word)] or words)[:_MAX_WORDS]
 
 
-def terms_of(text: str) -> list[str]:
+def search_terms(text: str) -> list[str]:
     """`words_of`, and those that stand beside each other as pairs: "red box" is more than both."""
-    found = _found(text)
-    pairs = [f"{one} {two}" for one, two in pairwise(found) if _tells(one) and _tells(two)]
-    return [*words_of(text), *dict.fromkeys(pairs[:_MOST_WORDS])]
+    found = _words(text)
+    pairs = [
+        f"{one} {two}"
+        for one, two in pairwise(found)
+        if _is_content_word(one) and _is_content_word(two)
+    ]
+    return [*content_words(text), *dict.fromkeys(pairs[:_MAX_WORDS])]
 
 
-def _found(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text))
 
 
-def _tells(word: str) -> bool:
+def _is_content_word(word: str) -> bool:
     return word.lower() not in _FUNCTION_WORDS
 
 
-def ranked(
+def rank_entries(
     database: sqlite3.Connection, words: Sequence[str], times: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Ids and weights of the entries that hold any of the words; of those WITHIN times, if given.
@@ -72,7 +76,7 @@ def ranked(
     """
     total = database.execute("SELECT count(*) FROM entry").fetchone()[0]
     counts = {word: _count(database, word) for word in words}
-    room, ids, weights = COUNTED, [np.empty(0, np.int64)], [np.empty(0)]
+    room, ids, weights = MAX_RANKED, [np.empty(0, np.int64)], [np.empty(0)]
     for word in sorted((word for word in words if counts[word]), key=lambda word: counts[word]):
         ids.append(_ids(database, word, times, room))
         weights.append(np.full(len(ids[-1]), math.log(1 + total / counts[word])))
@@ -85,7 +89,7 @@ def _ids(
 ) -> NDArray[np.int64]:
     """Ids of at most so many entries that hold the word, the newest."""
     # The join takes most of the time, so only where it is needed.
-    join = f"CROSS JOIN entry ON entry.id = words.rowid AND {WITHIN}" if times else ""
+    join = f"CROSS JOIN entry ON entry.id = words.rowid AND {OVERLAPS}" if times else ""
     newest = (
         f"SELECT words.rowid AS id FROM words {join} WHERE words MATCH ? ORDER BY 1 DESC LIMIT ?"
     )

@@ -10,11 +10,11 @@ from ..file_lock import lock_file
 from ..types import Frame, HistoryMoment
 from .config import HistoryConfig
 from .database import open_database
-from .reader import Reader
+from .reader import HistoryReader
 from .types import Entry
-from .writer import Writer
+from .writer import HistoryWriter
 
-FILE = "history.sqlite"
+DATABASE_FILE = "history.sqlite"
 """Name of the database in the folder."""
 
 
@@ -33,11 +33,14 @@ class History:
         """
         self._lock = lock_folder(folder)
         try:
-            writing, reading = open_database(folder / FILE)
+            writing, reading = open_database(folder / DATABASE_FILE)
         except HistoryError:
             self._lock.close()
             raise
-        self._writer, self._reader = Writer(writing, folder / FILE, config), Reader(reading)
+        self._writer, self._reader = (
+            HistoryWriter(writing, folder / DATABASE_FILE, config),
+            HistoryReader(reading),
+        )
 
     @property
     def lost(self) -> int:
@@ -48,9 +51,9 @@ class History:
         return self._writer.lost
 
     @property
-    def failed(self) -> str:
+    def failure(self) -> str:
         """Why writing failed last; empty if it works."""
-        return self._writer.failed
+        return self._writer.failure
 
     def add(self, entry: Entry, frame: Frame | None = None) -> None:
         """Have an entry written soon. Never waits for the disk.

@@ -14,14 +14,14 @@ from ..errors import HistoryError
 from ..types import Frame
 from .config import HistoryConfig
 from .database import newest_number, transaction
-from .pictures import encode
+from .pictures import encode_jpeg
 from .quota import trim
 from .timeline import Timeline
 from .types import Entry
 
-WAITING = 1000
+MAX_QUEUED_ENTRIES = 1000
 """Most entries that wait for the disk."""
-WAITING_BYTES = 128_000_000
+MAX_QUEUED_PICTURE_BYTES = 128_000_000
 """Most bytes of pictures, not yet encoded, that wait for the disk."""
 
 _AT_ONCE = 16
@@ -39,7 +39,7 @@ class _Row:
     frame: Frame | None
 
 
-class Writer:
+class HistoryWriter:
     """Takes entries from any thread, and writes them in the order in which they came.
 
     `lost` counts entries and pictures that were not kept, because the disk was too slow or
@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, database: sqlite3.Connection, path: Path, config: HistoryConfig) -> None:
         """Owns the database, which is the file at `path`, from now on, and closes it in the end."""
         self.lost = 0
-        self.failed = ""
+        self.failure = ""
         # A process may change its working directory.
         self._path, self._file = path.absolute(), path.stat()
         self._database, self._config = database, config
@@ -72,7 +72,7 @@ class Writer:
             picture = self._picture(entry, frame)
             if not entry.text and picture is None:
                 return
-            if self._closing or len(self._waiting) >= WAITING:
+            if self._closing or len(self._waiting) >= MAX_QUEUED_ENTRIES:
                 self.lost += 1
                 return
             if picture is not None:
@@ -100,7 +100,7 @@ class Writer:
         """The frame, if it is time for a picture and there is room for it."""
         if frame is None or entry.question or not self._timeline.picture_due(entry):
             return None
-        if self._waiting_bytes + frame.image.nbytes > WAITING_BYTES:
+        if self._waiting_bytes + frame.image.nbytes > MAX_QUEUED_PICTURE_BYTES:
             self.lost += 1
             return None
         return frame
@@ -130,12 +130,12 @@ class Writer:
             self._write(rows)
             unwritten = 0
             trim(self._database, self._config, time.time())
-            self.failed = ""
+            self.failure = ""
         # Whatever it is: without this thread nothing would be kept any more, and nobody told.
         except Exception as error:
             with self._changed:
                 self.lost += unwritten
-            self.failed = str(error) or repr(error)
+            self.failure = str(error) or repr(error)
 
     def _check_place(self) -> None:
         """HistoryError if the file that is open is no longer the one that will be found again."""
@@ -160,7 +160,7 @@ class Writer:
         ]
         pictures = [
             (r.number, r.run, r.entry.start_ns, r.entry.end_ns, f.stamp_ns, f.frame_id, now_s,
-             encode(f.image, self._config.history_picture_px))
+             encode_jpeg(f.image, self._config.history_picture_px))
             for r in rows
             if (f := r.frame)
         ]  # fmt: skip

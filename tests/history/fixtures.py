@@ -13,7 +13,7 @@ from subprocess import PIPE
 import numpy as np
 
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.history.store import FILE, Entry, History
+from streamingvlm_ros.history.store import DATABASE_FILE, Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, HistoryMoment
 
@@ -52,7 +52,7 @@ def seconds(moments: list[HistoryMoment]) -> list[int]:
 
 def is_sound(folder: Path) -> bool:
     """Whether the file of a closed history is whole, and its index says what its rows say."""
-    with closing(sqlite3.connect(folder / FILE)) as database:
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as database:
         # Raises if the index and the rows differ.
         database.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
         found = database.execute("SELECT count(*) FROM words WHERE words MATCH 'second'")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.errors import HistoryError
-from streamingvlm_ros.history.store import FILE, Entry
+from streamingvlm_ros.history.store import DATABASE_FILE, Entry
 from streamingvlm_ros.types import NS_PER_S as S
 
 from .fixtures import narrate, opened, seconds, texts
@@ -25,7 +25,7 @@ def keep(folder: Path) -> None:
 
 
 def change(folder: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as database:
+    with closing(sqlite3.connect(folder / DATABASE_FILE, isolation_level=None)) as database:
         for statement in statements:
             database.execute(statement)
 
@@ -50,12 +50,12 @@ def test_an_entry_with_another_number(tmp_path: Path) -> None:
         assert seconds(history.moments("ball", 2)) == [2]
         narrate(history, 9, "a red door")
         history.flush()
-        assert (texts(history)[-1], history.failed) == ("a red door", "")
+        assert (texts(history)[-1], history.failure) == ("a red door", "")
 
 
 def test_pictures_that_are_gone(tmp_path: Path) -> None:
     keep(tmp_path)
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         query = "SELECT rootpage, sql FROM sqlite_master WHERE name = 'picture_stamp'"
         page, sql = database.execute(query).fetchone()
     # The index is taken away while the pictures go.
@@ -127,7 +127,7 @@ def test_pictures_that_belong_to_nothing(tmp_path: Path) -> None:
 
 def test_entries_without_numbers(tmp_path: Path) -> None:
     keep(tmp_path)
-    file = tmp_path / FILE
+    file = tmp_path / DATABASE_FILE
     file.write_bytes(file.read_bytes().replace(b"PRIMARY KEY, run", b"           , run"))
     with opened(tmp_path) as history:
         for words in ("", "ball"):
@@ -138,7 +138,7 @@ def test_entries_without_numbers(tmp_path: Path) -> None:
 
 def test_an_index_that_cannot_be_opened(tmp_path: Path) -> None:
     keep(tmp_path)
-    file = tmp_path / FILE
+    file = tmp_path / DATABASE_FILE
     # The database quotes this byte, which is no UTF-8.
     file.write_bytes(file.read_bytes().replace(b"content_rowid", b"\xffontent_rowid"))
     with opened(tmp_path) as history:
@@ -147,5 +147,5 @@ def test_an_index_that_cannot_be_opened(tmp_path: Path) -> None:
                 ask()
         history.add(Entry("a red door", 9 * S, 10 * S))
         history.flush()
-        assert history.failed
+        assert history.failure
         assert history.lost == 1

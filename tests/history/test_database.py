@@ -10,8 +10,8 @@ import pytest
 
 from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.history.database import VERSION
-from streamingvlm_ros.history.store import FILE, History
+from streamingvlm_ros.history.database import SCHEMA_VERSION
+from streamingvlm_ros.history.store import DATABASE_FILE, History
 
 from .fixtures import narrate, opened, texts
 
@@ -25,55 +25,55 @@ def refusal(folder: Path) -> str:
 
 
 def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"holiday pictures " * 1000)
+    (tmp_path / DATABASE_FILE).write_bytes(b"holiday pictures " * 1000)
     assert "move it away" in refusal(tmp_path)
-    assert (tmp_path / FILE).read_bytes() == b"holiday pictures " * 1000
+    assert (tmp_path / DATABASE_FILE).read_bytes() == b"holiday pictures " * 1000
 
 
 def test_a_database_with_holes_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         narrate(history, 0, "one")
-    whole = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(whole[:4096] + b"\0" * (len(whole) - 4096))
+    checked_row = (tmp_path / DATABASE_FILE).read_bytes()
+    (tmp_path / DATABASE_FILE).write_bytes(checked_row[:4096] + b"\0" * (len(checked_row) - 4096))
     assert "move it away" in refusal(tmp_path)
 
 
 def test_a_database_whose_tables_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    whole = (tmp_path / FILE).read_bytes()
+    checked_row = (tmp_path / DATABASE_FILE).read_bytes()
     # The database quotes this byte, which is no UTF-8.
-    (tmp_path / FILE).write_bytes(whole.replace(b"TABLE entry", b"T\xffBLE entry"))
+    (tmp_path / DATABASE_FILE).write_bytes(checked_row.replace(b"TABLE entry", b"T\xffBLE entry"))
     assert "move it away" in refusal(tmp_path)
 
 
 def test_a_history_of_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         narrate(history, 0, "one")
-    set_version(tmp_path, VERSION + 1)
+    set_version(tmp_path, SCHEMA_VERSION + 1)
     assert "newer version" in refusal(tmp_path)
-    set_version(tmp_path, VERSION)
+    set_version(tmp_path, SCHEMA_VERSION)
     with opened(tmp_path) as history:
         assert texts(history) == ["one"]
 
 
 def set_version(folder: Path, version: int) -> None:
-    with closing(sqlite3.connect(folder / FILE)) as database:
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as database:
         database.execute(f"PRAGMA user_version = {version}")
 
 
 def test_somebody_elses_database_is_refused_and_stays(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         database.execute("CREATE TABLE bills (amount INTEGER)")
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / DATABASE_FILE).read_bytes()
     assert "no history" in refusal(tmp_path)
-    assert (tmp_path / FILE).read_bytes() == before
+    assert (tmp_path / DATABASE_FILE).read_bytes() == before
 
 
 def test_a_database_that_another_program_is_writing_to_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         assert "no other program holds it" in refusal(tmp_path)
         database.execute("COMMIT")
@@ -82,13 +82,13 @@ def test_a_database_that_another_program_is_writing_to_is_refused(tmp_path: Path
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / FILE).mkdir()
+    (tmp_path / DATABASE_FILE).mkdir()
     assert "unable to open" in refusal(tmp_path)
 
 
 def test_the_file_of_a_history_can_give_room_back(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         incremental = 2
         assert database.execute("PRAGMA auto_vacuum").fetchone()[0] == incremental

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from streamingvlm_ros.history.quota import MARGIN_BYTES
-from streamingvlm_ros.history.store import FILE, Entry, History
+from streamingvlm_ros.history.store import DATABASE_FILE, Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame
 
@@ -40,7 +40,7 @@ def test_thousands_of_pictures_stay_within_the_quota_and_the_newest_are_there(
                 history.flush()
                 largest = max(largest, folder_bytes(tmp_path))
         history.flush()
-        assert (history.lost, history.failed) == (0, "")
+        assert (history.lost, history.failure) == (0, "")
         said = texts(history)
         assert said == [f"this is second {n}" for n in range(2000 - len(said), 2000)]
         assert len(said) > 40
@@ -105,7 +105,7 @@ def test_what_is_too_old_goes_by_the_time_of_writing(tmp_path: Path) -> None:
             narrate(history, second, f"second {second}")
     # As if the first 200 had been written two hours ago; the camera's time doesn't matter.
     # That is within a twentieth of 2.08 hours: what is not too old yet stays.
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         for table in ("entry", "picture"):
             database.execute(f"UPDATE {table} SET written_s = written_s - 7200 WHERE id <= 200")
         database.commit()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.history.search import words_of
+from streamingvlm_ros.history.search import content_words
 
 from .fixtures import answer, narrate, opened, texts
 
@@ -24,11 +24,11 @@ from .fixtures import answer, narrate, opened, texts
     ],
 )
 def test_words_are_letters_and_digits_without_function_words(text: str, words: list[str]) -> None:
-    assert words_of(text) == words
+    assert content_words(text) == words
 
 
 def test_a_page_of_text_is_cut_to_its_first_words() -> None:
-    assert words_of(" ".join(f"word{n}" for n in range(1000)))[-1] == "word31"
+    assert content_words(" ".join(f"word{n}" for n in range(1000)))[-1] == "word31"
 
 
 def found(tmp_path: Path, said: list[str], words: str, limit: int = 100) -> list[str]:

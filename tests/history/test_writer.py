@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamingvlm_ros.history.store import FILE, Entry, History
-from streamingvlm_ros.history.writer import WAITING, WAITING_BYTES
+from streamingvlm_ros.history.store import DATABASE_FILE, Entry, History
+from streamingvlm_ros.history.writer import MAX_QUEUED_ENTRIES, MAX_QUEUED_PICTURE_BYTES
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame
 
@@ -22,7 +22,7 @@ from .fixtures import line_of, narrate, opened, process, texts
 @contextmanager
 def hanging_disk(folder: Path) -> Iterator[None]:
     """Nothing can be written: somebody else is writing, and doesn't end."""
-    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as database:
+    with closing(sqlite3.connect(folder / DATABASE_FILE, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
         database.execute("ROLLBACK")
@@ -35,16 +35,16 @@ def say(history: History, text: str) -> None:
 def test_who_adds_never_waits_for_the_disk_and_what_is_too_much_is_counted(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         with hanging_disk(tmp_path):
-            for number in range(2 * WAITING):
+            for number in range(2 * MAX_QUEUED_ENTRIES):
                 say(history, f"number {number}")
-            assert history.lost > WAITING // 2
+            assert history.lost > MAX_QUEUED_ENTRIES // 2
         history.flush()
         say(history, "the disk is back")
         history.flush()
         kept = texts(history)
         assert kept[-1] == "the disk is back"
-        assert len(kept) + history.lost == 2 * WAITING + 1
-        assert history.failed == ""
+        assert len(kept) + history.lost == 2 * MAX_QUEUED_ENTRIES + 1
+        assert history.failure == ""
 
 
 def test_why_writing_failed_is_said_until_it_works_again(tmp_path: Path) -> None:
@@ -52,17 +52,17 @@ def test_why_writing_failed_is_said_until_it_works_again(tmp_path: Path) -> None
         with hanging_disk(tmp_path):
             say(history, "lost")
             history.flush()
-            assert "locked" in history.failed
+            assert "locked" in history.failure
             assert history.lost == 1
             assert texts(history) == []
         say(history, "kept")
         history.flush()
-        assert (texts(history), history.failed, history.lost) == (["kept"], "", 1)
+        assert (texts(history), history.failure, history.lost) == (["kept"], "", 1)
 
 
 def test_pictures_that_wait_take_a_bounded_amount_of_memory(tmp_path: Path) -> None:
     image = np.zeros((3000, 4000, 3), np.uint8)
-    fit = WAITING_BYTES // image.nbytes
+    fit = MAX_QUEUED_PICTURE_BYTES // image.nbytes
     with opened(tmp_path) as history:
         for second in range(0, 80, 2):
             frame = Frame(image, second * S)
@@ -112,19 +112,19 @@ def test_a_folder_that_is_removed_is_noticed_and_what_is_lost_is_counted(tmp_pat
     with opened(folder) as history:
         narrate(history, 0, "kept in vain")
         history.flush()
-        assert (history.failed, history.lost) == ("", 0)
+        assert (history.failure, history.lost) == ("", 0)
         shutil.rmtree(folder)
         for second in (2, 4):
             narrate(history, second, "lost")
             history.flush()
-        assert "was removed" in history.failed
-        assert "restart the node" in history.failed
+        assert "was removed" in history.failure
+        assert "restart the node" in history.failure
         assert history.lost == 2
         # A part of the path is a file now.
         folder.touch()
         narrate(history, 6, "lost")
         history.flush()
-        assert "was removed" in history.failed
+        assert "was removed" in history.failure
     assert folder.stat().st_size == 0
 
 
@@ -136,11 +136,11 @@ def test_a_folder_that_is_moved_and_moved_back_is_used_again(tmp_path: Path) -> 
         folder.rename(tmp_path / "elsewhere")
         say(history, "lost")
         history.flush()
-        assert "moved" in history.failed
+        assert "moved" in history.failure
         (tmp_path / "elsewhere").rename(folder)
         say(history, "after")
         history.flush()
-        assert (texts(history), history.failed) == (["before", "after"], "")
+        assert (texts(history), history.failure) == (["before", "after"], "")
 
 
 def test_somebody_elses_history_in_the_same_place_is_left_alone(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_somebody_elses_history_in_the_same_place_is_left_alone(tmp_path: Path) 
             other.flush()
             say(history, "lost")
             history.flush()
-            assert "was removed" in history.failed
+            assert "was removed" in history.failure
             assert texts(other) == ["by the other"]
 
 
@@ -164,7 +164,7 @@ def test_a_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.chdir("/")
         say(history, "kept")
         history.flush()
-        assert (texts(history), history.failed) == (["kept"], "")
+        assert (texts(history), history.failure) == (["kept"], "")
 
 
 def test_a_picture_that_is_none_costs_itself_and_its_second(tmp_path: Path) -> None:
@@ -172,10 +172,10 @@ def test_a_picture_that_is_none_costs_itself_and_its_second(tmp_path: Path) -> N
         history.add(Entry("broken", 0, S), Frame(np.zeros((0, 0, 3), np.uint8), 0))
         history.flush()
         assert history.lost == 1
-        assert history.failed
+        assert history.failure
         narrate(history, 2, "whole")
         history.flush()
-        assert (texts(history), history.failed) == (["whole"], "")
+        assert (texts(history), history.failure) == (["whole"], "")
 
 
 def test_an_answer_has_no_picture(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class HistoryServer:
         """For the diagnostics."""
         if not self._store:
             return {}
-        return {"history: lost": str(self._store.lost), "history: failed": self._store.failed}
+        return {"history: lost": str(self._store.lost), "history: failed": self._store.failure}
 
     def add_narration(self, narration: types.Narration, newest: Frame) -> None:
         """Keep what was said, and perhaps the picture. Never waits for the disk."""

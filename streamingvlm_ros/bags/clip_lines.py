@@ -1,4 +1,4 @@
-"""What was said in a moment that is kept, and what should have been."""
+"""The lines of clip.jsonl: a narrator's words in a saved clip, and their correction."""
 
 from __future__ import annotations
 
@@ -8,74 +8,75 @@ from typing import Any
 
 from ..types import NS_PER_S
 from .cdr import MessageDecoder, stamp_ns
-from .types import BagMessage
+from .types import BagMessage, ClipRequest
 
-NARRATOR = "/narration"
-"""How a narrator's topic ends, whatever the node is called. /truth and others' words do not."""
-
-
-@dataclass(frozen=True)
-class ClipRequest:
-    """What is to be kept, and what a person says about it."""
-
-    label: str
-    asked_ns: int
-    """When it was asked for, by the clock that stamps messages."""
-    from_ns: int
-    until_ns: int
-    corrected: str = ""
-    """What the model should have said then; empty if nothing is known to be wrong."""
+_NARRATOR_SUFFIX = "/narration"
+"""Ending of a narrator's topic, whatever the node's name. /truth and others don't have it."""
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Narration:
     topic: str
-    heard_ns: int
+    recorded_ns: int
     start_ns: int
     end_ns: int
     text: str
 
 
-def told(
-    moment: ClipRequest, narrations: Iterable[BagMessage], begin_ns: int
+def clip_lines(
+    request: ClipRequest, messages: Iterable[BagMessage], *, begin_ns: int
 ) -> Iterator[dict[str, Any]]:
-    """What one narrator said, a line each, with seconds that count from `begin_ns`.
+    """Yield one line for each narration of one narrator; its seconds count from `begin_ns`.
 
-    It is the narrator whose words were heard last when the moment was asked for, and the last
-    that was heard of it has the correction. BagError if a narration can't be made out.
+    The narrator is the one whose words came last before the request. Its last narration before
+    the request gets the correction.
+
+    Raises:
+        BagError: A narration can't be decoded.
     """
     decoder = MessageDecoder()
-    said = _of_one([_said(decoder, recorded) for recorded in narrations], moment.asked_ns)
-    heard = [its for its in said if its.heard_ns <= moment.asked_ns]
-    if moment.corrected and not heard:
-        unsaid = _Said("", moment.asked_ns, moment.from_ns, moment.asked_ns, "")
-        said, heard = [unsaid, *said], [unsaid]
-    for its in said:
+    decoded = [_decode(decoder, message) for message in messages]
+    narrations = _of_one_narrator(decoded, request.requested_ns)
+    earlier = [n for n in narrations if n.recorded_ns <= request.requested_ns]
+    if request.corrected and not earlier:
+        silence = _Narration("", request.requested_ns, request.from_ns, request.requested_ns, "")
+        narrations, earlier = [silence, *narrations], [silence]
+    for narration in narrations:
+        is_corrected = bool(earlier) and narration is earlier[-1]
         yield {
-            "label": moment.label,
-            "topic": its.topic,
-            "start_s": (its.start_ns - begin_ns) / NS_PER_S,
-            "end_s": (its.end_ns - begin_ns) / NS_PER_S,
-            "text": its.text,
-            "corrected": moment.corrected if heard and its is heard[-1] else "",
-            "start_ns": its.start_ns,
-            "end_ns": its.end_ns,
+            "label": request.label,
+            "topic": narration.topic,
+            "start_s": (narration.start_ns - begin_ns) / NS_PER_S,
+            "end_s": (narration.end_ns - begin_ns) / NS_PER_S,
+            "text": narration.text,
+            "corrected": request.corrected if is_corrected else "",
+            "start_ns": narration.start_ns,
+            "end_ns": narration.end_ns,
         }
 
 
-def _of_one(said: list[_Said], asked_ns: int) -> list[_Said]:
-    """A narrator's before anybody else's; words before silence; the last before the others."""
+def _of_one_narrator(narrations: list[_Narration], requested_ns: int) -> list[_Narration]:
+    """Choose one topic: narrators before others, words before silence, the latest before others."""
 
-    def rank(its: _Said) -> tuple[bool, bool, bool, int]:
-        heard = its.heard_ns <= asked_ns
-        return its.topic.endswith(NARRATOR), heard, bool(its.text), its.heard_ns
+    def rank(narration: _Narration) -> tuple[bool, bool, bool, int]:
+        return (
+            narration.topic.endswith(_NARRATOR_SUFFIX),
+            narration.recorded_ns <= requested_ns,
+            bool(narration.text),
+            narration.recorded_ns,
+        )
 
-    # Of those with equal stamps, as simulated time has them, the last that came.
-    last = max(reversed(said), key=rank, default=None)
-    return [its for its in said if last and its.topic == last.topic]
+    # Simulated time has equal stamps; of those, take the one that arrived last.
+    best = max(reversed(narrations), key=rank, default=None)
+    return [n for n in narrations if best and n.topic == best.topic]
 
 
-def _said(decoder: MessageDecoder, recorded: BagMessage) -> _Said:
-    message = decoder.decode(recorded)
-    start_ns, end_ns = stamp_ns(message.start), stamp_ns(message.end)
-    return _Said(recorded.topic.name, recorded.stamp_ns, start_ns, end_ns, message.text)
+def _decode(decoder: MessageDecoder, message: BagMessage) -> _Narration:
+    decoded = decoder.decode(message)
+    return _Narration(
+        message.topic.name,
+        message.stamp_ns,
+        stamp_ns(decoded.start),
+        stamp_ns(decoded.end),
+        decoded.text,
+    )

@@ -26,10 +26,10 @@ class BagSink:
 
     def __call__(self, narration: Narration) -> None:
         """Write one narration, and its words if there are any."""
-        self._bag.write(self._narration, narration.newest_ns, encode(_message(narration)))
+        self._bag.write(self._narration, narration.newest_ns, data=encode(_message(narration)))
         if narration.text:
             words = known_types().types[_STRING](data=narration.text)
-            self._bag.write(self._text, narration.newest_ns, encode(words))
+            self._bag.write(self._text, narration.newest_ns, data=encode(words))
 
 
 def _message(narration: Narration) -> Any:

@@ -1,4 +1,4 @@
-"""Which messages of a bag are played, and when it begins."""
+"""Playback: the topics and messages that are played, and the condition to start."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TOPICS = [
 ]
 
 
-def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None:
+def test_a_later_start_begins_with_the_transient_local_state_of_that_time() -> None:
     door, note = Topic("/door", STRING, qos=QOS), Topic("/note", STRING)
-    told = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
-    messages = [BagMessage(topic, (100 + second) * S, data) for topic, second, data in told]
+    rows = [(door, 0, b"open"), (note, 1, b"a"), (note, 3, b"b"), (door, 4, b"shut")]
+    messages = [BagMessage(topic, (100 + second) * S, data) for topic, second, data in rows]
     assert list(messages_from(messages, 0.0)) == messages
     assert list(messages_from(messages, 2.0)) == [
         replace(messages[0], stamp_ns=103 * S),
@@ -45,38 +45,36 @@ def test_what_is_left_begins_where_the_first_message_that_is_left_does() -> None
         ("/rear/image/compressed", ["/note", "/rear/image/compressed"]),
     ],
 )
-def test_other_cameras_than_the_one_that_is_named_are_not_played(
-    camera: str, names: list[str]
-) -> None:
+def test_only_the_chosen_camera_is_played(camera: str, names: list[str]) -> None:
     assert [topic.name for topic in topics_to_play(TOPICS, camera)] == names
 
 
 @pytest.mark.parametrize("camera", ["/note", "/front", "/"])
-def test_what_is_no_camera_is_told_with_those_that_are(camera: str) -> None:
-    why = rf"{camera} is no camera in the bag; its cameras: /front/image, /rear/image/compressed"
-    with pytest.raises(BagError, match=why):
+def test_an_unknown_camera_is_an_error_that_names_the_cameras(camera: str) -> None:
+    error = rf"{camera} is no camera in the bag; its cameras: /front/image, /rear/image/compressed"
+    with pytest.raises(BagError, match=error):
         topics_to_play(TOPICS, camera)
     with pytest.raises(BagError, match="its cameras: none"):
         topics_to_play([], camera)
 
 
-def test_it_begins_when_all_cameras_are_watched_or_one_has_been_for_a_while() -> None:
-    audience = StartCondition(["/front", "/rear"])
-    assert not audience.is_met([], 100.0)
-    # However long nobody watches.
-    assert not audience.is_met(["/rear"], 200.0)
-    assert audience.unwatched(["/rear"]) == ["/front"]
-    assert not audience.is_met(["/rear"], 200.0 + 0.9 * GRACE_S)
-    assert audience.is_met(["/front", "/rear"], 200.0 + 0.9 * GRACE_S)
-    assert audience.is_met(["/rear"], 200.0 + GRACE_S)
+def test_playback_starts_when_all_cameras_are_watched_or_one_has_been_for_a_while() -> None:
+    condition = StartCondition(["/front", "/rear"])
+    assert not condition.is_met([], 100.0)
+    # However long the cameras have no subscriber.
+    assert not condition.is_met(["/rear"], 200.0)
+    assert condition.unwatched(["/rear"]) == ["/front"]
+    assert not condition.is_met(["/rear"], 200.0 + 0.9 * GRACE_S)
+    assert condition.is_met(["/front", "/rear"], 200.0 + 0.9 * GRACE_S)
+    assert condition.is_met(["/rear"], 200.0 + GRACE_S)
 
 
-def test_who_came_and_went_is_not_waited_for() -> None:
-    audience = StartCondition(["/front", "/rear"])
-    assert not audience.is_met(["/rear"], 100.0)
-    assert not audience.is_met([], 100.0 + GRACE_S)
-    assert not audience.is_met(["/front"], 101.0 + GRACE_S)
+def test_the_grace_period_begins_anew_when_all_subscribers_have_left() -> None:
+    condition = StartCondition(["/front", "/rear"])
+    assert not condition.is_met(["/rear"], 100.0)
+    assert not condition.is_met([], 100.0 + GRACE_S)
+    assert not condition.is_met(["/front"], 101.0 + GRACE_S)
 
 
-def test_a_bag_without_a_camera_begins_at_once() -> None:
+def test_a_bag_without_a_camera_starts_at_once() -> None:
     assert StartCondition([]).is_met([], 0.0)

@@ -1,4 +1,4 @@
-"""What latched topics said last, within bounds."""
+"""The last messages of transient-local topics, within bounds."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ QOS = "- {durability: transient_local}"
 DOOR, MAP, FRAMES = (Topic(name, STRING, qos=QOS) for name in ("/door", "/map", "/tf_static"))
 
 
-def said(topic: Topic, *data: bytes) -> list[BagMessage]:
+def messages(topic: Topic, *data: bytes) -> list[BagMessage]:
     return [BagMessage(topic, number * S, each) for number, each in enumerate(data)]
 
 
-def kept(*messages: BagMessage) -> list[bytes]:
+def stored(*messages: BagMessage) -> list[bytes]:
     store = TransientLocalMessages()
-    for recorded in messages:
-        store.add(recorded)
-    return [recorded.data for recorded in store.all()]
+    for message in messages:
+        store.add(message)
+    return [message.data for message in store.all()]
 
 
-def test_what_was_said_again_is_what_holds() -> None:
-    assert kept(*said(DOOR, b"open", b"shut", b"open")) == [b"shut", b"open"]
+def test_a_repeated_message_becomes_the_newest() -> None:
+    assert stored(*messages(DOOR, b"open", b"shut", b"open")) == [b"shut", b"open"]
 
 
-def test_a_file_begins_with_the_state_in_which_the_one_before_ended(tmp_path: Path) -> None:
+def test_a_file_begins_with_the_final_state_of_the_one_before(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig(split_s=10)) as bag:
         for second, state in enumerate(("open", "shut", "open")):
-            bag.write(DOOR, second * S, string(state))
-        bag.write(MAP, 20 * S, string("kitchen"))
+            bag.write(DOOR, second * S, data=string(state))
+        bag.write(MAP, 20 * S, data=string("kitchen"))
     assert texts(tmp_path / "bag" / "bag_1.mcap", "/door")[-1] == "open"
 
 
-def test_each_publisher_of_a_topic_may_have_said_something() -> None:
-    assert kept(*said(FRAMES, b"arm", b"arm", b"head")) == [b"arm", b"head"]
+def test_messages_of_several_publishers_are_all_stored() -> None:
+    assert stored(*messages(FRAMES, b"arm", b"arm", b"head")) == [b"arm", b"head"]
 
 
-def test_a_topic_keeps_no_more_than_so_many() -> None:
-    last = kept(*said(DOOR, *(b"%d" % number for number in range(1000))))
-    assert last == [b"%d" % number for number in range(1000 - transient_local.MOST, 1000)]
+def test_a_topic_has_a_maximum_number_of_messages() -> None:
+    newest = stored(*messages(DOOR, *(b"%d" % number for number in range(1000))))
+    assert newest == [b"%d" % number for number in range(1000 - transient_local.MAX_MESSAGES, 1000)]
 
 
-def test_all_together_take_no_more_than_so_many_bytes_and_the_largest_topic_pays(
+def test_all_topics_share_a_limit_in_bytes_and_the_largest_loses_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transient_local, "MOST_BYTES", 1000)
+    monkeypatch.setattr(transient_local, "MAX_BYTES", 1000)
     frames = [b"%d" % number for number in range(50)]
     maps = [bytes([number]) * 300 for number in range(10)]
-    assert kept(*said(FRAMES, *frames), *said(MAP, *maps)) == [*frames, *maps[-3:]]
+    assert stored(*messages(FRAMES, *frames), *messages(MAP, *maps)) == [*frames, *maps[-3:]]
 
 
-def test_what_holds_is_kept_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transient_local, "MOST_BYTES", 1000)
+def test_the_newest_message_is_stored_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transient_local, "MAX_BYTES", 1000)
     maps = bytes(2000), bytes(3000)
-    assert kept(*said(MAP, *maps), *said(DOOR, b"open", b"shut")) == [maps[-1], b"shut"]
+    assert stored(*messages(MAP, *maps), *messages(DOOR, b"open", b"shut")) == [maps[-1], b"shut"]

@@ -63,7 +63,7 @@ def test_where_nothing_is_narrated_nothing_is_written_and_that_is_said(
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         image = message(WORLD.frame(0.0, 56, 56), BEGIN_S * S + 3 * S // 4)
-        bag.write(topic_of("/image", RAW), S, image)
+        bag.write(topic_of("/image", RAW), S, data=image)
     output = tmp_path / "said"
     if format != "bag":
         output.write_text("said before")

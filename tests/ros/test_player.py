@@ -102,9 +102,9 @@ def test_what_a_narrator_said_is_not_played(peer: Peer, tmp_path: Path) -> None:
     words = encode(types["std_msgs/msg/String"](data="said before"))
     narration = topic_of("/narrator/narration", "streamingvlm_ros/msg/Narration")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(narration, 1, b"\0\1\0\0")
-        bag.write(topic_of("/narrator/text", "std_msgs/msg/String"), 2, words)
-        bag.write(topic_of("/note", "std_msgs/msg/String"), 3 * S, words)
+        bag.write(narration, 1, data=b"\0\1\0\0")
+        bag.write(topic_of("/narrator/text", "std_msgs/msg/String"), 2, data=words)
+        bag.write(topic_of("/note", "std_msgs/msg/String"), 3 * S, data=words)
     heard = {name: peer.subscribe(String, name) for name in ("/note", "/narrator/text")}
     with peer.process("player", bag=tmp_path / "bag", loop="true", rate=4.0):
         assert heard["/note"].wait().data == "said before"
@@ -116,10 +116,10 @@ def test_a_type_that_is_not_installed_is_named_and_the_rest_is_played(
     peer: Peer, tmp_path: Path
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(Topic("/odd", "no_such_msgs/msg/Odd", "int32 a"), 1, b"\0\1\0\0\1\0\0\0")
+        bag.write(Topic("/odd", "no_such_msgs/msg/Odd", "int32 a"), 1, data=b"\0\1\0\0\1\0\0\0")
         types = known_types().types
         words = encode(types["std_msgs/msg/String"](data="x"))
-        bag.write(topic_of("/note", "std_msgs/msg/String"), S, words)
+        bag.write(topic_of("/note", "std_msgs/msg/String"), S, data=words)
     note = peer.subscribe(String, "/note")
     with peer.process("player", bag=tmp_path / "bag", loop="true") as player:
         assert note.wait().data == "x"
@@ -143,7 +143,7 @@ def test_a_bag_without_a_message_that_is_played_ends_it_with_a_word(
     peer: Peer, tmp_path: Path
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, b"\0\1\0\0" + bytes(8))
+        bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, data=b"\0\1\0\0" + bytes(8))
     player = Process("player", {"bag": bag.folder, "loop": "true"}, peer.domain)
     assert ended(player) == 1
     assert "it holds no message that could be" in player.log()
@@ -163,7 +163,7 @@ sys.exit(player.main())
 
 def test_an_error_while_it_plays_ends_it_with_the_reason(peer: Peer, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(topic_of("/note", STRING), S, string("never heard"))
+        bag.write(topic_of("/note", STRING), S, data=string("never heard"))
     arguments = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"bag:={bag.folder}"]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(peer.domain)}
     done = subprocess.run(
@@ -182,7 +182,7 @@ def test_what_latched_topics_said_before_the_start_is_published_first(
     said = ("kitchen", "hall", "kitchen", "garden", "sea")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second, word in zip((0, 1, 2, 9, 99), said, strict=True):
-            bag.write(where, second * S, string(word))
+            bag.write(where, second * S, data=string(word))
     words = peer.subscribe(String, "/where", LATCHED)
     with peer.process("player", bag=tmp_path / "bag", start_s=8.0):
         words.wait(after=2)
@@ -228,7 +228,7 @@ def test_a_camera_that_is_not_in_the_bag_ends_it_with_those_that_are(
 def test_a_long_gap_in_the_bag_is_told(peer: Peer, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in (1, 2, 7202):
-            bag.write(topic_of("/note", STRING), second * S, string(f"{second}"))
+            bag.write(topic_of("/note", STRING), second * S, data=string(f"{second}"))
     with peer.process("player", bag=tmp_path / "bag", rate=2.0) as player:
         words = r"the bag has nothing for (\d+) s: it goes on in (\d+) s"
         ((gap, wait),) = peer.until(lambda: re.findall(words, player.log()))

@@ -16,10 +16,9 @@ from rclpy.node import Node
 
 from streamingvlm_ros.srv import SaveClip
 
-from ...bags.clip_lines import ClipRequest
 from ...bags.config import BagConfig, RecorderConfig
 from ...bags.recorder import Recorder
-from ...bags.types import BagMessage
+from ...bags.types import BagMessage, ClipRequest
 from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos

@@ -84,7 +84,7 @@ class TopicSubscriptions:
             self._node.destroy_subscription(ear.subscription)
         else:
             type_hash = str(publishers[0].topic_type_hash)
-            topic = live_topic(name, kind, type_hash, topics.offered(publishers))
+            topic = live_topic(name, kind, type_hash=type_hash, qos=topics.offered(publishers))
             self._node.get_logger().info(f"recording {name} ({kind})")
         self._topics[name] = _Ear(topic, profile, self._subscription(topic, message, profile))
 

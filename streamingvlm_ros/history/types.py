@@ -1,4 +1,4 @@
-"""One line of the history."""
+"""Entries and stored pictures of the history."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that was said of [start_ns, end_ns), in sensor time.
+    """A narration or an answer about [start_ns, end_ns), in sensor time.
 
-    `question` is what was asked; it is empty for a narration. `text` is empty for a silent second.
+    `question` is empty for a narration. `text` is empty for a silent second.
     """
 
     text: str
@@ -17,3 +17,13 @@ class Entry:
     end_ns: int
     question: str = ""
     camera: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """Reference to a picture in the database. `text` is the narration for which it was chosen."""
+
+    number: int
+    run: int
+    stamp_ns: int
+    text: str = ""

@@ -1,4 +1,4 @@
-"""What is opened as a history, what is refused, and that what is refused stays as it was."""
+"""Files that are opened as a history, and files that are refused and left unchanged."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 
 from streamingvlm_ros.errors import HistoryError
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.history.database import SCHEMA_VERSION
+from streamingvlm_ros.history.database import SCHEMA_VERSION, transaction
 from streamingvlm_ros.history.store import DATABASE_FILE, History
 
 from .fixtures import narrate, opened, texts
 
 
 def refusal(folder: Path) -> str:
-    """Why the history can't be opened: twice, because the first time must leave nothing held."""
+    """Return why opening fails: twice, because the first attempt must release everything."""
     for _ in range(2):
         with pytest.raises(HistoryError) as error:
             History(folder, HistoryConfig())
     return str(error.value)
 
 
-def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / DATABASE_FILE).write_bytes(b"holiday pictures " * 1000)
     assert "move it away" in refusal(tmp_path)
     assert (tmp_path / DATABASE_FILE).read_bytes() == b"holiday pictures " * 1000
@@ -32,7 +32,7 @@ def test_a_file_that_is_no_database_is_refused_and_stays(tmp_path: Path) -> None
 
 def test_a_database_with_holes_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
-        narrate(history, 0, "one")
+        narrate(history, 0, text="one")
     checked_row = (tmp_path / DATABASE_FILE).read_bytes()
     (tmp_path / DATABASE_FILE).write_bytes(checked_row[:4096] + b"\0" * (len(checked_row) - 4096))
     assert "move it away" in refusal(tmp_path)
@@ -47,9 +47,9 @@ def test_a_database_whose_tables_cannot_be_read_is_refused(tmp_path: Path) -> No
     assert "move it away" in refusal(tmp_path)
 
 
-def test_a_history_of_a_newer_version_is_refused_and_stays(tmp_path: Path) -> None:
+def test_a_history_of_a_newer_version_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
-        narrate(history, 0, "one")
+        narrate(history, 0, text="one")
     set_version(tmp_path, SCHEMA_VERSION + 1)
     assert "newer version" in refusal(tmp_path)
     set_version(tmp_path, SCHEMA_VERSION)
@@ -62,15 +62,15 @@ def set_version(folder: Path, version: int) -> None:
         database.execute(f"PRAGMA user_version = {version}")
 
 
-def test_somebody_elses_database_is_refused_and_stays(tmp_path: Path) -> None:
+def test_another_programs_database_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         database.execute("CREATE TABLE bills (amount INTEGER)")
     before = (tmp_path / DATABASE_FILE).read_bytes()
-    assert "no history" in refusal(tmp_path)
+    assert "not a history" in refusal(tmp_path)
     assert (tmp_path / DATABASE_FILE).read_bytes() == before
 
 
-def test_a_database_that_another_program_is_writing_to_is_refused(tmp_path: Path) -> None:
+def test_a_database_locked_by_another_program_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as database:
@@ -86,9 +86,28 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
     assert "unable to open" in refusal(tmp_path)
 
 
-def test_the_file_of_a_history_can_give_room_back(tmp_path: Path) -> None:
+def test_the_file_of_a_history_can_shrink(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
         incremental = 2
         assert database.execute("PRAGMA auto_vacuum").fetchone()[0] == incremental
+
+
+def fail_half_way(database: sqlite3.Connection) -> None:
+    with transaction(database):
+        database.execute("INSERT INTO word VALUES ('half')")
+        raise ZeroDivisionError
+
+
+def test_a_transaction_is_committed_completely_or_not_at_all(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "file", isolation_level=None)
+    database.execute("CREATE TABLE word (text)")
+    with transaction(database):
+        database.execute("INSERT INTO word VALUES ('complete')")
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way(database)
+    with transaction(database):
+        database.execute("INSERT INTO word VALUES ('next')")
+    assert database.execute("SELECT text FROM word").fetchall() == [("complete",), ("next",)]
+    database.close()

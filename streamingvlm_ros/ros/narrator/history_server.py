@@ -80,8 +80,8 @@ class HistoryServer:
             entries, response.more = self._store.entries(
                 to_ns(request.since) or None,
                 to_ns(request.until) or None,
-                request.words,
-                request.limit or _LIMIT,
+                words=request.words,
+                limit=request.limit or _LIMIT,
             )
         except HistoryError as error:
             return srv.History.Response(success=False, message=str(error))

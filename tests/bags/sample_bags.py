@@ -43,8 +43,9 @@ def write_with_rosbags(
     compression: CompressionMode,
     version: Any = 9,
     count: int = 20,
+    padding: str = "",
 ) -> Path:
-    """Write the same bag by the rosbags library."""
+    """Write such a bag by the rosbags library; `padding` ends each text."""
     writer = Writer(folder, version=version, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     with writer:
@@ -55,7 +56,7 @@ def write_with_rosbags(
         for second in range(count):
             for number, name in enumerate(("speech", "echo")):
                 stamp_ns = second * S + number * S // 2
-                writer.write(topics[number], stamp_ns, string(f"{name} {second}"))
+                writer.write(topics[number], stamp_ns, string(f"{name} {second}{padding}"))
     return folder
 
 

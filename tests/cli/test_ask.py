@@ -20,20 +20,20 @@ from rich.console import Console
 from streamingvlm_ros.cli.ask import Line
 from streamingvlm_ros.errors import StreamingVLMError
 
-from .commands import ROOT, command, environment, streamingvlm
+from ..support.cli import ROOT, command, environment, read_terminal, streamingvlm
 
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
 
 from rclpy.action import ActionServer, GoalResponse
 from streamingvlm_ros.action import Ask as AskAction
-from streamingvlm_ros.msg import Answer, Narration
+from streamingvlm_ros.msg import Answer
 
 from streamingvlm_ros.ros.client import connected
 
 from ..ros.babbler import TOKENS, babbler
 from ..ros.peer import Peer, Process, reliable
-from ..ros.test_lifecycle import publish_seconds
+from ..support.camera import publish_until_narrated
 
 QUESTION = "What is there?"
 
@@ -43,7 +43,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """Beside a narrator that has seen two seconds."""
     parameters = {**babbler(tmp_path_factory.mktemp("model")), **reliable("/image")}
     with Peer() as peer, peer.process("narrator", **parameters):
-        show(peer, 1000, 1001)
+        publish_until_narrated(peer, 1000, 1001)
         yield peer
 
 
@@ -53,13 +53,6 @@ def whole(peer: Peer) -> str:
     told = json.loads(ask(peer, QUESTION, "--json").stdout)
     assert told["tokens"] == TOKENS
     return str(told["answer"])
-
-
-def show(peer: Peer, *seconds: int) -> None:
-    """Let the narrator see them, and wait until it has spoken of the last."""
-    narrations = peer.subscribe(Narration, "/narrator/narration")
-    publish_seconds(peer, *seconds)
-    narrations.wait(lambda message: message.start.sec == seconds[-1])
 
 
 def ask(peer: Peer, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -157,18 +150,6 @@ def ask_beside_terminal(peer: Peer, *arguments: object) -> tuple[str, str]:
         out, _ = child.communicate(timeout=60)
     assert child.returncode == 0, said
     return out.decode(), said
-
-
-def read_terminal(ours: int) -> str:
-    """All that is written there until nobody can write any more."""
-    written = b""
-    try:
-        while piece := os.read(ours, 4096):
-            written += piece
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(ours)
-    return written.decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -283,7 +264,7 @@ def test_a_narrator_that_dies_while_it_answers_is_missed(tmp_path: Path) -> None
     with Peer() as peer:
         narrator = Process("narrator", {**babbler(tmp_path), **reliable("/image")}, peer.domain)
         try:
-            show(peer, 1000)
+            publish_until_narrated(peer, 1000)
             with asking(peer, QUESTION) as child:
                 first_piece(child)
                 narrator.child.kill()

@@ -15,8 +15,8 @@ from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
 from streamingvlm_ros.config import DEMO_CHECKPOINT
 from streamingvlm_ros.errors import StreamingVLMError
 
-from .commands import ROOT, command, environment, streamingvlm
-from .test_processes import script
+from ..support.cli import ROOT, command, environment, streamingvlm
+from .script_node import script_node
 
 pytest.importorskip("rclpy", reason="the demo needs ROS 2")
 pytest.importorskip("streamingvlm_ros.msg", reason="the demo needs this package's interfaces")
@@ -101,7 +101,7 @@ def test_nodes_that_say_nothing_for_too_long_are_given_up(
     code = "import time; print('thinking', flush=True); time.sleep(60)"
     monkeypatch.setenv("ROS_DOMAIN_ID", domain)
     monkeypatch.setattr(watch, "_PATIENCE_S", 10.0)
-    monkeypatch.setattr(watch, "_nodes", lambda seed: [script(code)])
+    monkeypatch.setattr(watch, "_nodes", lambda seed: [script_node(code)])
     with pytest.raises(StreamingVLMError, match="nothing was narrated for 10 s") as caught:
         watch.watch(Scoreboard(), 0, 1, lambda image: None, pictures=False)
     assert "thinking" in str(caught.value)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..evaluation.test_judge import fair, server
 from ..recordings.scene import WORLD, film
-from .test_narrate import run
+from ..support.cli import run
+from ..support.judge import fair_judge, judge_server
 
 SECONDS = 16
 
@@ -227,7 +227,7 @@ def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
 
 
 def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:
-    with server(fair) as judge:
+    with judge_server(fair_judge) as judge:
         models = ("--model", "demo fps=1", "--model", "demo")
         done = evaluate(folder, *models, "--judge", judge.url, "--judge-model", "any")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from streamingvlm_ros.config import SamplingConfig
 
-from .commands import environment, streamingvlm
+from ..support.cli import environment, streamingvlm
 
 
 def test_help_names_every_command() -> None:

@@ -19,8 +19,8 @@ from streamingvlm_ros.srv import History
 
 from ..ros.babbler import babbler
 from ..ros.peer import TINY, Peer, reliable
-from .commands import command, environment, streamingvlm
-from .test_ask import read_terminal, show
+from ..support.camera import publish_until_narrated
+from ..support.cli import command, environment, read_terminal, streamingvlm
 
 QUESTION = "Where is the zebra?"
 SECONDS = range(1000, 1012)
@@ -43,7 +43,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     parameters["history_folder"] = str(folder / "history")
     with Peer() as peer, peer.process("narrator", **parameters):
         narrations = peer.subscribe(Narration, "/narrator/narration")
-        show(peer, *SECONDS)
+        publish_until_narrated(peer, *SECONDS)
         narrations.wait(lambda message: message.start.sec == SECONDS[-1])
         said = [narration for narration in narrations.all() if not narration.silent]
         assert len(said) > 1

@@ -1,22 +1,25 @@
 """`streamingvlm narrate` on a video that the test makes."""
 
-import io
 import json
 import os
 import signal
 import subprocess
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest.mock import patch
 
 import av
 import numpy as np
 import pytest
 
-from streamingvlm_ros.cli import main
-
-from .commands import ROOT, TINY_CHECKPOINT, command, environment, streamingvlm
-from .test_writers import cues
+from ..support.cli import (
+    ROOT,
+    TINY_CHECKPOINT,
+    assert_one_error_line,
+    command,
+    environment,
+    run,
+    streamingvlm,
+)
+from .webvtt import read_cues
 
 SECONDS = 4
 
@@ -44,18 +47,6 @@ def narrate(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run("narrate", *arguments, *given)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """`streamingvlm` in this process: torch is imported once for all of these tests."""
-    given = ["streamingvlm", *map(str, arguments)]
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with patch("sys.argv", given), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return subprocess.CompletedProcess(given, code, out.getvalue(), err.getvalue())
-
-
 def test_json_lines_tell_every_second_of_the_video(video: Path) -> None:
     result = streamingvlm(
         "narrate", video, "--model", TINY_CHECKPOINT, "--format", "jsonl", "--temperature", 0
@@ -72,7 +63,7 @@ def test_vtt_goes_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> None:
     output = tmp_path / "square.vtt"
     result = narrate(video, "--format", "vtt", "--output", output)
     assert (result.returncode, result.stdout) == (0, "")
-    subtitles = cues(output.read_text())
+    subtitles = read_cues(output.read_text())
     assert subtitles
     assert all(0 <= start < end <= SECONDS for start, end, _ in subtitles)
 
@@ -189,11 +180,3 @@ def wait_for_lines(path: Path, child: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             continue
     pytest.fail("the command ended before it wrote anything")
-
-
-def assert_one_error_line(result: subprocess.CompletedProcess[str], names: str) -> None:
-    assert result.returncode == 1, result.stderr
-    assert result.stdout == ""
-    [line] = [line for line in result.stderr.splitlines() if not line.startswith("Loading")]
-    assert line.startswith("error: ")
-    assert names in line

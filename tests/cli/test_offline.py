@@ -14,8 +14,7 @@ from streamingvlm_ros.cli.offline import check_output
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..recordings.scene import BEGIN_S, RAW, WORLD, film, message
-from .commands import TINY_CHECKPOINT
-from .test_narrate import run
+from ..support.cli import TINY_CHECKPOINT, run
 
 
 @pytest.fixture

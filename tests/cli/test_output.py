@@ -7,14 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import command, environment, streamingvlm
-
-
-def assert_one_error_line(child: subprocess.CompletedProcess[str], names: str) -> None:
-    assert child.returncode == 1, child.stderr
-    [line] = child.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert names in line
+from ..support.cli import assert_one_error_line, command, environment, streamingvlm
 
 
 def test_a_full_disk_is_one_clear_line() -> None:

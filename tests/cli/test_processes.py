@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,19 +13,7 @@ import pytest
 from streamingvlm_ros.cli.demo import processes
 from streamingvlm_ros.cli.demo.processes import Node, Process, ProcessError, running
 
-
-@dataclass(frozen=True)
-class Script(Node):
-    """A node that is a few lines of Python."""
-
-    code: str = ""
-
-    def command(self, namespace: str) -> list[str]:
-        return [sys.executable, "-c", self.code]
-
-
-def script(code: str) -> Script:
-    return Script("child", "", {}, code)
+from .script_node import script_node
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -57,7 +44,7 @@ def test_processes_are_ended_with_an_interrupt_when_the_block_is_left() -> None:
         print("ready", flush=True)
         time.sleep(60)
     """
-    with running([script(code)], "/x") as [process]:
+    with running([script_node(code)], "/x") as [process]:
         until(lambda: "ready" in process.log_end())
     assert process.child.returncode == 17
 
@@ -70,7 +57,7 @@ def test_a_process_that_does_not_listen_is_killed(monkeypatch: pytest.MonkeyPatc
         print("deaf", flush=True)
         time.sleep(60)
     """
-    with running([script(code)], "/x") as [process]:
+    with running([script_node(code)], "/x") as [process]:
         until(lambda: "deaf" in process.log_end())
     assert process.child.returncode == -signal.SIGKILL
     assert not alive(process)
@@ -80,7 +67,7 @@ def test_processes_are_ended_also_after_an_error() -> None:
     started: list[Process] = []
 
     def fail() -> None:
-        with running([script("import time; time.sleep(60)")] * 2, "/x") as children:
+        with running([script_node("import time; time.sleep(60)")] * 2, "/x") as children:
             started.extend(children)
             raise RuntimeError
 
@@ -106,7 +93,7 @@ def test_ctrl_c_at_the_moment_of_a_start_leaves_no_process_behind(
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
 
     def start() -> None:
-        with running([script("import time; time.sleep(60)")] * 2, "/x"):
+        with running([script_node("import time; time.sleep(60)")] * 2, "/x"):
             raise AssertionError
 
     before = signal.getsignal(signal.SIGINT)
@@ -122,7 +109,7 @@ def test_ctrl_c_at_the_moment_of_a_start_leaves_no_process_behind(
 
 def test_a_process_that_ends_by_itself_is_told_with_the_end_of_its_log() -> None:
     code = "print('early'); raise SystemExit('the camera is on fire')"
-    with running([script(code)], "/x") as [process]:
+    with running([script_node(code)], "/x") as [process]:
         until(lambda: process.child.poll() is not None)
         with pytest.raises(ProcessError, match=r"child ended with exit code 1.*") as caught:
             process.check()
@@ -130,5 +117,5 @@ def test_a_process_that_ends_by_itself_is_told_with_the_end_of_its_log() -> None
 
 
 def test_a_running_process_passes_the_check() -> None:
-    with running([script("import time; time.sleep(60)")], "/x") as [process]:
+    with running([script_node("import time; time.sleep(60)")], "/x") as [process]:
         process.check()

@@ -11,7 +11,7 @@ import pytest
 
 from streamingvlm_ros.bags.reader import BagReader
 
-from .commands import command, environment, streamingvlm
+from ..support.cli import command, environment, streamingvlm
 
 pytest.importorskip("rclpy", reason="recording needs ROS 2")
 pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package's interfaces")

@@ -13,8 +13,7 @@ from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..recordings.scene import BEGIN_S, film
-from .commands import TINY_CHECKPOINT
-from .test_narrate import run
+from ..support.cli import TINY_CHECKPOINT, run
 
 SECONDS = 5
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 
 import pytest
 
@@ -10,7 +9,7 @@ from streamingvlm_ros.cli.narration_formats import Format, Writer, format_clock
 from streamingvlm_ros.time_format import clamp
 from streamingvlm_ros.types import NS_PER_S, Narration
 
-CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
+from .webvtt import read_cues
 
 
 def said(text: str, start_s: float = 0.0, end_s: float | None = None) -> Narration:
@@ -33,23 +32,6 @@ def written(format: Format, *narrations: Narration) -> str:
     return file.getvalue()
 
 
-def cues(vtt: str) -> list[tuple[float, float, str]]:
-    """The cues of a WebVTT text, read as the standard says: blocks between blank lines."""
-    head, *blocks = vtt.removesuffix("\n").split("\n\n")
-    assert head == "WEBVTT"
-    matches = [CUE.fullmatch(block.strip("\n")) for block in blocks if block.strip()]
-    assert all(matches), vtt
-    return [
-        (
-            int(m[1]) * 3600 + int(m[2]) * 60 + float(m[3]),
-            int(m[4]) * 3600 + int(m[5]) * 60 + float(m[6]),
-            m[7],
-        )
-        for m in matches
-        if m
-    ]
-
-
 def test_text_is_one_line_a_second_and_leaves_silence_out() -> None:
     lines = written(Format.TEXT, said("a cat"), said("", 1), said("it\njumps", 75)).splitlines()
     assert lines == ["[0:00] a cat", "[1:15] it jumps"]
@@ -66,7 +48,7 @@ def test_json_lines_hold_every_round_with_seconds_from_the_start() -> None:
 
 def test_vtt_has_a_cue_for_every_spoken_round_only() -> None:
     vtt = written(Format.VTT, said("a cat"), said("", 1), said("jumps", 2.25, 3.0))
-    assert cues(vtt) == [(0.0, 1.0, "a cat"), (2.25, 3.0, "jumps")]
+    assert read_cues(vtt) == [(0.0, 1.0, "a cat"), (2.25, 3.0, "jumps")]
 
 
 def test_vtt_without_narration_is_still_valid() -> None:
@@ -74,14 +56,14 @@ def test_vtt_without_narration_is_still_valid() -> None:
 
 
 def test_vtt_keeps_what_looks_like_markup_or_an_arrow_as_text() -> None:
-    [(_, _, text)] = cues(written(Format.VTT, said("a <b> & c --> d\n\nNOTE x")))
+    [(_, _, text)] = read_cues(written(Format.VTT, said("a <b> & c --> d\n\nNOTE x")))
     assert text == "a &lt;b&gt; &amp; c --&gt; d NOTE x"
 
 
 def test_before_the_beginning_text_has_a_minus_and_vtt_nothing() -> None:
     spoken = said("long ago", -75.0), said("almost", -0.5), said("now", 0.5)
     assert written(Format.TEXT, spoken[0]) == "[-1:15] long ago\n"
-    assert cues(written(Format.VTT, *spoken)) == [(0.0, 0.5, "almost"), (0.5, 1.5, "now")]
+    assert read_cues(written(Format.VTT, *spoken)) == [(0.0, 0.5, "almost"), (0.5, 1.5, "now")]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +78,7 @@ def test_a_bar_stays_within_its_length(
 
 @pytest.mark.parametrize("start_s", [0.0, 59.9999, 3599.5, 360_000.0])
 def test_vtt_times_are_right_past_minutes_and_hours(start_s: float) -> None:
-    [(start, end, _)] = cues(written(Format.VTT, said("x", start_s)))
+    [(start, end, _)] = read_cues(written(Format.VTT, said("x", start_s)))
     assert start == pytest.approx(start_s, abs=1e-3)
     assert end == pytest.approx(start_s + 1, abs=1e-3)
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,63 +10,14 @@ from streamingvlm_ros.errors import EvaluationError
 from streamingvlm_ros.evaluation.judge import Judge, Match
 from streamingvlm_ros.recordings.timed import Utterance
 
+from ..support.judge import fair_judge, judge_server
+
 REFERENCE = [Utterance(n, n + 1, f"event {n}") for n in range(90)]
 NOTHING = [Utterance(n, n + 1, "hm") for n in range(90)]
 
 
-class Server:
-    """Answers what `says` makes of each prompt, and keeps the prompts and headers."""
-
-    def __init__(self, says: Callable[[str], str]) -> None:
-        self.prompts: list[str] = []
-        self.keys: list[str | None] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                prompt = asked["messages"][0]["content"]
-                outer.prompts.append(prompt)
-                outer.keys.append(self.headers["Authorization"])
-                answer = {"choices": [{"message": {"content": says(prompt)}}]}
-                body = json.dumps(answer).encode()
-                self.send_response(200 if self.path == "/v1/chat/completions" else 404)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-
-@contextmanager
-def server(says: Callable[[str], str]) -> Iterator[Server]:
-    running = Server(says)
-    thread = threading.Thread(target=running.http.serve_forever)
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.http.shutdown()
-        thread.join()
-        running.http.server_close()
-
-
-def fair(prompt: str) -> str:
-    """Prefers the narration that shares more lines with the observer's."""
-    observer, first, second = re.split(r"\n(?:Observer|Narration 1|Narration 2):\n", prompt)[1:]
-    truth = set(observer.splitlines())
-    shared = [len(truth & set(part.splitlines())) for part in (first, second)]
-    if shared[0] == shared[1]:
-        return "They are equal.\nTIE"
-    return f"I looked at 1 and 2.\n{1 if shared[0] > shared[1] else 2}"
-
-
 def test_a_fair_judge_prefers_what_is_right_in_whichever_order(tmp_path: Path) -> None:
-    with server(fair) as s:
+    with judge_server(fair_judge) as s:
         judge = Judge(s.url, "any", tmp_path)
         assert judge.compare(REFERENCE, REFERENCE, NOTHING) == Match(3, 0, 0)
         assert judge.compare(REFERENCE, NOTHING, REFERENCE) == Match(0, 0, 3)
@@ -83,12 +28,12 @@ def test_a_fair_judge_prefers_what_is_right_in_whichever_order(tmp_path: Path) -
 
 
 def test_a_judge_who_always_prefers_the_first_decides_nothing(tmp_path: Path) -> None:
-    with server(lambda prompt: "1") as s:
+    with judge_server(lambda prompt: "1") as s:
         assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
 
 
 def test_the_same_is_asked_once_and_kept_on_disk(tmp_path: Path) -> None:
-    with server(fair) as s:
+    with judge_server(fair_judge) as s:
         Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
         asked = len(s.prompts)
         assert asked == 6
@@ -101,7 +46,7 @@ def test_the_same_is_asked_once_and_kept_on_disk(tmp_path: Path) -> None:
 def test_a_key_is_sent_only_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with server(fair) as s:
+    with judge_server(fair_judge) as s:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
         Judge(s.url, "one", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
         monkeypatch.setenv("OPENAI_API_KEY", "secret")
@@ -112,7 +57,7 @@ def test_a_key_is_sent_only_if_there_is_one(
 
 def test_narrations_with_braces_are_judged_as_they_are(tmp_path: Path) -> None:
     odd = [Utterance(0, 1, "{second} {0}")]
-    with server(lambda prompt: "TIE") as s:
+    with judge_server(lambda prompt: "TIE") as s:
         Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], odd, NOTHING[:1])
         assert "0 s: {second} {0}" in s.prompts[0]
 
@@ -122,7 +67,7 @@ def test_a_judge_that_cannot_be_reached_or_understood_is_one_clear_error(tmp_pat
     with pytest.raises(EvaluationError, match="gave no answer"):
         judge.compare(REFERENCE, REFERENCE, NOTHING)
     with (
-        server(lambda prompt: "It depends.") as s,
+        judge_server(lambda prompt: "It depends.") as s,
         pytest.raises(EvaluationError, match="neither 1 nor 2 nor TIE, but: It depends"),
     ):
         Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
@@ -130,7 +75,7 @@ def test_a_judge_that_cannot_be_reached_or_understood_is_one_clear_error(tmp_pat
 
 def test_an_answer_without_a_verdict_is_asked_for_again(tmp_path: Path) -> None:
     says = iter(["It depends.", *["TIE"] * 6])
-    with server(lambda prompt: next(says)) as s:
+    with judge_server(lambda prompt: next(says)) as s:
         with pytest.raises(EvaluationError, match="It depends"):
             Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
         assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
@@ -138,7 +83,7 @@ def test_an_answer_without_a_verdict_is_asked_for_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"answer": "hm"}', b"\xff", b"{}"])
 def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, damaged: bytes) -> None:
-    with server(fair) as s:
+    with judge_server(fair_judge) as s:
         before = Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
         for kept in tmp_path.iterdir():
             kept.write_bytes(damaged)

@@ -30,8 +30,8 @@ from streamingvlm_ros.evaluation.trial import Answered, TrialRecord
 from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, WORLD, film, message
+from ..support.cli import run
 
 SECONDS = 20
 TRUTH = [WORLD.caption(n) for n in range(SECONDS)]

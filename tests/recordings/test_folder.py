@@ -12,7 +12,7 @@ import pytest
 from streamingvlm_ros.errors import WordsError
 from streamingvlm_ros.recordings.folder import find_recordings, unlisted, words_beside
 
-from ..cli.test_narrate import assert_one_error_line, run
+from ..support.cli import assert_one_error_line, run
 
 NOBODY = 65_534
 

@@ -11,14 +11,11 @@ import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import ListParameters
-from sensor_msgs.msg import Image
 from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.srv import Ask
 
-from streamingvlm_ros.ros.conversions import to_message
-
+from ..support.camera import publish_seconds
 from .peer import CHECKPOINT, PATIENCE_S, TINY, Peer, Process, reliable
-from .test_narrator import PICTURE, S
 
 
 def change(peer: Peer, transition: int) -> bool:
@@ -28,15 +25,6 @@ def change(peer: Peer, transition: int) -> bool:
 
 def state(peer: Peer) -> int:
     return int(peer.call(GetState, "/narrator/get_state", GetState.Request()).current_state.id)
-
-
-def publish_seconds(peer: Peer, *seconds: int) -> None:
-    publisher = peer.publisher(Image, "/image")
-    stamps_ns = [second * S + half * S // 2 for second in seconds for half in range(2)]
-    for message in [to_message(PICTURE, stamp_ns, "camera") for stamp_ns in stamps_ns]:
-        publisher.publish(message)
-    publisher.wait_for_all_acked()
-    peer.node.destroy_publisher(publisher)
 
 
 def test_every_transition_there_and_back() -> None:

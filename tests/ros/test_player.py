@@ -24,8 +24,8 @@ from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..bags.sample_bags import STRING, string
-from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
+from ..support.cli import run
 from .peer import PATIENCE_S, Peer, Process, reliable
 
 SECONDS = 6

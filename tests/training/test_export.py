@@ -29,9 +29,8 @@ from streamingvlm_training.datasets.export import export
 from streamingvlm_training.datasets.image_times import image_times
 from streamingvlm_training.prepare import main
 
-from ..cli.commands import command, environment
-from ..cli.test_narrate import run
 from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+from ..support.cli import command, environment, run
 from .test_image_times import frames, narrated, said, video
 
 SECONDS = 10

@@ -15,7 +15,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.recordings.recording import recording
 from streamingvlm_ros.recordings.words import read_topic
 
-from ..cli.commands import ROOT, command, environment, streamingvlm
+from ..support.cli import ROOT, command, environment, streamingvlm
 
 pytest.importorskip("rclpy", reason="recording needs ROS 2")
 pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package's interfaces")

@@ -20,8 +20,8 @@ from streamingvlm_training.datasets.conversations import Conversations
 from streamingvlm_training.datasets.export import Exported, export
 from streamingvlm_training.datasets.export_cache import Part, Parts
 
-from ..cli.test_narrate import run
 from ..recordings.scene import film
+from ..support.cli import run
 from .exports import files, inodes, only_begun
 from .test_export import CUT, bags
 

@@ -19,7 +19,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_training.datasets.export import export
 from streamingvlm_training.prepare import main
 
-from ..cli.test_narrate import run
+from ..support.cli import run
 from .exports import files, inodes
 from .test_export import CUT, bags, edited
 

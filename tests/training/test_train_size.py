@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ..cli.commands import ROOT, environment
+from ..support.cli import ROOT, environment
 
 
 @pytest.mark.slow

@@ -1,0 +1,73 @@
+"""The command line, run in this process or in one of its own, and what it prints."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+from streamingvlm_ros.cli import main
+
+ROOT = Path(__file__).parents[2]
+TINY_CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment with the source tree, plain output, and no access to the hub."""
+    plain = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    wide = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    return {**os.environ, **plain, **wide, **changes}
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of `streamingvlm` with `arguments`."""
+    return [sys.executable, "-m", "streamingvlm_ros.cli", *map(str, arguments)]
+
+
+def streamingvlm(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, to its end."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(**environ),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process: torch is imported once for all tests."""
+    argv = ["streamingvlm", *map(str, arguments)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with patch("sys.argv", argv), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+def assert_one_error_line(result: subprocess.CompletedProcess[str], expected: str) -> None:
+    """The command failed with one line that contains `expected`."""
+    assert result.returncode == 1, result.stderr
+    assert not result.stdout
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("Loading")]
+    assert line.startswith("error: ")
+    assert expected in line
+
+
+def read_terminal(descriptor: int) -> str:
+    """Everything written to a pseudo-terminal until its other end is closed."""
+    written = b""
+    try:
+        while piece := os.read(descriptor, 4096):
+            written += piece
+    except OSError:  # on Linux: the other end is closed
+        pass
+    os.close(descriptor)
+    return written.decode()

@@ -81,7 +81,7 @@ def messages_from(messages: Iterable[BagMessage], start_s: float) -> Iterator[Ba
         raise BagError("it holds no message that can be played")
     if not started:
         duration_s = (last_ns - first_ns) / NS_PER_S
-        raise BagError(f"it is {duration_s:.1f} s long, but start_s is {start_s:g}: lower start_s")
+        raise BagError(f"it is {duration_s:.1f} s long and start_s is {start_s:g}: lower start_s")
 
 
 def topics_to_play(topics: Sequence[Topic], camera: str = "") -> list[Topic]:

@@ -37,7 +37,9 @@ class _Match:
         return self.stamp_ns is not None
 
 
-def best_pictures(database: sqlite3.Connection, question: str, count: int) -> list[StoredPicture]:
+def best_pictures(
+    database: sqlite3.Connection, question: str, *, count: int
+) -> list[StoredPicture]:
     """Return at most `count` different pictures for a question, oldest first.
 
     Narrations with the most telling words and word pairs of the question come first; those far

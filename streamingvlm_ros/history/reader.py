@@ -49,7 +49,7 @@ class HistoryReader:
         with self._snapshot() as database:
             rows = [
                 _picture_row(database, picture)
-                for picture in best_pictures(database, question, count)
+                for picture in best_pictures(database, question, count=count)
             ]
         return [
             HistoryMoment(Frame(decode_jpeg(jpeg), stamp_ns, frame_id), start_ns, end_ns, text)

@@ -26,7 +26,7 @@ def string(text: str) -> bytes:
     return encode(types[STRING](data=text))
 
 
-def write(folder: Path, seconds: Iterable[int], config: BagConfig | None = None) -> Path:
+def write(folder: Path, seconds: Iterable[int], *, config: BagConfig | None = None) -> Path:
     """Write a bag by this package: each second, a message with its number on either topic."""
     speech, echo = topic_of("/speech", STRING), topic_of("/echo", STRING)
     with BagWriter(folder, config or BagConfig()) as bag:

@@ -78,7 +78,7 @@ def test_a_single_file_is_read_without_its_folder(tmp_path: Path, storage: Stora
 
 
 def test_the_files_of_a_bag_are_read_in_order_also_without_metadata(tmp_path: Path) -> None:
-    bag = write(tmp_path / "bag", range(24), BagConfig(split_s=2))
+    bag = write(tmp_path / "bag", range(24), config=BagConfig(split_s=2))
     assert len(list(bag.glob("*.mcap"))) == 12
     expected = [f"speech {n}" for n in range(24)]
     assert texts(bag, "/speech") == expected
@@ -89,7 +89,7 @@ def test_the_files_of_a_bag_are_read_in_order_also_without_metadata(tmp_path: Pa
 
 
 def test_a_missing_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
-    bag = write(tmp_path / "bag", range(6), BagConfig(split_s=2))
+    bag = write(tmp_path / "bag", range(6), config=BagConfig(split_s=2))
     (bag / "bag_1.mcap").unlink()
     with BagReader(bag) as reader:
         assert len(list(reader.messages(["/speech"]))) == 4
@@ -115,7 +115,7 @@ def test_a_truncated_mcap_file_is_read_as_far_as_possible(
 
 
 def test_a_file_whose_only_chunk_is_damaged_is_left_out_and_reported(tmp_path: Path) -> None:
-    bag = write(tmp_path / "bag", range(8), BagConfig(split_s=4, compression="none"))
+    bag = write(tmp_path / "bag", range(8), config=BagConfig(split_s=4, compression="none"))
     damage(bag / "bag_0.mcap", 3)
     with BagReader(bag) as reader:
         for _ in range(2):
@@ -186,7 +186,7 @@ def test_messages_whose_topic_was_announced_in_a_damaged_chunk_are_counted(
 
 
 def test_a_file_that_is_listed_twice_is_read_once(tmp_path: Path) -> None:
-    bag = write(tmp_path / "bag", range(4), BagConfig(split_s=2))
+    bag = write(tmp_path / "bag", range(4), config=BagConfig(split_s=2))
     about = yaml.safe_load((bag / "metadata.yaml").read_text())
     about["rosbag2_bagfile_information"]["relative_file_paths"] *= 2
     (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
@@ -248,7 +248,7 @@ def test_a_bag_without_a_readable_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_bag_whose_files_are_missing_is_one_error_of_one_sentence(tmp_path: Path) -> None:
-    bag = write(tmp_path / "bag", range(4), BagConfig(split_s=2))
+    bag = write(tmp_path / "bag", range(4), config=BagConfig(split_s=2))
     for file in bag.glob("*.mcap"):
         file.unlink()
     with pytest.raises(BagError) as error:

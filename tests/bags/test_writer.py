@@ -31,7 +31,7 @@ PACKED = {"zstd": "zstd", "lz4": "lz4", "none": ""}
 
 @pytest.mark.parametrize("compression", PACKED)
 def test_other_libraries_read_the_bag(tmp_path: Path, compression: str) -> None:
-    bag = write(tmp_path / "bag", range(10), BagConfig(compression=compression, split_s=4))
+    bag = write(tmp_path / "bag", range(10), config=BagConfig(compression=compression, split_s=4))
     read = []
     for file in sorted(bag.glob("*.mcap")):
         with file.open("rb") as stream:

@@ -146,7 +146,7 @@ def test_a_bag_without_a_message_that_is_played_ends_it_with_a_word(
         bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, data=b"\0\1\0\0" + bytes(8))
     player = Process("player", {"bag": bag.folder, "loop": "true"}, peer.domain)
     assert ended(player) == 1
-    assert "it holds no message that could be" in player.log()
+    assert "it holds no message that can be played" in player.log()
 
 
 BROKEN = """

@@ -51,6 +51,8 @@ setup(
         "pillow>=10.0",
         "av>=12.0",
         "pyyaml>=6.0",
+        "pydantic>=2.10",
+        "typing-extensions>=4.8",
         "rosbags-image>=0.10",
         "opencv-python-headless>=4.8",
         "rosbags>=0.11",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ..bags.reader import BagReader
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..file_hash import sha256_of
 from ..recordings.recording import is_bag, recording
 from ..recordings.timed import Utterance
 from ..recordings.words import read_questions, read_topic, read_utterances
@@ -155,4 +155,4 @@ def _digest(source: Path | str | None) -> str | None:
     """A file by what is in it, so that a corrected one is not taken for the old."""
     if not isinstance(source, Path):
         return source
-    return f"{source} {hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    return f"{source} {sha256_of([source])[:16]}"

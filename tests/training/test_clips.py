@@ -25,7 +25,7 @@ from streamingvlm_training.tiny_model import new_model
 from streamingvlm_training.trainer import collator_for
 
 from ..recordings.scene import WORLD, film
-from .test_collate import Reciting
+from .world_samples import ForcedSampler
 
 SECONDS = 20
 
@@ -56,7 +56,7 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
     for n in range(until):
         turn = engine.model.chat_format.assistant_turn(n, WORLD.caption(n))
         said += [id for segment in turn for id in segment.ids if id not in newline]
-    Reciting(engine, said)
+    ForcedSampler(engine, said)
     with recording(bag, None, settings.frames, (0.0, until)) as recorded:
         for chunk in recorded.events:
             assert isinstance(chunk, Chunk)
@@ -67,7 +67,9 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
     its = told(bag, None, settings.frames)
     clips = cut(its, CutConfig(clip_s=float(window), overlap_s=window - 1.0), settings)
     (record,) = [clip for clip in clips if clip.end_s == until]
-    sequence = collator_for(model, tokenizer, settings).sequence(clip_of(record, settings.frames))
+    sequence = collator_for(model, tokenizer, settings=settings).sequence(
+        clip_of(record, settings.frames)
+    )
     assert sequence.ledger.ids[:-1] == stream.context_ids
     held = engine.model.positions(stream.ledger)
     assert (sequence.positions[:, : held.shape[1]] == held).all()
@@ -108,7 +110,7 @@ def test_a_question_stands_in_the_round_of_its_time_and_a_second_one_in_the_next
     record = ClipRecord(bag, 3.0, 7.0, exchanges=asked, asked=(Exchange(7.0, "End?", "End."),))
     sample = clip_of(record, settings.frames)
     assert [its.question for its in sample.rounds] == ["", "Now?", "Then?", ""]
-    assert sample.asked == (("End?", "End."),)
+    assert sample.questions == (("End?", "End."),)
 
 
 def test_what_cannot_be_read_is_skipped_counted_and_not_replaced(

@@ -14,7 +14,7 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import ALONE, Rank
-from streamingvlm_training.data_report import Counts, count, total
+from streamingvlm_training.data_report import Counts, count_data, merge_counts
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.conversations import Conversations
 from streamingvlm_training.datasets.export import Exported, export
@@ -331,8 +331,11 @@ def test_shares_of_what_is_checked_are_together_what_one_process_finds(
     sources = [clips, *paths, flat]
 
     def found(shards: int) -> Counts:
-        its = [count(sources, "", Settings(), Rank(n, shards)) for n in range(shards)]
-        return total(sources, its)
+        its = [
+            count_data(sources, "", settings=Settings(), rank=Rank(n, shards))
+            for n in range(shards)
+        ]
+        return merge_counts(sources, its)
 
     alone = found(1)
     assert alone.clips > 8
@@ -353,11 +356,15 @@ def test_a_video_that_several_names_stand_for_is_told_once_whichever_file_has_th
     sources = [tmp_path / f"{name}.jsonl" for name in ("a", "b", "c")]
     for path in sources:
         path.write_text(lines.replace("videos/one.mp4", f"{path.stem}/one.mp4"))
-    found = total(sources, [count(sources, str(tmp_path), Settings(), ALONE)])
+    found = merge_counts(
+        sources, [count_data(sources, str(tmp_path), settings=Settings(), rank=ALONE)]
+    )
     video = tmp_path / "videos" / "one.mp4"
     (problem,) = found.problems
     assert problem.origin == str(video)
     assert "stands for 3 videos, such as a/one.mp4, b/one.mp4" in problem.what
     paths = [*sources, tmp_path / "train.jsonl"]
-    by_root = total(paths[-1:], [count(paths[-1:], "", Settings(), ALONE)])
+    by_root = merge_counts(
+        paths[-1:], [count_data(paths[-1:], "", settings=Settings(), rank=ALONE)]
+    )
     assert not by_root.problems

@@ -121,7 +121,7 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
         tuple(_rounds(record, chunks, start_ns)),
         (record.previous,) if record.previous else (),
         record.instruction,
-        tuple((its.question, its.answer) for its in record.asked),
+        questions=tuple((its.question, its.answer) for its in record.asked),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.types import NARRATION_TYPE
-from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig, check_ranges, setting
+from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig
 from streamingvlm_ros.errors import ConfigError, DataError
 from streamingvlm_ros.recordings.bag_source import until_back
 from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
@@ -25,6 +25,7 @@ from streamingvlm_ros.recordings.words import (
     read_topic,
     read_utterances,
 )
+from streamingvlm_ros.setting import setting, settings_group
 from streamingvlm_ros.types import NS_PER_S
 
 from .image_times import ImageTimes, image_times
@@ -33,17 +34,20 @@ from .record import ClipRecord, Exchange, Word
 _end_s = attrgetter("end_s")
 
 
-@dataclass(frozen=True)
+@settings_group
 class CutConfig:
-    """Length of clips and how much they have in common; the paper's are the defaults."""
+    """Length and overlap of training clips. The defaults are the paper's."""
 
-    clip_s: float = setting(24.0, "Length of a clip.", low=2.0, high=3600.0)
-    overlap_s: float = setting(12.0, "Seconds that two clips share.", low=0.0, high=3600.0)
+    clip_s: float = setting(24.0, "Length of a clip in seconds.", low=2.0, high=3600.0)
+    overlap_s: float = setting(
+        12.0, "Seconds that two successive clips share.", low=0.0, high=3600.0
+    )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
         if self.overlap_s >= self.clip_s:
-            raise ConfigError("overlap_s must be less than clip_s: clips would never move on")
+            raise ConfigError(
+                f"overlap_s ({self.overlap_s}) must be less than clip_s ({self.clip_s})"
+            )
 
 
 @dataclass(frozen=True)

@@ -114,15 +114,15 @@ class Player(Node):
             publisher.wait_for_all_acked(_ACK_TIMEOUT)
 
     def _wait_for_subscribers(self) -> None:
-        audience = StartCondition([n for n in self._cameras if n in self._bag_publishers])
-        while not audience.is_met(watched := self._watched(), time.monotonic()):
+        start_condition = StartCondition([n for n in self._cameras if n in self._bag_publishers])
+        while not start_condition.is_met(watched := self._watched(), time.monotonic()):
             self.get_logger().info(
-                f"waiting for a subscriber of {', '.join(audience.unwatched(watched))}",
+                f"waiting for a subscriber of {', '.join(start_condition.unwatched(watched))}",
                 throttle_duration_sec=5.0,
             )
             if self._stopped.wait(TICK_S):
                 return
-        if missing := audience.unwatched(watched):
+        if missing := start_condition.unwatched(watched):
             self.get_logger().warning(f"nobody subscribes to {', '.join(missing)}: playing anyway")
 
     def _watched(self) -> list[str]:

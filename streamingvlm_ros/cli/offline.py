@@ -88,7 +88,7 @@ def _narrate(
             _output_sink(format, output, start_ns=opened.start_ns) as write,
             _progress_sink(console, opened) as advance,
         ):
-            session.run(opened.events, stream, [write, advance, collect])
+            session.run(opened.events, stream, sinks=[write, advance, collect])
         for subject, reason in opened.losses().items():
             print_warning(console, subject, reason)
         if not rounds:

@@ -54,7 +54,7 @@ def recording(
     elif topic is not None:
         raise SourceError(f"{path} is no bag: a video has no topics")
     else:
-        video = VideoSource(path, config, span_s)
+        video = VideoSource(path, config, span_s=span_s)
         yield Recording(video, 0, video.duration_s, lambda: video.losses)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile, takewhile
 from typing import NamedTuple, TypeVar
 
-from ..bags.cdr import Decoder
+from ..bags.cdr import MessageDecoder
 from ..bags.reader import BagReader
 from ..bags.types import IMAGE_TYPES, Topic
 from ..config import FrameConfig
@@ -126,7 +126,7 @@ class BagSource:
 
     def _pictures(self, since_ns: int = 0) -> Iterator[_Stamped]:
         """Those that can be used, recorded at `since_ns` or later."""
-        decoder = Decoder()
+        decoder = MessageDecoder()
         for recorded in self._bag.messages([self.topic.name], since_ns):
             try:
                 picture = decoder.decode(recorded)

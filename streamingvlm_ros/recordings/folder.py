@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..bags.clip import SIDECAR
-from ..bags.metadata import FILE
+from ..bags.metadata import METADATA_FILE
 from ..bags.storage import STORAGES
 from ..errors import WordsError
 
@@ -83,7 +83,7 @@ def _is_file(path: Path) -> bool:
 
 def _is_bag(path: Path) -> bool:
     inside = _listed(path) or []
-    return any(found.name == FILE or found.name.endswith(STORAGES) for found in inside)
+    return any(found.name == METADATA_FILE or found.name.endswith(STORAGES) for found in inside)
 
 
 def _listed(folder: Path) -> list[Path] | None:

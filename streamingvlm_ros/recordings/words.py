@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pysubs2
 
-from ..bags.cdr import Decoder, stamp_ns
+from ..bags.cdr import MessageDecoder, stamp_ns
 from ..bags.reader import BagReader
-from ..bags.types import ANSWER, NARRATION
+from ..bags.types import ANSWER_TYPE, NARRATION_TYPE
 from ..errors import WordsError
 from ..types import NS_PER_S
 from .timed import LETTERS, TimedQuestion, Utterance
@@ -56,10 +56,10 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
 def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
     """What a narrator, or who knows better, published in a bag; seconds count from `start_ns`."""
     kinds = {its.name: its.type for its in bag.topics}
-    if kinds.get(topic) != NARRATION:
-        there = ", ".join(name for name, kind in kinds.items() if kind == NARRATION) or "none"
+    if kinds.get(topic) != NARRATION_TYPE:
+        there = ", ".join(name for name, kind in kinds.items() if kind == NARRATION_TYPE) or "none"
         raise WordsError(f"{bag.path} has no narration {topic}; its narrations: {there}")
-    decoder = Decoder()
+    decoder = MessageDecoder()
     narrations = [decoder.decode(recorded) for recorded in bag.messages([topic])]
     return [
         Utterance(_since(n.start, start_ns), _since(n.end, start_ns), n.text) for n in narrations
@@ -71,7 +71,7 @@ def read_answers(bag: BagReader, start_ns: int, until_ns: int | None = None) -> 
 
     With `until_ns` only what was recorded before, by the recorder's clock.
     """
-    topics, decoder = [its.name for its in bag.topics if its.type == ANSWER], Decoder()
+    topics, decoder = [its.name for its in bag.topics if its.type == ANSWER_TYPE], MessageDecoder()
     answers = [
         decoder.decode(recorded)
         for recorded in (bag.messages(topics) if topics else ())

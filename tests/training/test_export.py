@@ -108,7 +108,7 @@ def cut_short(bag: Path, shorter: Path) -> None:
     with BagReader(bag) as whole, BagWriter(shorter, BagConfig()) as part:
         for number, recorded in enumerate(whole.messages()):
             if number >= RATE_HZ // 2:
-                part.write(recorded.topic, recorded.stamp_ns, recorded.data)
+                part.write(recorded.topic, recorded.stamp_ns, data=recorded.data)
 
 
 def test_what_cannot_be_used_is_left_out_with_the_reason(bags: Path, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def stamped(folder: Path, stamps_ns: Iterable[int], image: Image) -> Path:
     with BagWriter(folder, BagConfig()) as bag:
         for number, stamp_ns in enumerate(stamps_ns):
             data = message(image, BEGIN_S * S + stamp_ns)
-            bag.write(topic_of("/image", RAW), BEGIN_S * S + number, data)
+            bag.write(topic_of("/image", RAW), BEGIN_S * S + number, data=data)
     return folder
 
 

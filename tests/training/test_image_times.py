@@ -86,7 +86,7 @@ def stamped(bag: Path, seconds: Iterable[int]) -> Path:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, 56, 56)
     with BagWriter(bag, BagConfig()) as its:
         for n, second in enumerate(seconds):
-            its.write(camera, n * S, message(image, second * S))
+            its.write(camera, n * S, data=message(image, second * S))
     return bag
 
 
@@ -190,7 +190,7 @@ def test_words_where_a_bag_has_lost_its_images_are_told(
     with BagReader(tmp_path / "whole") as whole, BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for number, its in enumerate(whole.messages()):
             if not 16 <= number < 32:
-                bag.write(its.topic, its.stamp_ns, its.data)
+                bag.write(its.topic, its.stamp_ns, data=its.data)
     code, out = prepared(said(tmp_path / "bag", range(12)), capsys)
     assert code == 1
     assert "words without images: 2; word5 at 5 s is 1.25 s from the nearest one" in out, out
@@ -233,11 +233,11 @@ def looped(folder: Path) -> Path:
     with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
         said = iter([*narrations(0, 0), *narrations(0, 0)])
         for number, its in enumerate(filmed.messages()):
-            bag.write(its.topic, its.stamp_ns, its.data)
+            bag.write(its.topic, its.stamp_ns, data=its.data)
             if number % RATE_HZ == RATE_HZ - 1:
-                bag.write(NARRATION, its.stamp_ns, next(said))
+                bag.write(NARRATION, its.stamp_ns, data=next(said))
             if number % (8 * RATE_HZ) == 4 * RATE_HZ:
-                bag.write(ANSWER, its.stamp_ns, answer(4))
+                bag.write(ANSWER, its.stamp_ns, data=answer(4))
     return folder
 
 
@@ -277,10 +277,10 @@ def narrated(folder: Path, shift_s: float, header_s: float) -> Path:
     film(folder.with_name("filmed"), range(8))
     with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
         for its in filmed.messages():
-            bag.write(its.topic, its.stamp_ns, its.data)
+            bag.write(its.topic, its.stamp_ns, data=its.data)
         newest_ns = its.stamp_ns
         for data in narrations(shift_s, header_s):
-            bag.write(NARRATION, newest_ns, data)
+            bag.write(NARRATION, newest_ns, data=data)
     return folder
 
 

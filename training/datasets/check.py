@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from streamingvlm_ros.bags.cdr import Decoder, stamp_ns
+from streamingvlm_ros.bags.cdr import MessageDecoder, stamp_ns
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import NARRATION
+from streamingvlm_ros.bags.types import NARRATION_TYPE
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.recordings.folder import words_beside
@@ -188,8 +188,8 @@ def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[Finding]
 def _narrated(bag: Path, images: ImageTimes) -> Iterator[Finding]:
     """A narration's header has the stamp of the newest image that it is about."""
     with BagReader(bag) as its:
-        topics = [topic.name for topic in its.topics if topic.type == NARRATION]
-        decoder = Decoder()
+        topics = [topic.name for topic in its.topics if topic.type == NARRATION_TYPE]
+        decoder = MessageDecoder()
         away_ns = [_away_ns(decoder.decode(recorded)) for recorded in its.messages(topics)]
     far_s = [away / NS_PER_S for away in away_ns if away / NS_PER_S > images.frame_s]
     if far_s:

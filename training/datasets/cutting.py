@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import NARRATION
+from streamingvlm_ros.bags.types import NARRATION_TYPE
 from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig
 from streamingvlm_ros.errors import ConfigError, DataError
 from streamingvlm_ros.recordings.bag_source import until_back
@@ -190,7 +190,7 @@ def _narrated(
     path: Path, start_ns: int, images: ImageTimes, frames: FrameConfig
 ) -> list[Utterance]:
     with BagReader(path) as bag:
-        topics = [topic.name for topic in bag.topics if topic.type == NARRATION]
+        topics = [topic.name for topic in bag.topics if topic.type == NARRATION_TYPE]
         if len(topics) != 1:
             there = ", ".join(topics) or "none"
             raise DataError(

@@ -52,8 +52,9 @@ def settings_of(kind: int) -> Settings:
 
 
 @cache
-def parts_of(round: int, size: int, *, frames: int, cuts: tuple[int, ...]) -> list[ChunkPart]:
-    """A chunk of noise, cut into parts."""
+def parts_of(described: tuple[int, int, int, tuple[int, ...]]) -> list[ChunkPart]:
+    """A chunk of noise, cut into parts: its round, size, number of frames, and cuts."""
+    round, size, frames, cuts = described
     chunk = chunk_of(round, frames=frames, fps=FPS, size=SIZES[size])
     ends = [*cuts, frames]
     return [
@@ -86,7 +87,7 @@ class Watched:
     def catch_up(self) -> Stream:
         """The same stream on an engine of its own, which has seen the same."""
         for chunk in self.chunks[len(self.expected) :]:
-            for part in parts_of(*chunk):
+            for part in parts_of(chunk):
                 self.alone.engine.see([(self.alone, part)])
             self.alone.engine.finish(self.alone)
             self.expected += [round.narration for round in self.alone.engine.take_rounds()]
@@ -216,7 +217,7 @@ class AnyOrder(RuleBasedStateMachine):
                 cut = tuple(c for c in cuts if c <= frames)
                 chunk = (len(watched.chunks), size, frames, cut)
                 watched.chunks.append(chunk)
-                watched.waiting = list(parts_of(*chunk))
+                watched.waiting = list(parts_of(chunk))
             seeing.append(watched)
         parts = [(w.stream, w.waiting[0]) for w in seeing]
         while not self._may_raise(partial(self.engine.see, parts)):

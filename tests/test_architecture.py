@@ -297,5 +297,5 @@ def test_the_camera_works_without_torch() -> None:
     pytest.importorskip("rclpy")
     run_without(
         ["torch", "transformers"],
-        ["streamingvlm_ros.ros.demo.synthetic_camera", "streamingvlm_ros.ros.conversions"],
+        ["streamingvlm_ros.ros.demo.synthetic_camera", "streamingvlm_ros.ros.messages"],
     )

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
-from streamingvlm_ros.ros.conversions import to_time
+from streamingvlm_ros.ros.messages import to_time
 from streamingvlm_ros.ros.process import spin
 
 from .node_process import PATIENCE_S, ROOT, Process

@@ -90,10 +90,10 @@ def _narrate(
         ):
             session.run(opened.events, stream, sinks=[write, advance, collect])
         for subject, reason in opened.losses().items():
-            print_warning(console, subject, reason)
+            print_warning(console, subject, reason=reason)
         if not rounds:
             reason = _TOO_SHORT.format(settings.frames.chunk_seconds)
-            print_warning(console, "Nothing was narrated", reason)
+            print_warning(console, "Nothing was narrated", reason=reason)
 
 
 def check_output(format: Format, output: Path | None, *, recording: Path) -> None:

@@ -31,6 +31,7 @@ SMALL: dict[str, Any] = {
     "max_frame_tokens": 6,
     "temperature": 0.0,
     "max_new_tokens": 6,
+    "max_answer_tokens": 16,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -21,9 +21,6 @@ from ..time_format import clamp
 from ..types import NS_PER_S, Chunk, Narration
 from .evaluation_output import warn
 from .narration_formats import Format, Writer, format_clock
-
-if TYPE_CHECKING:
-    from ..recordings.recording import Recording
 
 Write = Callable[[Narration], None]
 
@@ -71,11 +68,12 @@ def _narrate(
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
     from ..engine.qwen2_5.checkpoint import resolve
-    from ..recordings.recording import recording
+    from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
     settings = settings_for(checkpoint).updated(changes)
-    with recording(path, topic, settings.frames) as recorded:
+    with open_recording(path, topic) as recording:
+        start_ns = recording.start_ns(settings.frames)
         check_output(format, output, path)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
@@ -84,9 +82,12 @@ def _narrate(
         def keep(_: Chunk, narration: Narration) -> None:
             rounds.append(narration)
 
-        with _sink(format, output, recorded.start_ns) as write, _bar(console, recorded) as advance:
-            session.run(recorded.events, stream, [write, advance, keep])
-        for what, why in recorded.losses().items():
+        with (
+            _sink(format, output, start_ns) as write,
+            _bar(console, start_ns, duration_s=recording.duration_s) as advance,
+        ):
+            session.run(recording.chunks(settings.frames), stream, [write, advance, keep])
+        for what, why in recording.losses.items():
             warn(console, what, why)
         if not rounds:
             warn(console, "Nothing was narrated", _TOO_SHORT.format(settings.frames.chunk_seconds))
@@ -149,16 +150,16 @@ def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack
 
 
 @contextmanager
-def _bar(console: Console, recorded: Recording) -> Iterator[Sink]:
+def _bar(console: Console, start_ns: int, *, duration_s: float | None) -> Iterator[Sink]:
     """A progress bar on the standard error; yields the sink that moves it."""
     # Text that goes to the same terminal is lifted above the bar; a pipe is left alone.
     lift = sys.stdout.isatty()
     with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=lift) as progress:
-        task = progress.add_task("", total=recorded.duration_s)
+        task = progress.add_task("", total=duration_s)
 
         def advance(_: Chunk, narration: Narration) -> None:
-            seen_s = (narration.end_ns - recorded.start_ns) / NS_PER_S
-            progress.update(task, completed=clamp(seen_s, recorded.duration_s))
+            seen_s = (narration.end_ns - start_ns) / NS_PER_S
+            progress.update(task, completed=clamp(seen_s, duration_s))
 
         yield advance
 

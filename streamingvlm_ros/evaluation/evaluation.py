@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..atomic_write import write_text
-from ..bags.reader import BagReader
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError
-from ..recordings.recording import is_bag, recording
+from ..recordings.recording import Recording, is_bag, open_recording
 from ..recordings.timed import Utterance
-from ..recordings.words import read_questions, read_topic, read_utterances
+from ..recordings.words import read_questions, read_utterances, utterances_of
 from ..types import NS_PER_S
 from .candidate import Candidate
 from .controls import CONTROLS
@@ -124,31 +123,32 @@ class Evaluation:
 def _tried(trial: Trial, engine: StreamingEngine, watcher: Watcher) -> dict[str, Any]:
     item = trial.item
     questions = read_questions(item.questions) if item.questions else []
-    with recording(item.recording, item.camera, engine.settings.frames) as recorded:
-        reference = _reference(item, recorded.start_ns)
+    frames = engine.settings.frames
+    with open_recording(item.recording, item.camera) as recording:
+        start_ns = recording.start_ns(frames)
+        reference = _reference(item, recording, start_ns=start_ns)
         if not reference and not questions:
             raise EvaluationError(f"{item.name} has neither a reference nor questions")
-        watcher.began(trial, recorded.duration_s)
+        watcher.began(trial, recording.duration_s)
         observed = run_trial(
             engine,
-            CONTROLS[trial.control](recorded.events),
-            recorded.start_ns,
+            CONTROLS[trial.control](recording.chunks(frames)),
+            start_ns,
             questions,
             trial.modes,
-            lambda _, n: watcher.advanced((n.end_ns - recorded.start_ns) / NS_PER_S),
+            lambda _, n: watcher.advanced((n.end_ns - start_ns) / NS_PER_S),
         )
-        return {"losses": dict(recorded.losses()), **outcome(reference, observed)}
+        return {"losses": dict(recording.losses), **outcome(reference, observed)}
 
 
-def _reference(item: Item, start_ns: int) -> list[Utterance]:
+def _reference(item: Item, recording: Recording, *, start_ns: int) -> list[Utterance]:
     match item.reference:
         case None:
             return []
         case Path():
             return read_utterances(item.reference, start_ns if is_bag(item.recording) else None)
         case topic:
-            with BagReader(item.recording) as bag:
-                return read_topic(bag, topic, start_ns)
+            return utterances_of(recording.narrations(topic), start_ns)
 
 
 def _digest(source: Path | str | None) -> str | None:

@@ -11,11 +11,9 @@ from typing import Any, TypeVar
 
 import pysubs2
 
-from ..bags.cdr import Decoder, stamp_ns
-from ..bags.reader import BagReader
-from ..bags.types import ANSWER, NARRATION
 from ..errors import WordsError
-from ..types import NS_PER_S
+from ..types import NS_PER_S, Narration
+from .bag_recording import RecordedAnswer
 from .timed import LETTERS, TimedQuestion, Utterance
 
 T = TypeVar("T")
@@ -53,34 +51,20 @@ def read_utterances(path: Path, start_ns: int | None = None) -> list[Utterance]:
     return sorted(found, key=lambda utterance: utterance.start_s)
 
 
-def read_topic(bag: BagReader, topic: str, start_ns: int) -> list[Utterance]:
-    """What a narrator, or who knows better, published in a bag; seconds count from `start_ns`."""
-    kinds = {its.name: its.type for its in bag.topics}
-    if kinds.get(topic) != NARRATION:
-        there = ", ".join(name for name, kind in kinds.items() if kind == NARRATION) or "none"
-        raise WordsError(f"{bag.path} has no narration {topic}; its narrations: {there}")
-    decoder = Decoder()
-    narrations = [decoder.decode(recorded) for recorded in bag.messages([topic])]
+def utterances_of(narrations: Iterable[Narration], start_ns: int) -> list[Utterance]:
+    """Return narrations as utterances; seconds count from `start_ns`."""
     return [
-        Utterance(_since(n.start, start_ns), _since(n.end, start_ns), n.text) for n in narrations
+        Utterance(_since_s(its.start_ns, start_ns), _since_s(its.end_ns, start_ns), its.text)
+        for its in narrations
     ]
 
 
-def read_answers(bag: BagReader, start_ns: int, until_ns: int | None = None) -> list[TimedQuestion]:
-    """What a narrator was asked and answered in a bag; seconds count from `start_ns`.
-
-    With `until_ns` only what was recorded before, by the recorder's clock.
-    """
-    topics, decoder = [its.name for its in bag.topics if its.type == ANSWER], Decoder()
-    answers = [
-        decoder.decode(recorded)
-        for recorded in (bag.messages(topics) if topics else ())
-        if until_ns is None or recorded.stamp_ns < until_ns
-    ]
+def questions_of(answers: Iterable[RecordedAnswer], start_ns: int) -> list[TimedQuestion]:
+    """Return answered questions; seconds count from `start_ns`."""
     return [
-        TimedQuestion(_since(its.seen_until, start_ns), its.question, its.answer)
+        TimedQuestion(_since_s(its.seen_until_ns, start_ns), its.question, its.answer)
         for its in answers
-        if its.answer and not its.message
+        if its.answer and not its.error
     ]
 
 
@@ -212,5 +196,5 @@ def _content(path: Path) -> str:
         raise WordsError(f"{path} can't be read: {error}") from error
 
 
-def _since(stamp: Any, start_ns: int) -> float:
-    return (stamp_ns(stamp) - start_ns) / NS_PER_S
+def _since_s(stamp_ns: int, start_ns: int) -> float:
+    return (stamp_ns - start_ns) / NS_PER_S

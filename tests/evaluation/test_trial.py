@@ -14,7 +14,7 @@ from streamingvlm_ros.evaluation.controls import CONTROLS
 from streamingvlm_ros.evaluation.metrics import score_narration
 from streamingvlm_ros.evaluation.outcome import outcome
 from streamingvlm_ros.evaluation.trial import Answered, TrialRecord, run_trial
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.recordings.timed import LETTERS, TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk, Frame
@@ -50,10 +50,11 @@ def tried(
     asked: list[TimedQuestion] | None = None,
     modes: tuple[str, ...] = ("stream",),
 ) -> TrialRecord:
-    with recording(bag, None, engine.settings.frames) as recorded:
-        events = CONTROLS[control](recorded.events)
+    frames = engine.settings.frames
+    with open_recording(bag) as recording:
+        events, start_ns = CONTROLS[control](recording.chunks(frames)), recording.start_ns(frames)
         return run_trial(
-            engine, events, recorded.start_ns, asked or [], modes, lambda chunk, narration: None
+            engine, events, start_ns, asked or [], modes, lambda chunk, narration: None
         )
 
 
@@ -97,8 +98,9 @@ def test_controls_keep_times_and_numbers_of_frames_and_exchange_all_pictures(
     engine: StreamingEngine, bag: Path
 ) -> None:
     def chunks(control: str) -> list[Chunk]:
-        with recording(bag, None, engine.settings.frames) as recorded:
-            return [c for c in CONTROLS[control](recorded.events) if isinstance(c, Chunk)]
+        with open_recording(bag) as recording:
+            events = CONTROLS[control](recording.chunks(engine.settings.frames))
+            return [event for event in events if isinstance(event, Chunk)]
 
     whole = chunks("seen")
     for control in ("no frames", "shuffled frames"):

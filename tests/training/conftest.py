@@ -88,6 +88,23 @@ def recipe_path(tmp_path: Path) -> Path:
     return path
 
 
+BAG_SECONDS = 10
+
+
+@pytest.fixture(scope="session")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three bags, each with other seconds of the world and with captions. Not to be changed."""
+    folder = tmp_path_factory.mktemp("bags")
+    for name, begin in (("one", 0), ("two", 30), ("three", 60)):
+        film(folder / name, range(begin, begin + BAG_SECONDS))
+        lines = (
+            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(begin + n)}
+            for n in range(BAG_SECONDS)
+        )
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
 def filmed(bag: Path, seconds: range) -> Path:
     """A recording, with words beside it."""
     film(bag, seconds)

@@ -1,10 +1,15 @@
-"""What an export has written, to be compared."""
+"""Exports of recordings, and what they have written."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from streamingvlm_training.datasets.cutting import CutConfig
+
+CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
 FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
 
 
@@ -20,3 +25,11 @@ def inodes(output: Path) -> dict[str, int]:
 
 def only_begun(path: Path) -> bool:
     return path.suffix == ".jsonl" and "clips" not in json.loads(path.read_text().split("\n")[0])
+
+
+def edit_first_clip(path: Path, edit: Callable[[Any], object]) -> None:
+    """Change the first clip of a file of conversations, and remove the offsets."""
+    first, *others = map(json.loads, path.read_text().splitlines())
+    edit(first)
+    path.write_text("".join(f"{json.dumps(clip)}\n" for clip in [first, *others]))
+    path.with_name(f"{path.stem}_seeks.jsonl").unlink()

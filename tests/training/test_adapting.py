@@ -19,13 +19,14 @@ from streamingvlm_ros.errors import ConfigError, DataError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from streamingvlm_training import prepare
 from streamingvlm_training.datasets.conversations import line_of, write_conversations
-from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.cutting import CutConfig, cut
 from streamingvlm_training.memory import estimate
 from streamingvlm_training.recipe import read_recipe
 from streamingvlm_training.sft import main, train
 from streamingvlm_training.weights import beginning
 
 from .conftest import filmed, losses
+from .recordings import load
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
@@ -262,7 +263,7 @@ def test_a_robots_footage_is_checked_for_the_published_model_without_it_or_a_net
     assert its.settings == Settings().updated(its.streaming)
     (tmp_path / "data").mkdir()
     for side in ("train", "validation"):
-        clips = cut(told(bag, None, its.settings.frames), CutConfig(), its.settings)
+        clips = cut(load(bag, its.settings.frames), CutConfig(), settings=its.settings)
         write_conversations(
             tmp_path / "data" / f"{side}.jsonl", [line_of(clip, tmp_path) for clip in clips]
         )

@@ -14,10 +14,10 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import Chunk
 from streamingvlm_training.datasets.clips import NOTHING, RecordedClips, clip_of
-from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.cutting import CutConfig, cut
 from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
 from streamingvlm_training.packing import IGNORED
 from streamingvlm_training.recipe import Recipe
@@ -25,6 +25,7 @@ from streamingvlm_training.tiny_model import new_model
 from streamingvlm_training.trainer import collator_for
 
 from ..recordings.scene import WORLD, film
+from .recordings import load
 from .test_collate import Reciting
 
 SECONDS = 20
@@ -57,15 +58,16 @@ def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
         turn = engine.model.chat_format.assistant_turn(n, WORLD.caption(n))
         said += [id for segment in turn for id in segment.ids if id not in newline]
     Reciting(engine, said)
-    with recording(bag, None, settings.frames, (0.0, until)) as recorded:
-        for chunk in recorded.events:
+    with open_recording(bag) as recording:
+        start_ns = recording.start_ns(settings.frames)
+        for chunk in recording.chunks(settings.frames, (0.0, until)):
             assert isinstance(chunk, Chunk)
-            seconds = (chunk.start_ns - recorded.start_ns, chunk.end_ns - recorded.start_ns)
-            stream.step(replace(chunk, start_ns=seconds[0], end_ns=seconds[1]))
+            begin_ns, end_ns = chunk.start_ns - start_ns, chunk.end_ns - start_ns
+            stream.step(replace(chunk, start_ns=begin_ns, end_ns=end_ns))
 
     window = settings.window.text_rounds
-    its = told(bag, None, settings.frames)
-    clips = cut(its, CutConfig(clip_s=float(window), overlap_s=window - 1.0), settings)
+    config = CutConfig(clip_s=float(window), overlap_s=window - 1.0)
+    clips = cut(load(bag, settings.frames), config, settings=settings)
     (record,) = [clip for clip in clips if clip.end_s == until]
     sequence = collator_for(model, tokenizer, settings).sequence(clip_of(record, settings.frames))
     assert sequence.ledger.ids[:-1] == stream.context_ids

@@ -119,7 +119,7 @@ def test_who_is_stopped_while_writing_leaves_no_offsets_of_other_clips(
         assert file == path, "stopped"
         write_text(file, text)
 
-    monkeypatch.setattr(conversations, "write_whole", stopped)
+    monkeypatch.setattr(conversations, "write_text", stopped)
     with pytest.raises(AssertionError, match="stopped"):
         write_conversations(path, [line("a.mp4")] * 3)
     assert len(Conversations(path)) == 3

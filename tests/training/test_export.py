@@ -6,48 +6,48 @@ import json
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.cdr import topic_of
+from streamingvlm_ros.bags.cdr import Decoder
 from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.types import BagMessage
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
+from streamingvlm_ros.frames import image_decoding
+from streamingvlm_ros.frames.image_decoding import Picture
+from streamingvlm_ros.recordings import bag_recording
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, Image
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.clips import clip_of
 from streamingvlm_training.datasets.conversations import Conversations, write_conversations
-from streamingvlm_training.datasets.cutting import CutConfig
 from streamingvlm_training.datasets.export import export
-from streamingvlm_training.datasets.image_times import image_times
 from streamingvlm_training.prepare import main
 
-from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+from ..recordings.scene import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from ..support.cli import command, environment, run
-from .test_image_times import frames, narrated, said, video
-
-SECONDS = 10
-CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
-
-
-@pytest.fixture(scope="module")
-def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three bags, each with other seconds of the world and what is to be said of them."""
-    folder = tmp_path_factory.mktemp("bags")
-    for name, begin in (("one", 0), ("two", 30), ("three", 60)):
-        film(folder / name, range(begin, begin + SECONDS))
-        lines = (
-            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(begin + n)} for n in range(SECONDS)
-        )
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return folder
+from .conftest import BAG_SECONDS
+from .exports import CUT, edit_first_clip
+from .recordings import (
+    ANSWER,
+    NARRATION,
+    annotate,
+    frame_times,
+    looped_bag,
+    narrated_bag,
+    times_of,
+    write_images,
+    write_video,
+)
 
 
 def alike(one: Image, other: Image) -> float:
@@ -81,6 +81,37 @@ def test_an_exported_clip_has_the_frames_and_words_of_its_bag(bags: Path, tmp_pa
             truth = WORLD.frame(number + part, SIDE_PX, SIDE_PX)
             assert alike(image, truth) < 1
     assert alike(sample.rounds[0].images[0], sample.rounds[-1].images[0]) > 2
+
+
+def test_an_export_opens_a_bag_once_and_decodes_only_the_images_that_a_model_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag, opened, decoded = looped_bag(tmp_path / "bag"), list[Path](), Counter[str]()
+    initialise, decode, to_array = BagReader.__init__, Decoder.decode, image_decoding.to_array
+
+    def counted_init(reader: BagReader, path: Path) -> None:
+        opened.append(path)
+        initialise(reader, path)
+
+    def counted_decode(decoder: Decoder, message: BagMessage) -> Any:
+        decoded[message.topic.type] += 1
+        return decode(decoder, message)
+
+    def counted_to_array(image: Picture) -> Image:
+        decoded["pixels"] += 1
+        return to_array(image)
+
+    monkeypatch.setattr(BagReader, "__init__", counted_init)
+    monkeypatch.setattr(Decoder, "decode", counted_decode)
+    for module in (image_decoding, bag_recording):
+        monkeypatch.setattr(module, "to_array", counted_to_array)
+    done = export([bag], tmp_path / "out", Settings(), CUT, 0)
+    assert done
+    assert done.train == {bag: 4}
+    assert opened == [bag]
+    # 8 seconds of 2 frames a second before the clock was set back, the first chunk after it, and
+    # the first image, which is tried when the bag is opened.
+    assert decoded == {NARRATION.type: 16, ANSWER.type: 2, "pixels": 8 * 2 + 1}
 
 
 def test_words_stay_beside_their_frames_where_a_recording_begins_within_a_chunk(
@@ -122,11 +153,11 @@ def test_what_cannot_be_used_is_left_out_with_the_reason(bags: Path, tmp_path: P
 
 def late(folder: Path) -> Path:
     """A video that begins at 10 s of its file, by whose clock its words are timed."""
-    return said(video(folder / "late.mp4", frames((10, 30))), range(10, 30))
+    return annotate(write_video(folder / "late.mp4", frame_times((10, 30))), range(10, 30))
 
 
 def mistyped(folder: Path) -> Path:
-    recording = video(folder / "typo.mp4", frames((0, 8)))
+    recording = write_video(folder / "typo.mp4", frame_times((0, 8)))
     words = {"start_s": 0, "end_s": 36_000, "text": "a car"}
     recording.with_suffix(".jsonl").write_text(json.dumps(words))
     return recording
@@ -136,7 +167,10 @@ def mistyped(folder: Path) -> Path:
     ("make", "what"),
     [
         (late, "is at 10.00 s of the file, and seconds count from it"),
-        (lambda folder: narrated(folder / "told", 5.0, 0.0), "8 of its narrations are about times"),
+        (
+            lambda folder: narrated_bag(folder / "told", 5.0, 0.0),
+            "8 of its narrations are about times",
+        ),
         (mistyped, "1 of its utterances end up to 35992.00 s after it"),
     ],
     ids=["late", "told", "mistyped"],
@@ -159,8 +193,8 @@ def test_words_that_fit_are_no_problem(bags: Path, tmp_path: Path) -> None:
 
 
 def test_a_recording_without_a_clip_is_told_with_the_times_of_its_words(tmp_path: Path) -> None:
-    path = said(video(tmp_path / "a.mp4", frames((0, 4))), range(60, 70))
-    other = said(video(tmp_path / "b.mp4", frames((0, 4))), range(4))
+    path = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4))), range(60, 70))
+    other = annotate(write_video(tmp_path / "b.mp4", frame_times((0, 4))), range(4))
     done = export([path, other], tmp_path / "out", Settings(), CUT, 0)
     assert done
     assert list(done.skipped) == [path]
@@ -234,7 +268,7 @@ def test_a_film_is_not_exported_into_its_own_place(bags: Path, tmp_path: Path) -
     export([bags / "one"], tmp_path, Settings(), CUT, 0)
     film_of_one = tmp_path / "videos" / "one.mp4"
     before = film_of_one.read_bytes()
-    said(film_of_one, range(SECONDS))
+    annotate(film_of_one, range(BAG_SECONDS))
     (tmp_path / "link").symlink_to(tmp_path / "videos")
     for path in (film_of_one, tmp_path / "link" / "one.mp4"):
         with pytest.raises(DataError, match=r"one\.mp4 would be written over, .*: name another"):
@@ -265,7 +299,7 @@ def test_whose_settings_were_taken_is_told(bags: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
-    said(video(tmp_path / "a.mp4", frames((0, 4))), range(4))
+    annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4))), range(4))
     closed = tmp_path / "lost+found"
     closed.mkdir(mode=0)
     if os.access(closed, os.R_OK):
@@ -276,8 +310,8 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
 
 
 def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path: Path) -> None:
-    bag = said(film(tmp_path / "two", range(4), topics=("/left", "/right")), range(4))
-    plain = said(video(tmp_path / "plain.mp4", frames((0, 4))), range(4))
+    bag = annotate(film(tmp_path / "two", range(4), topics=("/left", "/right")), range(4))
+    plain = annotate(write_video(tmp_path / "plain.mp4", frame_times((0, 4))), range(4))
     options = (bag, plain, "--output", tmp_path / "out", "--model", "demo")
     assert "has several cameras; name one of" in run("export", *options).stderr
     done = run("export", *options, "--topic", "/right")
@@ -286,32 +320,29 @@ def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path
     assert "/up is no camera in" in run("export", *options, "--topic", "/up").stderr
 
 
-def stamped(folder: Path, stamps_ns: Iterable[int], image: Image) -> Path:
-    with BagWriter(folder, BagConfig()) as bag:
-        for number, stamp_ns in enumerate(stamps_ns):
-            data = message(image, BEGIN_S * S + stamp_ns)
-            bag.write(topic_of("/image", RAW), BEGIN_S * S + number, data)
-    return folder
+def stamped(bag: Path, stamps_ns: Iterable[int], image: Image) -> Path:
+    """A bag of images with these stamps, in ns since the world's second 0."""
+    return write_images(bag, (BEGIN_S * S + ns for ns in stamps_ns), image, interval_ns=1)
 
 
 def test_a_first_image_within_a_tick_of_its_chunks_beginning_is_filmed_once(tmp_path: Path) -> None:
     image = np.zeros((56, 56, 3), np.uint8)
     bag = stamped(tmp_path / "bag", (n * S // 2 + 5_000 for n in range(8)), image)
-    done = export([said(bag, range(4))], tmp_path / "out", Settings(), CUT, 0)
+    done = export([annotate(bag, range(4))], tmp_path / "out", Settings(), CUT, 0)
     assert done
     assert done.train == {bag: 1}
-    filmed = image_times(tmp_path / "out" / "videos" / "bag.mp4", None, Settings().frames)
+    filmed = times_of(tmp_path / "out" / "videos" / "bag.mp4")
     assert filmed.stretches == ((0.0, 3.5),)
 
 
 def test_a_recording_whose_clock_was_set_back_is_filmed_until_then(
     bags: Path, tmp_path: Path
 ) -> None:
-    looped = said(film(tmp_path / "looped", [*range(6), *range(8)]), range(6))
+    looped = annotate(film(tmp_path / "looped", [*range(6), *range(8)]), range(6))
     done = export([looped, bags / "one"], tmp_path / "out", Settings(), CUT, 0)
     assert done
     assert not done.skipped
-    filmed = image_times(tmp_path / "out" / "videos" / "looped.mp4", None, Settings().frames)
+    filmed = times_of(tmp_path / "out" / "videos" / "looped.mp4")
     assert filmed.stretches == ((0.0, 5.5),)
 
 
@@ -319,7 +350,7 @@ def test_a_recording_that_cannot_be_filmed_is_skipped_with_the_reason(
     bags: Path, tmp_path: Path
 ) -> None:
     scans = np.zeros((2, 20_000, 3), np.uint8)  # wider than H.264 can be
-    wide = said(stamped(tmp_path / "wide", (n * S // 2 for n in range(8)), scans), range(4))
+    wide = annotate(stamped(tmp_path / "wide", (n * S // 2 for n in range(8)), scans), range(4))
     done = export([wide, bags / "one"], tmp_path / "out", Settings(), CUT, 0)
     assert done
     assert done.skipped == {wide: f"{wide} can't be filmed: Generic error in an external library"}
@@ -387,15 +418,7 @@ def test_a_frame_is_never_moved_into_the_next_chunk(tmp_path: Path) -> None:
     image = np.zeros((56, 56, 3), np.uint8)
     frames = [Frame(image, stamp_ns) for stamp_ns in (0, 500_000_000, 999_996_000)]
     exporting._encode(tmp_path / "a.mp4", frames, 0)
-    assert image_times(tmp_path / "a.mp4", None, Settings().frames).end_s < 1
-
-
-def edited(path: Path, change: object) -> None:
-    """The file of conversations with its first clip changed, and no offsets."""
-    first, *others = map(json.loads, path.read_text().splitlines())
-    change(first)  # type: ignore[operator]
-    path.write_text("".join(f"{json.dumps(its)}\n" for its in [first, *others]))
-    path.with_name(f"{path.stem}_seeks.jsonl").unlink()
+    assert times_of(tmp_path / "a.mp4").end_s < 1
 
 
 @pytest.mark.parametrize(
@@ -414,7 +437,7 @@ def test_prepare_finds_what_is_wrong_before_a_gpu_is_used(
     def change(clip: list[dict[str, list[dict[str, object]]]]) -> None:
         clip[0]["content"][0][name] = value
 
-    edited(recipe.parent / "data" / "train.jsonl", change)
+    edit_first_clip(recipe.parent / "data" / "train.jsonl", change)
     assert main([str(recipe)]) == 1
     assert told in capsys.readouterr().out
 
@@ -422,7 +445,7 @@ def test_prepare_finds_what_is_wrong_before_a_gpu_is_used(
 def test_prepare_finds_words_out_of_order_and_videos_that_are_empty(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edited(
+    edit_first_clip(
         recipe.parent / "data" / "train.jsonl",
         lambda clip: clip[1]["content"][0]["text_stream"].reverse(),
     )
@@ -456,7 +479,7 @@ def test_a_word_that_began_before_its_clip_is_no_problem_but_one_that_ended_is(
             clip[0]["content"][0]["video_start"] = 2.0
             clip[1]["content"][0]["text_stream"] = [[0.0, end_s, "slow"]]
 
-        edited(recipe.parent / "data" / "train.jsonl", change)
+        edit_first_clip(recipe.parent / "data" / "train.jsonl", change)
         main([str(recipe)])
         write_conversations(recipe.parent / "data" / "train.jsonl", whole)
         return capsys.readouterr().out

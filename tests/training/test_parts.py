@@ -14,6 +14,7 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import ALONE, Rank
+from streamingvlm_ros.recordings.recording import Recording
 from streamingvlm_training.data_report import Counts, count, total
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.conversations import Conversations
@@ -22,10 +23,7 @@ from streamingvlm_training.datasets.export_cache import Part, Parts
 
 from ..recordings.scene import film
 from ..support.cli import run
-from .exports import files, inodes, only_begun
-from .test_export import CUT, bags
-
-__all__ = ["bags"]
+from .exports import CUT, files, inodes, only_begun
 
 NAMES = ("one", "three", "two")
 
@@ -279,14 +277,14 @@ def test_another_camera_of_a_bag_is_filmed_anew(tmp_path: Path) -> None:
 def test_what_was_skipped_is_tried_again(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(path: Path, *_: object) -> None:
-        raise DataError(f"{path}: Stale file handle")
+    def unreadable(recording: Recording, *_: object) -> None:
+        raise DataError(f"{recording.path}: Stale file handle")
 
     paths = [bags / name for name in NAMES]
     exported(paths, tmp_path)
     truncate(tmp_path / "parts" / "one.jsonl")
     with monkeypatch.context() as patched:
-        patched.setattr(exporting, "told", unreadable)
+        patched.setattr(exporting, "load_annotated", unreadable)
         first = exported(paths, tmp_path)
     assert first
     assert first.skipped == {paths[0]: f"{paths[0]}: Stale file handle"}

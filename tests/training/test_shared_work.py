@@ -20,10 +20,7 @@ from streamingvlm_training.datasets.export import export
 from streamingvlm_training.prepare import main
 
 from ..support.cli import run
-from .exports import files, inodes
-from .test_export import CUT, bags, edited
-
-__all__ = ["bags"]
+from .exports import CUT, edit_first_clip, files, inodes
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +104,7 @@ def recipe(bags: Path, tmp_path: Path) -> Path:
     paths = [bags / "one", bags / "two"]
     export(paths, tmp_path / "data", Settings(), CUT, validation=2)
     train = tmp_path / "data" / "train.jsonl"
-    edited(train, lambda clip: clip[0]["content"][0].update(video_end=90.0))
+    edit_first_clip(train, lambda clip: clip[0]["content"][0].update(video_end=90.0))
     *others, last = train.read_text().splitlines()
     train.write_text("\n".join([*others, last.replace("videos/one.mp4", "videos/gone.mp4"), ""]))
     validation = [str(tmp_path / "data" / "validation.jsonl"), str(bags)]

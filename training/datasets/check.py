@@ -6,19 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from streamingvlm_ros.bags.cdr import Decoder, stamp_ns
-from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import NARRATION
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import StreamingVLMError
-from streamingvlm_ros.recordings.folder import words_beside
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.recordings.timed import Utterance
-from streamingvlm_ros.types import NS_PER_S, Chunk
+from streamingvlm_ros.types import Chunk
 
-from .cutting import Told, unasked, unshown
+from .cutting import AnnotatedRecording, unused_questions, words_after_end
 from .image_times import ROUNDING_S, ImageTimes, image_times
 from .record import ClipRecord, Word
 
@@ -67,16 +62,16 @@ class Checker:
             what = f"is {clip.duration_s:g} s long: no two rounds"
             yield Problem("too short", path, clip.origin, what, usable=False)
 
-    def recording_problems(self, its: Told, clips: int) -> Iterator[Problem]:
-        """What of the words of a recording that gave so many clips none of these can show."""
-        path = its.path
-        if its.images:
-            self._images[path, its.camera] = its.images, ""
-        images, why = self._seen(path, its.camera)
+    def recording_problems(self, annotated: AnnotatedRecording, clips: int) -> Iterator[Problem]:
+        """Yield what is wrong with the words of a recording that gave `clips` clips."""
+        path = annotated.path
+        if annotated.images:
+            self._images[path, annotated.camera] = annotated.images, ""
+        images, why = self._seen(path, annotated.camera)
         if images is None:
             yield Problem(UNREADABLE, str(path), str(path), why, usable=False)
             return
-        spoken = [utterance for utterance in its.utterances if utterance.text.strip()]
+        spoken = [utterance for utterance in annotated.utterances if utterance.text.strip()]
         if spoken and not clips:
             begin_s, end_s = min(u.start_s for u in spoken), max(u.end_s for u in spoken)
             what = (
@@ -84,14 +79,17 @@ class Checker:
                 f"{images.begin_s:.2f} to {images.end_s:.2f} s"
             )
             yield Problem("no clip", str(path), str(path), what, usable=False)
-        beside = words_beside(path)
-        # Words inside a kept clip are its recorder's: a narrator may have seen more than was kept.
-        by_hand = beside is not None and beside.parent != path
-        misplaced = _early(spoken, images) if by_hand else _narrated(path, images)
-        late = (("words after the end", what) for what in unshown(its, self._frames))
-        left_out = (("questions left out", what) for what in unasked(its, self._frames))
-        found = (*_set_back(images), *_disordered(its.words), *misplaced, *late, *left_out)
-        for kind, what in found:
+        findings: list[Finding] = [*_set_back(images), *_disordered(annotated.words)]
+        if annotated.by_hand:
+            findings += _early(spoken, images)
+        findings += _offset_narrations(annotated, images)
+        findings += [
+            ("words after the end", what) for what in words_after_end(annotated, self._frames)
+        ]
+        findings += [
+            ("questions left out", what) for what in unused_questions(annotated, self._frames)
+        ]
+        for kind, what in findings:
             yield Problem(kind, str(path), str(path), what, usable=True)
 
     def _rate(self, images: ImageTimes) -> Iterator[Finding]:
@@ -133,10 +131,11 @@ class Checker:
         try:
             if path.is_file() and not path.stat().st_size:
                 return None, f"{path} is empty (0 bytes)"
-            with recording(path, camera, self._frames) as recorded:
-                if not any(isinstance(event, Chunk) for event in recorded.events):
+            with open_recording(path, camera) as recording:
+                chunks = recording.chunks(self._frames)
+                if not any(isinstance(event, Chunk) for event in chunks):
                     return None, f"{path} has no chunk of frames"
-            return image_times(path, camera, self._frames), ""
+                return image_times(recording, self._frames), ""
         except (StreamingVLMError, OSError) as error:
             return None, str(error)
 
@@ -185,21 +184,11 @@ def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[Finding]
         )
 
 
-def _narrated(bag: Path, images: ImageTimes) -> Iterator[Finding]:
-    """A narration's header has the stamp of the newest image that it is about."""
-    with BagReader(bag) as its:
-        topics = [topic.name for topic in its.topics if topic.type == NARRATION]
-        decoder = Decoder()
-        away_ns = [_away_ns(decoder.decode(recorded)) for recorded in its.messages(topics)]
-    far_s = [away / NS_PER_S for away in away_ns if away / NS_PER_S > images.frame_s]
+def _offset_narrations(annotated: AnnotatedRecording, images: ImageTimes) -> Iterator[Finding]:
+    far_s = [away_s for away_s in annotated.narration_offsets_s if away_s > images.frame_s]
     if far_s:
         yield (
             "narrations of other times",
             f"{len(far_s)} of its narrations are about times up to {max(far_s):.2f} s away from "
             f"their images' stamps: {_CLOCKS}",
         )
-
-
-def _away_ns(narration: Any) -> int:
-    newest = stamp_ns(narration.header.stamp)
-    return max(stamp_ns(narration.start) - newest, newest - stamp_ns(narration.end), 0)

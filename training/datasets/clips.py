@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
 from ..samples import ClipRound, ClipSample
@@ -109,9 +109,10 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
     can't be read.
     """
     span_s = (record.start_s, record.end_s)
-    with recording(record.recording, record.camera, frames, span_s) as recorded:
-        chunks = [event for event in recorded.events if isinstance(event, Chunk)]
-        start_ns = recorded.start_ns
+    with open_recording(record.recording, record.camera) as recording:
+        events = recording.chunks(frames, span_s)
+        chunks = [event for event in events if isinstance(event, Chunk)]
+        start_ns = recording.start_ns(frames)
     if len(chunks) < 2:
         raise DataError(
             f"{record.recording} has {len(chunks)} whole chunks of frames from {record.start_s} to "

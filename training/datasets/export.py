@@ -21,12 +21,12 @@ from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.rank import ALONE, Rank
 from streamingvlm_ros.recordings.folder import name_of, places_beside
-from streamingvlm_ros.recordings.recording import is_bag, recording
+from streamingvlm_ros.recordings.recording import Recording, is_bag, open_recording
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 from .check import Checker
 from .conversations import line_of, write_conversations
-from .cutting import CutConfig, Told, cut, told
+from .cutting import AnnotatedRecording, CutConfig, cut, load_annotated
 from .export_cache import Part, Parts
 from .record import ClipRecord
 
@@ -144,14 +144,16 @@ def _part(
     path: Path, camera: str | None, video: Path, settings: Settings, config: CutConfig
 ) -> Part:
     try:
-        its = told(path, camera, settings.frames)
-        records = list(cut(its, config, settings))
-        problems = _problems(its, records, settings.frames)
-        if not records:
-            why = "; ".join(problems) or "there are no two rounds in a row with what is to be said"
-            return Part((), f"{path}: {why}")
-        if not video.exists():
-            _film(its, video, settings.frames)
+        with open_recording(path, camera) as recording:
+            annotated = load_annotated(recording, settings.frames)
+            records = list(cut(annotated, config, settings=settings))
+            problems = _problems(annotated, records, settings.frames)
+            if not records:
+                why = "; ".join(problems)
+                why = why or "there are no two rounds in a row with what is to be said"
+                return Part((), f"{path}: {why}")
+            if not video.exists():
+                _film(recording, video, settings.frames)
     except (StreamingVLMError, OSError) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise  # no fault of the recording's, and no reason to leave it out
@@ -161,12 +163,14 @@ def _part(
     return Part(lines, problems=problems)
 
 
-def _problems(its: Told, records: Sequence[ClipRecord], frames: FrameConfig) -> tuple[str, ...]:
-    """What is wrong with words and times, each once: films don't show it any more."""
+def _problems(
+    annotated: AnnotatedRecording, records: Sequence[ClipRecord], frames: FrameConfig
+) -> tuple[str, ...]:
+    """Problems of words and times, each once: the exported videos no longer show them."""
     checker = Checker(frames)
-    found = list(checker.recording_problems(its, len(records)))
-    found += [problem for record in records for problem in checker.problems(record)]
-    return tuple(dict.fromkeys(problem.what for problem in found))
+    problems = list(checker.recording_problems(annotated, len(records)))
+    problems += [problem for record in records for problem in checker.problems(record)]
+    return tuple(dict.fromkeys(problem.what for problem in problems))
 
 
 def _finished(output: Path, parts: Parts, validation: int) -> Exported | None:
@@ -214,20 +218,21 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big")
 
 
-def _film(its: Told, video: Path, frames: FrameConfig) -> None:
-    """The frames that a model sees of a recording, at their times since it began.
+def _film(recording: Recording, video: Path, frames: FrameConfig) -> None:
+    """Encode the frames that a model sees of a recording, at their times since its beginning.
 
     DataError if no video can be made of them, OSError if there is no room for it.
     """
     video.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(video) as whole, recording(its.path, its.camera, frames) as recorded:
-        shown = (frame for chunk in _first_pass(recorded.events) for frame in chunk.frames)
+    start_ns = recording.start_ns(frames)
+    with atomic_path(video) as draft:
+        visible = (f for chunk in _first_pass(recording.chunks(frames)) for f in chunk.frames)
         try:
-            _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
+            _encode(draft, _from(start_ns, visible), start_ns)
         except av.FFmpegError as error:
             if error.errno in DISK_FULL:
                 raise OSError(error.errno, error.strerror, str(video)) from error
-            raise DataError(f"{its.path} can't be filmed: {error.strerror}") from error
+            raise DataError(f"{recording.path} can't be filmed: {error.strerror}") from error
 
 
 def _first_pass(events: Iterable[object]) -> Iterator[Chunk]:

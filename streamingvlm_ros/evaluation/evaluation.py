@@ -14,9 +14,10 @@ from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..recordings.annotation_files import read_utterances
+from ..recordings.annotations import Utterance, utterances_of
+from ..recordings.questions import read_questions
 from ..recordings.recording import Recording, is_bag, open_recording
-from ..recordings.timed import Utterance
-from ..recordings.words import read_questions, read_utterances, utterances_of
 from ..types import NS_PER_S
 from .candidate import Candidate
 from .controls import CONTROLS

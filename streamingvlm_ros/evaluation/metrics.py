@@ -12,7 +12,8 @@ import numpy as np
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from ..recordings.timed import Utterance, plain
+from ..recordings.annotations import Utterance
+from ..recordings.questions import plain
 
 EVENT_S = 2.0
 """An event may be told so many seconds early or late (StreamingBench, proactive questions)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recordings.timed import Utterance
+from ..recordings.annotations import Utterance
 from .metrics import score_narration
 from .trend import trend
 from .trial import Answered, TrialRecord

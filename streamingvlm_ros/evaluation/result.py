@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..recordings.timed import Utterance
+from ..recordings.annotations import Utterance
 
 Result = dict[str, Any]
 

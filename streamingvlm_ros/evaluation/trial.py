@@ -15,7 +15,8 @@ from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
 from ..history.entry import Entry
 from ..history.store import History
-from ..recordings.timed import TimedQuestion, Utterance
+from ..recordings.annotations import Utterance
+from ..recordings.questions import TimedQuestion
 from ..session import Event, Sink, run
 from ..types import NS_PER_S, Answer, Ask, Chunk, Frame, Narration, Question
 

@@ -27,7 +27,8 @@ from streamingvlm_ros.evaluation.report.timeline import Group, Row, groups
 from streamingvlm_ros.evaluation.report.worst import SHOWN, worst_narrations
 from streamingvlm_ros.evaluation.summary import Result, summarize
 from streamingvlm_ros.evaluation.trial import Answered, TrialRecord
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..recordings.scene import BEGIN_S, WORLD, film, message

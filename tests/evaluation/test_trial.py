@@ -14,8 +14,9 @@ from streamingvlm_ros.evaluation.controls import CONTROLS
 from streamingvlm_ros.evaluation.metrics import score_narration
 from streamingvlm_ros.evaluation.outcome import outcome
 from streamingvlm_ros.evaluation.trial import Answered, TrialRecord, run_trial
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import LETTERS, TimedQuestion
 from streamingvlm_ros.recordings.recording import open_recording
-from streamingvlm_ros.recordings.timed import LETTERS, TimedQuestion, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk, Frame
 

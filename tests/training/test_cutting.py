@@ -9,7 +9,8 @@ import pytest
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 from streamingvlm_training.datasets.cutting import (
     AnnotatedRecording,
     CutConfig,

@@ -366,7 +366,7 @@ def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
     done = export([broken.parent / name for name in ("one", "two")], tmp_path, Settings(), CUT, 0)
     assert done
     assert done.skipped == {
-        broken.parent / "one": f"{broken} can't be read: [Errno 5] Input/output error"
+        broken.parent / "one": f"can't read {broken}: [Errno 5] Input/output error"
     }
 
     def unplugged(*_: object) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
+from streamingvlm_ros.recordings.annotations import utterances_of
 from streamingvlm_ros.recordings.recording import open_recording
-from streamingvlm_ros.recordings.words import utterances_of
 
 from ..support.cli import ROOT, command, environment, streamingvlm
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import StreamingVLMError
+from streamingvlm_ros.recordings.annotations import Utterance
 from streamingvlm_ros.recordings.recording import open_recording
-from streamingvlm_ros.recordings.timed import Utterance
 from streamingvlm_ros.types import Chunk
 
 from .cutting import AnnotatedRecording, unused_questions, words_after_end

@@ -24,7 +24,7 @@ from typing import Any, overload
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.words import as_time
+from streamingvlm_ros.recordings.annotations import as_time
 
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos

@@ -13,17 +13,13 @@ from pathlib import Path
 
 from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig, check_ranges, setting
 from streamingvlm_ros.errors import BagError, ConfigError, DataError
+from streamingvlm_ros.recordings.annotation_files import read_utterances
+from streamingvlm_ros.recordings.annotations import Utterance, utterances_of
 from streamingvlm_ros.recordings.bag_recording import until_jump_back
 from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
+from streamingvlm_ros.recordings.questions import TimedQuestion, questions_of, read_questions
 from streamingvlm_ros.recordings.recording import Recording, is_bag
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from streamingvlm_ros.recordings.words import (
-    SUBTITLES,
-    questions_of,
-    read_questions,
-    read_utterances,
-    utterances_of,
-)
+from streamingvlm_ros.recordings.subtitles import SUBTITLES
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 from .image_times import ImageTimes, image_times

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from ...recordings.timed import Utterance
+from ...recordings.annotations import Utterance
 from ..metrics import Pair, align
 from ..result import Result, spoken, utterances
 from .asked import Asked, asked

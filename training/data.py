@@ -123,7 +123,7 @@ def _whole(
     found = readers(sources(paths), its.videos, recipe.settings, its.topic)
     broken = [one for one in found if isinstance(one, Broken)]
     for one in broken:
-        note_skipped(output / SKIPPED, str(one.path), one.why)
+        note_skipped(output / SKIPPED, str(one.path), why=one.why)
         if process_rank().number == 0:
             print(f"left out {one.path}: {one.why}", file=sys.stderr, flush=True)
     return [one for one in found if not isinstance(one, Broken)], broken

@@ -83,7 +83,16 @@ def export(
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))
         advance = partial(progress.advance, task)
-        done = write(paths, output, settings, config, validation, advance, rank, topic)
+        done = write(
+            paths,
+            output,
+            settings=settings,
+            config=config,
+            validation=validation,
+            advance=advance,
+            rank=rank,
+            topic=topic,
+        )
     if done is None:
         console.print("The process that ends last writes train.jsonl and validation.jsonl.")
         return

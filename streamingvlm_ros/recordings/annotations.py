@@ -18,7 +18,7 @@ _QUOTED_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What is said in [start_s, end_s), in seconds since the recording began.
+    """The words of [start_s, end_s), in seconds since the recording began.
 
     An empty text is an intended silence. Time without an utterance is unlabelled.
     """

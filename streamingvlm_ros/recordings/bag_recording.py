@@ -29,7 +29,7 @@ can't be searched by the recorder's clock.
 
 
 class ImageStamp(NamedTuple):
-    """When an image was taken and when it was recorded (in a video: its time by the file)."""
+    """The time an image was taken and the time it was recorded (in a video: by the file)."""
 
     stamp_ns: int
     recorded_ns: int
@@ -55,7 +55,7 @@ class _Image(NamedTuple):
 
     @property
     def delay_ns(self) -> int:
-        """How far the recorder's clock was ahead of the camera's."""
+        """Offset of the recorder's clock from the camera's."""
         return self.recorded_ns - self.stamp_ns
 
 

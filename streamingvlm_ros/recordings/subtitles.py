@@ -114,7 +114,7 @@ def _end(lines: list[str], timing: int, *, suffix: str, limit: int) -> int:
 def _plain(timing: str, markup: str, *, suffix: str) -> tuple[float, float, str]:
     """Beginning and end in seconds, and the text without markup in one line."""
     # pysubs2 takes a number in the last line for the next cue's counter: it gets one to take.
-    cue = f"{timing}\n{markup}\n\n0"
+    cue = f"{timing}\n{markup.strip()}\n\n0"
     events = pysubs2.SSAFile.from_string(cue, format_=suffix.removeprefix("."))
     text = "\n".join(event.plaintext for event in events).replace("\n", " ")
     # WebVTT writes & and < as entities.

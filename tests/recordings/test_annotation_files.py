@@ -120,7 +120,7 @@ def test_a_file_is_written_as_it_was_read(
 
 
 @given(FILES, st.data())
-def test_only_what_changed_is_written_anew(file: tuple[str, str], data: st.DataObject) -> None:
+def test_an_edit_changes_nothing_else(file: tuple[str, str], data: st.DataObject) -> None:
     suffix, text = file
     annotations = parse_annotations(text, suffix)
     if not annotations.annotations:

@@ -1,4 +1,4 @@
-"""What should be said and what is asked, as files have it."""
+"""Utterances and questions in files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_webvtt_is_read_with_its_entities_and_without_styles_and_notes(tmp_path:
     ]
 
 
-def test_srt_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_srt_is_read_without_entities(tmp_path: Path) -> None:
     assert read_utterances(file(tmp_path, "a.srt", SRT)) == [
         Utterance(1.5, 3.0, "A red ball rolls left."),
         Utterance(3600.0, 3601.0, "Fish & chips."),
@@ -66,13 +66,13 @@ def test_srt_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
-def test_windows_line_ends_and_marks_do_not_matter(tmp_path: Path, name: str) -> None:
+def test_windows_line_ends_and_byte_order_marks_do_not_matter(tmp_path: Path, name: str) -> None:
     text = {"a.vtt": VTT, "a.srt": SRT}[name]
     plain = read_utterances(file(tmp_path, name, text))
     assert read_utterances(file(tmp_path, name, "\ufeff" + text.replace("\n", "\r\n"))) == plain
 
 
-def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path: Path) -> None:
+def test_json_lines_are_sorted_by_time_and_a_correction_precedes_the_text(tmp_path: Path) -> None:
     path = lines(
         tmp_path,
         {"start_s": 2, "end_s": 3, "text": "a cat", "corrected": "a dog"},
@@ -83,16 +83,16 @@ def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path
 
 def test_a_correction_to_a_space_is_a_silence(tmp_path: Path) -> None:
     path = lines(tmp_path, {"start_s": 0, "end_s": 1, "text": "a cat", "corrected": " "})
-    (its,) = read_utterances(path)
-    assert not its.text.split()
+    (utterance,) = read_utterances(path)
+    assert not utterance.text.split()
 
 
-def test_json_lines_may_have_a_mark_and_windows_line_ends(tmp_path: Path) -> None:
+def test_json_lines_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     text = '\ufeff{"start_s": 0, "end_s": 1, "text": "a\u2028b"}\r\n\r\n'
     assert read_utterances(file(tmp_path, "a.jsonl", text)) == [Utterance(0, 1, "a\u2028b")]
 
 
-def test_a_kept_clips_lines_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
+def test_lines_of_a_saved_clip_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
     path = lines(
         tmp_path,
         {"start_s": 0.2, "end_s": 1.2, "text": "a", "start_ns": 101 * S, "end_ns": 102 * S},
@@ -129,7 +129,7 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
+def test_an_invalid_line_is_an_error_with_its_number(tmp_path: Path, line: str, why: str) -> None:
     good = '{"start_s": 0, "end_s": 1, "text": "a"}'
     with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}") as caught:
         read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))
@@ -151,7 +151,7 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str
         ({"options": ["red"], "answer": "["}, "is not the letter"),
     ],
 )
-def test_a_question_that_cannot_be_asked_is_named(
+def test_an_invalid_question_is_an_error_with_its_number(
     tmp_path: Path, changes: dict[str, object], why: str
 ) -> None:
     asked = {"time_s": 3, "question": "Which?", "answer": "A", **changes}
@@ -160,12 +160,12 @@ def test_a_question_that_cannot_be_asked_is_named(
     assert why in str(caught.value)
 
 
-def test_what_stands_between_cues_is_not_said(tmp_path: Path) -> None:
+def test_blocks_between_cues_are_not_spoken(tmp_path: Path) -> None:
     between = (
         "NOTE nobody\nsays this\n\nREGION\nid:fred\n\nSTYLE\n::cue { color: red }\n\nlast words\n"
     )
     text = VTT.replace("01:00:00.000", f"{between}01:00:00.000", 1)
-    assert [its.text for its in read_utterances(file(tmp_path, "a.vtt", text))] == [
+    assert [utterance.text for utterance in read_utterances(file(tmp_path, "a.vtt", text))] == [
         "A red <ball> & a dog roll left.",
         "An hour later.",
     ]

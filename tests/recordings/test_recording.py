@@ -1,4 +1,4 @@
-"""A camera in a bag, cut into chunks."""
+"""Recordings as chunks of one camera."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, ki
             assert frame.frame_id == "camera_optical"
 
 
-def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(tmp_path: Path) -> None:
+def test_a_span_has_the_recordings_frames_in_its_own_chunks(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(40))
     seen = chunks(bag, span_s=(20.5, 22.5))
     begins_ns = [BEGIN_S * S + round(s * S) for s in (20.5, 21.5)]
@@ -67,14 +67,14 @@ def test_a_span_ends_where_the_clock_was_set_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin_s", [0, 3, 14, 76])
-def test_a_span_is_found_though_the_recorders_clock_ran_slower_than_the_cameras(
+def test_a_span_is_found_if_the_recorders_clock_ran_slower_than_the_cameras(
     tmp_path: Path, begin_s: int
 ) -> None:
     bag = film(tmp_path / "bag", range(80), rate=10)
     assert starts(bag, begin_s, begin_s + 4) == [*range(begin_s, begin_s + 4)]
 
 
-def test_what_cannot_be_used_is_counted_once_where_a_bag_is_read_from_its_beginning(
+def test_unusable_images_are_counted_once_if_a_span_needs_a_second_pass(
     tmp_path: Path,
 ) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
@@ -96,7 +96,7 @@ def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
         chunks(bag, "/up/image")
 
 
-def test_where_the_clock_was_set_back_the_stream_begins_anew(tmp_path: Path) -> None:
+def test_the_stream_is_reset_where_the_clock_was_set_back(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", [8, 9, 2, 3])
     with open_recording(bag) as recording:
         events = list(recording.chunks(FRAMES))
@@ -106,7 +106,7 @@ def test_where_the_clock_was_set_back_the_stream_begins_anew(tmp_path: Path) -> 
     assert isinstance(request, Reset)
 
 
-def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> None:
+def test_unusable_images_are_left_out_counted_and_reported(tmp_path: Path) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(4):
@@ -118,13 +118,13 @@ def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> Non
     with open_recording(tmp_path / "bag") as recording:
         seen = [event for event in recording.chunks(FRAMES) if isinstance(event, Chunk)]
         assert [len(chunk.frames) for chunk in seen] == [1] * 4
-        told = recording.losses["/image"]
-    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in told
-    assert "1 image left out: an image has no time stamp: the camera's driver must set it" in told
-    assert "1 image left out: a message is damaged" in told
+        losses = recording.losses["/image"]
+    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in losses
+    assert "1 image left out: an image has no time stamp: the camera's driver must set it" in losses
+    assert "1 image left out: a message is damaged" in losses
 
 
-def test_images_that_come_after_later_ones_are_counted(tmp_path: Path) -> None:
+def test_images_that_come_late_are_counted(tmp_path: Path) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for n, tenths in enumerate((0, 5, 4, 3, 10)):
@@ -175,7 +175,7 @@ def test_a_bag_without_a_camera_says_that_it_has_no_images(tmp_path: Path) -> No
             pass
 
 
-def test_a_recording_knows_when_it_begins_and_how_long_it_is(tmp_path: Path) -> None:
+def test_a_recording_has_a_start_and_a_duration(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(5), config=BagConfig(split_s=2))
     with open_recording(bag) as recording:
         assert recording.start_ns(FRAMES) == BEGIN_S * S
@@ -189,7 +189,7 @@ def test_a_recording_knows_when_it_begins_and_how_long_it_is(tmp_path: Path) -> 
         assert list(recording.losses) == ["bag_2.mcap"]
 
 
-def test_a_bag_without_an_image_that_can_be_used_says_so_before_anything_is_loaded(
+def test_a_bag_without_a_usable_image_is_an_error_on_opening(
     tmp_path: Path,
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:

@@ -19,8 +19,8 @@ def files(output: Path) -> dict[str, bytes]:
 
 def inodes(output: Path) -> dict[str, int]:
     """Of whole films and parts: another one is a file that was written anew."""
-    found = (path for path in output.glob("*/*") if not path.name.startswith("."))
-    return {path.name: path.stat().st_ino for path in found if not only_begun(path)}
+    paths = (path for path in output.glob("*/*") if not path.name.startswith("."))
+    return {path.name: path.stat().st_ino for path in paths if not only_begun(path)}
 
 
 def only_begun(path: Path) -> bool:

@@ -52,7 +52,7 @@ def times(recording: AnnotatedRecording) -> list[tuple[float, float]]:
     return [(clip.start_s, clip.end_s) for clip in clips(recording)]
 
 
-def test_clips_overlap_and_the_last_is_as_long_as_what_is_left() -> None:
+def test_clips_overlap_and_the_last_may_be_shorter() -> None:
     assert times(annotated(*each_second(*range(9)))) == [(0, 4), (2, 6), (4, 8), (6, 9)]
     assert times(annotated(*each_second(*range(3)))) == [(0, 3)]
     assert times(annotated(*each_second(0))) == []
@@ -64,11 +64,11 @@ def test_the_papers_clips_are_24_s_and_share_12() -> None:
     assert spans == [(0, 24), (12, 36), (24, 48), (36, 60)]
 
 
-def test_time_of_which_nothing_is_known_is_in_no_clip() -> None:
+def test_unlabelled_time_is_in_no_clip() -> None:
     assert times(annotated(*each_second(0, 1, 2, 10, 11, 12))) == [(0, 3), (10, 13)]
 
 
-def test_what_subtitles_leave_out_is_silent() -> None:
+def test_gaps_between_subtitles_are_silence() -> None:
     recording = annotated(Utterance(1.0, 2.0, "once"), duration_s=6.0, gaps_are_silence=True)
     first, second = clips(recording)
     assert (first.start_s, second.end_s) == (0, 6)
@@ -76,14 +76,14 @@ def test_what_subtitles_leave_out_is_silent() -> None:
     assert second.words == ()
 
 
-def test_a_clip_knows_what_was_said_before_and_only_the_first_is_instructed() -> None:
+def test_a_clip_has_the_words_before_it_and_only_the_first_has_the_instruction() -> None:
     first, second, _ = clips(annotated(*each_second(*range(8))))
     assert (first.previous, first.instruction) == ("", SETTINGS.prompt.instruction)
     assert (second.previous, second.instruction) == ("second 1", "")
     assert [word.text for word in second.words] == ["second", "2", "second", "4", "second", "5"]
 
 
-def test_of_a_long_past_as_much_is_kept_as_a_window_can_hold() -> None:
+def test_the_words_before_a_clip_are_limited_to_a_window() -> None:
     settings = Settings().updated({"text_sink": 3, "text_window": 5})
     *_, last = cut(annotated(*each_second(*range(100))), CUT, settings=settings)
     assert last.start_s == 96
@@ -98,16 +98,21 @@ def test_words_are_spread_over_their_utterance_and_end_with_it() -> None:
 def test_words_are_in_the_clips_in_which_they_end_though_their_utterance_does_not() -> None:
     cue = Utterance(1.0, 9.0, "a b c d e f g h")
     recording = annotated(cue, duration_s=10.0, gaps_are_silence=True)
-    said = [
+    words_by_clip = [
         (clip.previous, " ".join(word.text for word in clip.words)) for clip in clips(recording)
     ]
-    assert said == [("", "a b c"), ("a", "b c d e"), ("a b c", "d e f g"), ("a b c d e", "f g h")]
+    assert words_by_clip == [
+        ("", "a b c"),
+        ("a", "b c d e"),
+        ("a b c", "d e f g"),
+        ("a b c d e", "f g h"),
+    ]
 
 
-def test_clips_end_with_the_images_whatever_the_words_say() -> None:
+def test_clips_end_with_the_images_however_late_the_words_end() -> None:
     recording = replace(annotated(Utterance(0.0, 36_000.0, "a car")), duration_s=29.2)
-    found = clips(recording)
-    assert (len(found), found[-1].end_s) == (14, 30.0)
+    cuts = clips(recording)
+    assert (len(cuts), cuts[-1].end_s) == (14, 30.0)
     assert times(replace(recording, duration_s=0.04)) == []
     assert times(replace(annotated(*each_second(*range(60, 70))), duration_s=8.0)) == []
     assert times(replace(annotated(*each_second(*range(4))), duration_s=None)) == [(0, 4)]
@@ -119,10 +124,10 @@ def test_subtitles_of_a_recording_of_unknown_length_are_known_to_their_last_word
     assert times(recording) == [(0, 4), (2, 5)]
 
 
-def test_utterances_that_end_after_the_recording_are_told() -> None:
+def test_utterances_that_end_after_the_recording_are_reported() -> None:
     recording = replace(annotated(*each_second(*range(12))), duration_s=8.9)
     assert list(words_after_end(recording, SETTINGS.frames)) == [
-        "2 of its utterances end up to 3.00 s after it, and are not whole in its clips"
+        "2 of its utterances end up to 3.00 s after it and are incomplete in its clips"
     ]
     assert not list(words_after_end(replace(recording, duration_s=None), SETTINGS.frames))
     silent = replace(annotated(*each_second(8), Utterance(9, 30, " ")), duration_s=9.0)
@@ -135,7 +140,7 @@ def test_a_blank_text_is_a_silence() -> None:
     assert second.words == (Word(3.0, 6.0, "words"),)
 
 
-def test_what_is_said_within_a_longer_utterance_does_not_end_what_is_known() -> None:
+def test_a_short_utterance_within_a_longer_one_does_not_end_the_labelled_time() -> None:
     recording = annotated(
         Utterance(0, 10, "long"), Utterance(2, 3, "short"), Utterance(9, 12, "late")
     )
@@ -147,19 +152,17 @@ def test_what_is_said_within_a_longer_utterance_does_not_end_what_is_known() -> 
 
 
 @pytest.mark.parametrize(("chunk_s", "fps"), [(0.2, 5.0), (0.1, 10.0), (0.7, 10.0), (0.3, 10.0)])
-def test_a_clip_is_whole_chunks_long_whatever_fractions_floats_have(
-    chunk_s: float, fps: float
-) -> None:
+def test_a_clip_has_whole_chunks_despite_rounding_of_floats(chunk_s: float, fps: float) -> None:
     settings = Settings().updated({"chunk_seconds": chunk_s, "fps": fps})
     config = CutConfig(clip_s=round(120 * chunk_s, 6), overlap_s=round(60 * chunk_s, 6))
     step_s = 60 * chunk_s
     each = [
         Utterance(round(n * chunk_s, 6), round((n + 1) * chunk_s, 6), str(n)) for n in range(300)
     ]
-    found = list(cut(annotated(*each), config, settings=settings))
-    spans = [(clip.start_s, clip.end_s) for clip in found]
+    cuts = list(cut(annotated(*each), config, settings=settings))
+    spans = [(clip.start_s, clip.end_s) for clip in cuts]
     assert spans == [(round(n * step_s, 6), round(n * step_s + 120 * chunk_s, 6)) for n in range(4)]
-    assert [len(clip.words) for clip in found] == 4 * [120]
+    assert [len(clip.words) for clip in cuts] == 4 * [120]
 
 
 def test_a_clip_of_less_than_two_rounds_or_that_does_not_move_on_by_one_is_refused() -> None:
@@ -169,7 +172,7 @@ def test_a_clip_of_less_than_two_rounds_or_that_does_not_move_on_by_one_is_refus
             list(cut(annotated(*each_second(*range(20))), config, settings=settings))
 
 
-def test_a_question_is_asked_at_the_end_of_a_clip_of_its_own() -> None:
+def test_a_question_comes_at_the_end_of_its_own_clip() -> None:
     asked = TimedQuestion(6.4, "What?", "That.")
     options = TimedQuestion(7.0, "Which?", "A", ("this", "that"))
     recording = annotated(*each_second(*range(8)), questions=(asked, options))
@@ -178,7 +181,7 @@ def test_a_question_is_asked_at_the_end_of_a_clip_of_its_own() -> None:
     assert clip.asked == (Exchange(6.4, "What?", "That."),)
 
 
-def test_a_question_is_asked_after_whole_chunks_wherever_what_is_known_begins() -> None:
+def test_a_question_comes_after_whole_chunks_wherever_labelled_time_begins() -> None:
     recording = annotated(
         Utterance(0.37, 6.0, "words"), questions=(TimedQuestion(3.2, "What?", "That."),)
     )
@@ -187,7 +190,7 @@ def test_a_question_is_asked_after_whole_chunks_wherever_what_is_known_begins() 
     assert times(recording) == [(1, 5), (3, 6), (1, 3)]
 
 
-def test_a_question_is_asked_after_whole_chunks_whatever_the_length_of_clips() -> None:
+def test_a_question_comes_after_whole_chunks_whatever_the_length_of_clips() -> None:
     recording = annotated(
         *each_second(*range(8)), questions=(TimedQuestion(6.4, "What?", "That."),)
     )
@@ -196,7 +199,7 @@ def test_a_question_is_asked_after_whole_chunks_whatever_the_length_of_clips() -
     assert (clip.start_s, clip.end_s) == (3, 6)
 
 
-def test_questions_that_are_in_no_clip_are_told_with_the_reasons() -> None:
+def test_questions_that_are_in_no_clip_are_reported_with_reasons() -> None:
     def asked(time_s: float, *options: str) -> TimedQuestion:
         return TimedQuestion(time_s, "What?", "A", options)
 

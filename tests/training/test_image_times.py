@@ -1,4 +1,4 @@
-"""Labels whose times don't fit the images, found in videos and bags without decoding them."""
+"""Labels whose times don't fit the images are found in videos and bags without decoding."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from .recordings import (
 
 
 def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> None:
-    its = times_of(write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10))))
-    assert its.late_s == 3.0
-    assert its.stretches == ((0.0, 1.9), (6.0, 6.9))
-    assert its.away_s(1.0, 2.5) == its.away_s(5.0, 6.1) == 0
-    assert its.away_s(2.4, 3.0) == pytest.approx(0.5)
+    times = times_of(write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10))))
+    assert times.late_s == 3.0
+    assert times.stretches == ((0.0, 1.9), (6.0, 6.9))
+    assert times.away_s(1.0, 2.5) == times.away_s(5.0, 6.1) == 0
+    assert times.away_s(2.4, 3.0) == pytest.approx(0.5)
     slow = times_of(write_video(tmp_path / "b.mp4", [0, 2, 4, 9]))
     assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
 
 
 def test_images_after_the_clock_was_set_back_do_not_count(tmp_path: Path) -> None:
-    its = times_of(film(tmp_path / "bag", [*range(6), *range(9)]))
-    assert its.stretches == ((0.0, 5.75),)
-    assert its.back_ns == (BEGIN_S + 7 + 6) * S
+    times = times_of(film(tmp_path / "bag", [*range(6), *range(9)]))
+    assert times.stretches == ((0.0, 5.75),)
+    assert times.back_ns == (BEGIN_S + 7 + 6) * S
     assert times_of(film(tmp_path / "once", range(6))).back_ns is None
 
 
@@ -83,7 +83,7 @@ def test_a_file_without_a_video_has_no_images(tmp_path: Path) -> None:
         times_of(tmp_path / "a.wav")
 
 
-def test_utterances_that_mix_their_words_are_told(
+def test_utterances_whose_words_overlap_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recording = write_video(tmp_path / "a.mp4", frame_times((0, 8)))
@@ -129,7 +129,7 @@ def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFi
         ),
     ],
 )
-def test_words_away_from_the_images_of_a_video_are_told_with_the_error(
+def test_words_away_from_the_images_of_a_video_are_reported_with_the_distance(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     images: list[tuple[float, float]],
@@ -143,25 +143,25 @@ def test_words_away_from_the_images_of_a_video_are_told_with_the_error(
     assert why in out, out
 
 
-def test_a_gap_in_an_exported_file_is_told_as_in_its_recording(
+def test_a_gap_in_an_exported_file_is_reported_like_one_in_its_recording(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    its = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4), (8, 12))), range(12))
-    records = list(cut(load(its), CutConfig(), settings=Settings()))
+    recording = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4), (8, 12))), range(12))
+    records = list(cut(load(recording), CutConfig(), settings=Settings()))
     folder = tmp_path / "data"
     folder.mkdir()
     write_conversations(folder / "train.jsonl", [line_of(record, folder) for record in records])
     assert "word5 at 5 s is 1.10 s from" in run_prepare(folder / "train.jsonl", capsys)[1]
 
 
-def test_words_where_a_bag_has_lost_its_images_are_told(
+def test_words_where_a_bag_lacks_images_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     film(tmp_path / "whole", range(12))
-    with BagReader(tmp_path / "whole") as whole, BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        for number, its in enumerate(whole.messages()):
+    with BagReader(tmp_path / "whole") as source, BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for number, image in enumerate(source.messages()):
             if not 16 <= number < 32:
-                bag.write(its.topic, its.stamp_ns, its.data)
+                bag.write(image.topic, image.stamp_ns, image.data)
     code, out = run_prepare(annotate(tmp_path / "bag", range(12)), capsys)
     assert code == 1
     assert "words without images: 2; word5 at 5 s is 1.25 s from the nearest one" in out, out
@@ -175,7 +175,7 @@ def test_words_where_a_bag_has_lost_its_images_are_told(
         (3.0, 3.0, "3 of its utterances end up to 3.00 s after"),
     ],
 )
-def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(
+def test_narrations_by_another_clock_than_the_images_are_reported_with_the_offset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shift_s: float, header_s: float, why: str
 ) -> None:
     code, out = run_prepare(narrated_bag(tmp_path / "narrated", shift_s, header_s), capsys)
@@ -183,22 +183,22 @@ def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(
     assert why in out, out
 
 
-def test_only_what_was_before_the_clock_was_set_back_is_learnt_and_that_is_told(
+def test_only_time_before_the_clock_was_set_back_is_learnt_and_this_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = looped_bag(tmp_path / "narrated")
-    its = load(path)
-    assert [word.text for word in its.words] == [f"word{n}" for n in range(8)]
-    assert [question.time_s for question in its.questions] == [4.0]
-    (clip, asked) = cut(its, CutConfig(), settings=Settings())
+    annotated = load(path)
+    assert [word.text for word in annotated.words] == [f"word{n}" for n in range(8)]
+    assert [question.time_s for question in annotated.questions] == [4.0]
+    (clip, asked) = cut(annotated, CutConfig(), settings=Settings())
     assert (clip.end_s, asked.end_s) == (8.0, 4.0)
     code, out = run_prepare(path, capsys)
     assert code == 1
     assert out.count("time goes back") == 1
-    assert f"{path}: time goes back at 7.75 s: what comes after it is not learnt, and" in out
+    assert f"{path}: time goes back at 7.75 s: nothing after it is learnt, and" in out
 
 
-def test_questions_that_are_not_learnt_are_told(
+def test_questions_that_are_not_learnt_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 8))), range(8))

@@ -151,7 +151,7 @@ def words_after_end(annotated: AnnotatedRecording, frames: FrameConfig) -> Itera
     if late_s:
         away_s = max(late_s) - last * frames.chunk_seconds
         yield (
-            f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it, and are not whole "
+            f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it and are incomplete "
             "in its clips"
         )
 
@@ -199,10 +199,10 @@ def _chunk_counts(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
 def _narrated(recording: Recording, images: ImageTimes, *, frames: FrameConfig) -> list[Utterance]:
     topics = recording.narration_topics
     if len(topics) != 1:
-        known = ", ".join(topics) or "none"
+        problem = f"several narrations ({', '.join(topics)})" if topics else "no narration"
         raise DataError(
-            f"{recording.path} has several narrations or none ({known}): put "
-            f"{name_of(recording.path)}.jsonl, .vtt or .srt beside it"
+            f"{recording.path} has {problem}: put {name_of(recording.path)}.jsonl, .vtt or .srt "
+            "beside it"
         )
     utterances = utterances_of(recording.narrations(topics[0]), recording.start_ns(frames))
     if images.back_ns is None:
@@ -220,7 +220,7 @@ def _answered(recording: Recording, start_ns: int, *, back_ns: int | None) -> li
 
 
 def _narration_offsets_s(recording: Recording) -> Sequence[float]:
-    """How far each narration's time is from its newest image, whose stamp its header has."""
+    """The distance of each narration's time from the stamp of its newest image."""
     narrations: list[Narration] = []
     for topic in recording.narration_topics:
         with suppress(BagError):  # words are not taken from a damaged topic

@@ -1,4 +1,4 @@
-"""When a recording shows something, by its stamps alone: nothing is decoded."""
+"""Times at which a recording has images, by their stamps: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class ImageTimes:
-    """Stretches of time with images, in seconds as words are timed, ends included.
+    """Stretches of time with images, in the seconds of the words, ends included.
 
-    A gap between two is longer than two frames; a frame lasts `frame_s`, as the model samples or,
-    if that is longer, as the camera films: every `filmed_s`, 0 for a single image. `late_s` is the
-    time of a video's first image by its file, from which seconds are counted. Where a bag's stamps
-    jump back, the times end; `back_ns` is the recorder's time of that, None if they don't.
+    Gaps between stretches are longer than two frames. `filmed_s` is the camera's interval, 0 for
+    a single image; `frame_s` is that or the model's sampling interval, whichever is longer.
+    `late_s` is the time by the file of a video's first image, from which seconds are counted.
+    The times end where a bag's stamps jump back; `back_ns` is the recorder's time of that, None
+    if they don't.
     """
 
     stretches: tuple[tuple[float, float], ...]
@@ -37,16 +38,16 @@ class ImageTimes:
 
     @property
     def begin_s(self) -> float:
-        """When the first image was taken: in a bag within its first chunk."""
+        """Time of the first image: in a bag within the first chunk."""
         return self.stretches[0][0]
 
     @property
     def end_s(self) -> float:
-        """When the last image was taken."""
+        """Time of the last image."""
         return self.stretches[-1][1]
 
     def away_s(self, start_s: float, end_s: float) -> float:
-        """How far [start_s, end_s) is from the nearest image; 0 within a stretch."""
+        """Return how far [start_s, end_s) is from the nearest image; 0 within a stretch."""
         return min(max(begin - end_s, start_s - end, 0.0) for begin, end in self.stretches)
 
 
@@ -71,7 +72,7 @@ def image_times(recording: Recording, frames: FrameConfig) -> ImageTimes:
 
 
 def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
-    """How long after the one before each image comes."""
+    """Seconds between each image and the next."""
     gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
     for before_ns, gap_s in zip(stamps_ns, gaps_s, strict=False):
         if gap_s > _DAY_S:

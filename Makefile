@@ -21,7 +21,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs check lint demo-model bench clean
+.PHONY: help setup demo test proofs check lint docs demo-model bench clean
 
 help:  ## this list
 	@echo 'make <what> [ARGS="…"] [PYTHON=python3.12]'
@@ -38,12 +38,15 @@ test: setup  ## all tests but the slow ones
 proofs: setup  ## the slow tests: long streams, kills, the loop, two processes (half an hour)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: lint test  ## what CI runs: lint, types, tests
+check: lint docs test  ## what CI runs: lint, types, documentation, tests
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
+
+docs: setup  ## the documentation site, in build/docs
+	@$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 demo-model: setup  ## train the small demo model again, in four stages (2.5 hours on two cores)
 	@for stage in demo demo_window demo_colours demo_asking; do \

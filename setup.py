@@ -47,11 +47,12 @@ setup(
         "tokenizers>=0.22",
         "safetensors>=0.5",
         "accelerate>=1.8",
-        "qwen-vl-utils>=0.0.11",
         "numpy>=1.22",
         "pillow>=10.0",
         "av>=12.0",
         "pyyaml>=6.0",
+        "pydantic>=2.10",
+        "typing-extensions>=4.8",
         "rosbags-image>=0.10",
         "opencv-python-headless>=4.8",
         "rosbags>=0.11",
@@ -71,6 +72,8 @@ setup(
         "training": ["peft>=0.17", "tensorboard>=2.16"],
         "qlora": ["bitsandbytes>=0.50"],
         "deepspeed": ["deepspeed>=0.17"],
+        # What tests/engine/test_vision.py compares the resizing of frames with.
+        "reference": ["qwen-vl-utils>=0.0.11", "torchvision"],
         "dev": [
             "pytest>=8.0",
             "hypothesis>=6.100",
@@ -78,6 +81,9 @@ setup(
             "mypy~=2.4",
             "types-PyYAML",
             "bitsandbytes>=0.50",
+            "sphinx>=8.1",
+            "myst-parser>=4.0",
+            "furo>=2024.8",
         ],
     },
 )

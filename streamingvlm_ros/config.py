@@ -1,6 +1,7 @@
-"""All settings of frames, model and prompt: the only place where their defaults stand.
+"""Settings of a narrator: frames, model, window, sampling, prompt and questions.
 
-The ROS parameters and the command line read names, defaults, ranges and descriptions from here.
+Each is declared here once (see `setting`). Parameters of nodes, command-line options, recipes and
+streaming.json are derived from it.
 """
 
 from __future__ import annotations
@@ -8,220 +9,209 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ConfigError
+from .setting import setting, settings_group, settings_of, unknown_setting
 
 PUBLISHED_MODEL = "mit-han-lab/StreamingVLM"
 """Hub id of the weights that come with the paper."""
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
-"""The small model that comes with this package."""
+"""Folder of the small model that is included."""
 
 
-def setting(
-    default: Any,
-    description: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    read_only: bool = True,
-) -> Any:
-    """Declare one setting: its default, what it means, its closed range or its choices.
-
-    `read_only` settings are fixed once a node is configured.
-    """
-    metadata = {
-        "description": description,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "read_only": read_only,
-    }
-    return field(default=default, metadata=metadata)
-
-
-def check_ranges(config: Any) -> None:
-    """Raise ConfigError for the first field of a settings dataclass of a wrong type or range."""
-    for item in fields(config):
-        _check_type(item.name, getattr(config, item.name), type(item.default))
-        value, low, high = getattr(config, item.name), item.metadata["low"], item.metadata["high"]
-        choices = item.metadata["choices"]
-        if low is not None and not low <= value <= high:
-            raise ConfigError(f"{item.name} must be between {low} and {high}, not {value}")
-        if choices and value not in choices:
-            raise ConfigError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _check_type(name: str, value: Any, kind: type) -> None:
-    """A whole number will do for a fraction; a truth value is no number."""
-    allowed = (int, float) if kind is float else kind
-    if not isinstance(value, allowed) or isinstance(value, bool) != (kind is bool):
-        raise ConfigError(f"{name} must be a {kind.__name__}, not {value!r}")
-
-
-@dataclass(frozen=True)
+@settings_group
 class FrameConfig:
-    """How a camera's images become chunks."""
+    """Settings of how a camera's images become chunks."""
 
-    fps: float = setting(2.0, "Frames per second given to the model.", low=1.0, high=30.0)
+    fps: float = setting(2.0, "Frames per second that the model sees.", low=1.0, high=30.0)
     chunk_seconds: float = setting(
-        1.0, "Length of one round in seconds of sensor time.", low=0.1, high=60.0
+        1.0, "Length of a round in seconds of sensor time.", low=0.1, high=60.0
     )
     backlog_chunks: int = setting(
-        2, "Complete chunks that may wait for the model; older ones are dropped.", low=1, high=60
+        2,
+        "Number of complete chunks that may wait for the model. When more wait, the oldest is "
+        "dropped.",
+        low=1,
+        high=60,
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
         if self.fps * self.chunk_seconds < 1.0:
             raise ConfigError(
-                f"a chunk of {self.chunk_seconds} s at {self.fps} fps holds no frame: raise one"
+                f"a chunk of {self.chunk_seconds} s at {self.fps} fps has no frame; raise "
+                "chunk_seconds or fps"
             )
 
     @property
     def frames_per_chunk(self) -> int:
-        """Frames of a complete chunk."""
+        """Number of frames in a complete chunk."""
         return round(self.fps * self.chunk_seconds)
 
     def whole_chunks(self, length_s: float) -> int:
-        """Chunks that fit into so long; by // on floats, only 119 of 0.2 s would fit into 24 s."""
+        """Return the number of complete chunks in `length_s` seconds.
+
+        A plain // on floats would fit only 119 chunks of 0.2 s into 24 s.
+        """
         return math.floor(length_s / self.chunk_seconds + 1e-6)
 
 
-@dataclass(frozen=True)
+@settings_group
 class WindowConfig:
-    """What stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
+    """Limits of what stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
 
-    vision_rounds: int = setting(16, "Newest rounds whose frames stay visible.", low=1, high=512)
+    vision_rounds: int = setting(
+        16, "Number of newest rounds whose frames stay in the cache.", low=1, high=512
+    )
     text_rounds: int = setting(
-        16, "Newest rounds whose narration stays in its own turn.", low=1, high=512
+        16,
+        "Number of newest rounds whose narration stays in its own turn. Older narration moves to "
+        "the previous text.",
+        low=1,
+        high=512,
     )
     text_sink: int = setting(
-        512, "First tokens of the previous text, kept for ever.", low=0, high=8192
-    )
+        512, "Number of tokens at the start of the previous text that never leave the cache.",
+        low=0, high=8192,
+    )  # fmt: skip
     text_window: int = setting(
-        512, "Newest tokens of the previous text that are kept.", low=1, high=8192
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+        512, "Number of newest tokens of the previous text that stay in the cache.",
+        low=1, high=8192,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@settings_group
 class SamplingConfig:
-    """How the next token is chosen. A temperature of 0 is greedy."""
+    """Settings of how the next token is chosen."""
 
     temperature: float = setting(
-        0.9, "Sampling temperature; 0 always takes the likeliest token.", low=0.0, high=5.0,
+        0.9,
+        "Sampling temperature. 0 means greedy: always the most likely token.",
+        low=0.0,
+        high=5.0,
         read_only=False,
-    )  # fmt: skip
+    )
     top_k: int = setting(
-        -1, "Sample among the k likeliest tokens; 0 means all, -1 what the checkpoint says, or 50 "
-        "where it says nothing.",
-        low=-1, high=200_000, read_only=False,
-    )  # fmt: skip
+        -1,
+        "Number of most likely tokens to sample from. 0 means all; -1 means the checkpoint's own "
+        "value, or 50 if it has none.",
+        low=-1,
+        high=200_000,
+        read_only=False,
+    )
     top_p: float = setting(
-        0.0, "Sample among the likeliest tokens that together have this probability; 0 means "
-        "what the checkpoint says.", low=0.0, high=1.0, read_only=False,
-    )  # fmt: skip
+        0.0,
+        "Total probability of the most likely tokens to sample from. 0 means the checkpoint's own "
+        "value.",
+        low=0.0,
+        high=1.0,
+        read_only=False,
+    )
     repetition_penalty: float = setting(
-        1.05, "Above 1 makes tokens that are already in the context less likely.",
-        low=0.5, high=5.0, read_only=False,
-    )  # fmt: skip
-    max_new_tokens: int = setting(20, "Most tokens of one narration.", low=1, high=512)
+        1.05,
+        "Penalty on tokens that are already in the context. 1 means none; above 1 makes them less "
+        "likely.",
+        low=0.5,
+        high=5.0,
+        read_only=False,
+    )
+    max_new_tokens: int = setting(20, "Maximum length of one narration in tokens.", low=1, high=512)
     seed: int = setting(0, "Seed of a stream's random numbers.", low=0, high=2**31 - 1)
 
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
-
-@dataclass(frozen=True)
+@settings_group
 class ModelConfig:
-    """Which weights, where they run, and how many tokens a frame may take."""
+    """Settings of the model: its weights, where they run, and the size of its frames."""
 
     model: str = setting(
         "auto",
-        "Checkpoint folder, hub id, 'demo' for the small model that is shipped, or 'auto': "
-        f"{PUBLISHED_MODEL} where there is a GPU, else 'demo'.",
+        "Checkpoint folder or Hub id. 'demo' means the small model that is included; 'auto' means "
+        f"{PUBLISHED_MODEL} with a GPU, else 'demo'.",
     )
-    device: str = setting("auto", "Torch device; 'auto' takes cuda where there is one.")
-    dtype: str = setting(
-        "auto",
-        "Number format of the weights; 'auto' is bfloat16 on a GPU and float32 elsewhere.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+    device: str = setting(
+        "auto", "Torch device, such as 'cuda:0' or 'cpu'. 'auto' means the GPU if there is one."
     )
-    attention: str = setting(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto", "Number format of the weights. 'auto' means bfloat16 on a GPU, else float32."
+    )
+    attention: Literal["auto", "varlen", "flash", "masked"] = setting(
         "auto",
-        "Attention kernels: 'varlen' (torch's FlashAttention, on a GPU in half "
-        "precision), 'flash' (the same with FlashAttention 3, if installed) or 'masked' "
-        "(everywhere); 'auto' takes varlen where it works.",
-        choices=("auto", "varlen", "flash", "masked"),
+        "Attention kernels. 'varlen' is torch's FlashAttention and needs a GPU and half precision; "
+        "'flash' is FlashAttention 3, if installed; 'masked' works everywhere; 'auto' means varlen "
+        "where it works, else masked.",
     )
     min_frame_tokens: int = setting(
-        100, "Frames are enlarged to at least this many 28x28 px tokens.", low=1, high=16384
+        100,
+        "Minimum size of a frame in tokens of 28x28 px. Smaller frames are enlarged.",
+        low=1,
+        high=16384,
     )
     max_frame_tokens: int = setting(
-        768, "Frames are shrunk to at most this many 28x28 px tokens.", low=1, high=16384
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.min_frame_tokens > self.max_frame_tokens:
-            raise ConfigError("min_frame_tokens must not be larger than max_frame_tokens")
-
-
-@dataclass(frozen=True)
-class PromptConfig:
-    """What the model is told."""
-
-    instruction: str = setting(
-        "Describe what the robot sees.",
-        "Stands in the first round only and leaves the cache with it.",
-    )
-    previous_text: str = setting(
-        "",
-        "What the model should believe was said before. Its first text_sink tokens are never "
-        "forgotten: the place for the robot's mission, names and scene.",
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
-@dataclass(frozen=True)
-class AskingConfig:
-    """How questions are answered."""
-
-    max_question_tokens: int = setting(256, "Longer questions are refused.", low=1, high=4096)
-    max_answer_tokens: int = setting(64, "Most tokens of one answer.", low=1, high=2048)
-    questions_at_once: int = setting(
-        8, "Questions that are answered side by side; further ones wait.", low=1, high=64
-    )
-    recent_frames: int = setting(
-        4, "Newest frames that a question in mode 'recent' is answered from.", low=1, high=64
-    )
-    history_moments: int = setting(
-        4, "Best moments that a question in mode 'history' is answered from.", low=1, high=64
-    )
-    question_frame_tokens: int = setting(
-        1280,
-        "In modes 'recent' and 'history' a frame takes at most this many 28x28 px tokens: more "
-        "than max_frame_tokens lets a stream see, because there are few.",
+        768,
+        "Maximum size of a frame in tokens of 28x28 px. Larger frames are shrunk.",
         low=1,
         high=16384,
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        if self.min_frame_tokens > self.max_frame_tokens:
+            raise ConfigError(
+                f"min_frame_tokens ({self.min_frame_tokens}) must not be larger than "
+                f"max_frame_tokens ({self.max_frame_tokens})"
+            )
+
+
+@settings_group
+class PromptConfig:
+    """Texts that the model starts with."""
+
+    instruction: str = setting(
+        "Describe what the robot sees.",
+        "Instruction in the first round. It leaves the cache together with that round.",
+    )
+    previous_text: str = setting(
+        "",
+        "Text that the model takes for its earlier narration. Its first text_sink tokens stay in "
+        "the cache for ever: the place for the robot's mission, names and surroundings. Empty "
+        "means none.",
+    )
+
+
+@settings_group
+class AskingConfig:
+    """Settings of how questions are answered."""
+
+    max_question_tokens: int = setting(
+        256, "Maximum length of a question in tokens. Longer questions are refused.",
+        low=1, high=4096,
+    )  # fmt: skip
+    max_answer_tokens: int = setting(64, "Maximum length of an answer in tokens.", low=1, high=2048)
+    questions_at_once: int = setting(
+        8, "Number of questions that are answered at the same time. Further ones wait.",
+        low=1, high=64,
+    )  # fmt: skip
+    recent_frames: int = setting(
+        4, "Number of newest frames that answer a question in mode 'recent'.", low=1, high=64
+    )
+    history_moments: int = setting(
+        4, "Number of best-matching moments that answer a question in mode 'history'.",
+        low=1, high=64,
+    )  # fmt: skip
+    question_frame_tokens: int = setting(
+        1280,
+        "Maximum size of a frame, in tokens of 28x28 px, for questions in modes 'recent' and "
+        "'history'. It may exceed max_frame_tokens, because such questions have few frames.",
+        low=1,
+        high=16384,
+    )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a narrator needs to know."""
+    """All settings of a narrator, in groups. Names are unique across the groups."""
 
     frames: FrameConfig = field(default_factory=FrameConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -231,20 +221,26 @@ class Settings:
     asking: AskingConfig = field(default_factory=AskingConfig)
 
     def flat(self) -> dict[str, Any]:
-        """Every setting by its own name, without the groups (names are unique)."""
-        groups = (getattr(self, group.name) for group in fields(self))
-        return {item.name: getattr(group, item.name) for group in groups for item in fields(group)}
+        """Return all values by name, without the groups."""
+        return {name: value for group in vars(self).values() for name, value in vars(group).items()}
 
     def updated(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with some settings changed, by name. ConfigError for an unknown name."""
-        unknown = set(changes) - set(self.flat())
-        if unknown:
-            raise ConfigError(f"unknown setting: {', '.join(sorted(unknown))}")
-        groups = {}
-        for group in fields(self):
-            value = getattr(self, group.name)
-            mine = {f.name: changes[f.name] for f in fields(value) if f.name in changes}
-            groups[group.name] = replace(value, **mine)
+        """Return a copy with some settings changed, by name.
+
+        Raises:
+            ConfigError: Names are unknown or values are wrong. All of them are listed.
+        """
+        names = settings_of(Settings)
+        groups, problems = vars(self).copy(), []
+        for key, group in vars(self).items():
+            values = {name: changes[name] for name in settings_of(type(group)) if name in changes}
+            try:
+                groups[key] = replace(group, **values)
+            except ConfigError as error:
+                problems.append(str(error))
+        problems += [unknown_setting(name, names) for name in changes if name not in names]
+        if problems:
+            raise ConfigError("; ".join(problems))
         return Settings(**groups)
 
 
@@ -253,12 +249,14 @@ CHECKPOINT_SETTINGS = "streaming.json"
 
 
 def settings_for(checkpoint: Path | str) -> Settings:
-    """The defaults, with what a checkpoint's folder says of itself laid over them.
+    """Return the defaults, updated from the checkpoint folder's `streaming.json` if it has one.
 
-    A hub id (text) says nothing: its files need not be here yet.
+    Training writes that file: a checkpoint trained with another window or frame size than the
+    published one would be useless with the general defaults. A Hub id (a str) has the general
+    defaults, as its files may not be downloaded yet.
 
-    A checkpoint trained with another window or frame size than the published one would be
-    useless under the general defaults, so training writes `streaming.json` beside the weights.
+    Raises:
+        ConfigError: The file is not JSON, or a setting in it is unknown or wrong.
     """
     if isinstance(checkpoint, str):
         return Settings()

@@ -20,6 +20,7 @@ GROUND = {
     "errors",
     "rank",
     "resources",
+    "setting",
     "time_format",
     "types",
     "__init__",

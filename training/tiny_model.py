@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -11,44 +9,53 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from streamingvlm_ros.config import check_ranges, setting
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.setting import setting, settings_group
 
 HEAD = 32
 """Width of an attention head, of the text decoder and of the vision tower."""
 
 
-@dataclass(frozen=True)
+@settings_group
 class ScratchConfig:
-    """The size of a model from scratch."""
+    """Size of a model with random weights."""
 
     hidden: int = setting(128, "Width of the text decoder.", low=32, high=8192)
-    layers: int = setting(4, "Layers of the text decoder.", low=1, high=128)
-    intermediate: int = setting(384, "Width inside its feed-forward parts.", low=1, high=65536)
-    key_heads: int = setting(2, "Heads of keys and values.", low=1, high=256)
-    vision_hidden: int = setting(96, "Width of the vision tower.", low=32, high=8192)
-    vision_layers: int = setting(3, "Layers of the vision tower.", low=1, high=128)
-    vision_intermediate: int = setting(
-        256, "Width inside its feed-forward parts.", low=1, high=65536
+    layers: int = setting(4, "Number of layers of the text decoder.", low=1, high=128)
+    intermediate: int = setting(
+        384, "Inner width of the text decoder's feed-forward layers.", low=1, high=65536
     )
-    window_px: int = setting(112, "Side of its attention windows.", low=28, high=4096)
-    vocabulary: int = setting(512, "Most tokens of the tokenizer.", low=300, high=10**6)
+    key_heads: int = setting(
+        2, "Number of key and value heads of the text decoder.", low=1, high=256
+    )
+    vision_hidden: int = setting(96, "Width of the vision tower.", low=32, high=8192)
+    vision_layers: int = setting(3, "Number of layers of the vision tower.", low=1, high=128)
+    vision_intermediate: int = setting(
+        256, "Inner width of the vision tower's feed-forward layers.", low=1, high=65536
+    )
+    window_px: int = setting(
+        112, "Side of the vision tower's attention windows in pixels.", low=28, high=4096
+    )
+    vocabulary: int = setting(512, "Maximum size of the vocabulary.", low=300, high=10**6)
     initial_std: float = setting(
         0.06,
-        "Standard deviation of the weights at first; with the usual 0.02, so small a model stays "
-        "at the most frequent caption.",
+        "Standard deviation of the initial weights. With the usual 0.02 a very small model never "
+        "learns more than the most frequent caption.",
         low=0.0001,
         high=1.0,
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
         for name in ("hidden", "vision_hidden"):
             if getattr(self, name) % HEAD:
-                raise ConfigError(f"{name} must be a multiple of {HEAD}, the width of a head")
+                raise ConfigError(
+                    f"{name} must be a multiple of {HEAD}, the width of a head, not "
+                    f"{getattr(self, name)}"
+                )
         if self.hidden // HEAD % self.key_heads:
             raise ConfigError(
-                f"key_heads must divide the {self.hidden // HEAD} heads of {self.hidden}"
+                f"key_heads must divide the number of heads, {self.hidden // HEAD} with hidden "
+                f"{self.hidden}; {self.key_heads} does not"
             )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings, check_ranges, setting
+from streamingvlm_ros.config import FrameConfig, PromptConfig, Settings
 from streamingvlm_ros.demo.acts import SHAPES, Second
 from streamingvlm_ros.demo.questions import (
     MOMENTS,
@@ -22,6 +22,7 @@ from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.engine.chat_format import SYSTEM_PROMPT, TO_BE_CONTINUED
 from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.setting import setting, settings_group
 from streamingvlm_ros.types import Image
 
 from .samples import ClipRound, ClipSample
@@ -44,56 +45,72 @@ _GAPS_S = (1, 1, 2, 4, 60, 600)
 """From one moment of long ago to the next."""
 
 
-@dataclass(frozen=True)
+@settings_group
 class ClipConfig:
-    """Which clips are cut from the worlds.
+    """Settings of the clips cut from synthetic worlds.
 
     Clips start at multiples of half their length, so that they overlap by half.
     """
 
-    rounds: int = setting(9, "Rounds of a clip.", low=2, high=60)
-    side_px: int = setting(112, "Height and width of the frames.", low=28, high=4096)
-    latest_s: int = setting(7200, "Clips start up to this time of a stream.", low=600, high=10**6)
+    rounds: int = setting(9, "Length of a clip in rounds.", low=2, high=60)
+    side_px: int = setting(112, "Height and width of the frames in pixels.", low=28, high=4096)
+    latest_s: int = setting(
+        7200, "Latest start of a clip in seconds of its stream.", low=600, high=10**6
+    )
     from_start: float = setting(
-        0.25, "Share of clips that begin with the stream, with an instruction.", low=0.0, high=1.0
+        0.25,
+        "Share of clips that begin with the stream, and so with an instruction.",
+        low=0.0,
+        high=1.0,
     )
     montage: float = setting(
         0.5,
-        "Share of clips whose rounds come from different worlds: to copy what was said last gets "
-        "nothing right there, so the model must learn to look.",
+        "Share of clips whose rounds come from different worlds. Copying the previous caption is "
+        "always wrong in them, so the model must learn to look.",
         low=0.0,
         high=1.0,
     )
     late: float = setting(
-        0.1, "Frames are up to this many seconds late, as a camera's are.", low=0.0, high=0.2
+        0.1, "Maximum delay of a frame in seconds, as real cameras have.", low=0.0, high=0.2
     )
     question: float = setting(
-        0.3, "Chance that a clip ends with questions about what was seen and said.", low=0.0,
+        0.3,
+        "Probability that a clip ends with questions about what was seen and narrated.",
+        low=0.0,
         high=1.0,
-    )  # fmt: skip
+    )
     remembered: float = setting(
-        0.0, "Chance that a question was asked in the clip and its answer remembered.", low=0.0,
+        0.0,
+        "Probability that a question is asked within the clip and its answer is remembered.",
+        low=0.0,
         high=1.0,
-    )  # fmt: skip
+    )
     recent: float = setting(
         0.0, "Share of samples that are a question about a few frames alone.", low=0.0, high=1.0
     )
     colours: float = setting(
-        0.0, "Share of samples that are a few frames alone and questions for colours by shape.",
-        low=0.0, high=1.0,
-    )  # fmt: skip
-    moments: float = setting(
-        0.0, "Share of samples that are a question about moments of long ago.", low=0.0, high=1.0
-    )
-    told: float = setting(
-        0.0, "Share of samples that are questions about what was said, without frames.", low=0.0,
+        0.0,
+        "Share of samples that are questions for the colours of shapes, about a few frames alone.",
+        low=0.0,
         high=1.0,
-    )  # fmt: skip
+    )
+    moments: float = setting(
+        0.0, "Share of samples that are a question about moments long past.", low=0.0, high=1.0
+    )
+    narration_only: float = setting(
+        0.0,
+        "Share of samples that are questions about the narration, without frames.",
+        low=0.0,
+        high=1.0,
+        key="told",
+    )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.recent + self.colours + self.moments + self.told > 1.0:
-            raise ConfigError("recent, colours, moments and told are shares: together at most 1")
+        total = self.recent + self.colours + self.moments + self.narration_only
+        if total > 1.0:
+            raise ConfigError(
+                f"recent, colours, moments and told are shares, together at most 1, not {total:g}"
+            )
 
 
 class WorldClips(Dataset[ClipSample]):
@@ -123,7 +140,7 @@ class WorldClips(Dataset[ClipSample]):
     def _kind(self, part: float) -> Callable[[np.random.Generator], ClipSample]:
         """What makes the clips at `part`, 0..1, of the shares."""
         clips = self._clips
-        shares = np.cumsum([clips.recent, clips.colours, clips.moments, clips.told])
+        shares = np.cumsum([clips.recent, clips.colours, clips.moments, clips.narration_only])
         kinds = [self._recent, self._colours, self._long_ago, self._told, self._stream]
         return kinds[int(np.searchsorted(shares, part, side="right"))]
 

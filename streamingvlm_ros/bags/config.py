@@ -1,76 +1,84 @@
-"""How bags are written and recorded."""
+"""Settings of bags and of recording."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
-from ..config import check_ranges, setting
 from ..errors import ConfigError
+from ..setting import setting, settings_group
 
 
-@dataclass(frozen=True)
+@settings_group
 class BagConfig:
-    """How a bag is written."""
+    """Settings of how a bag is written. A MB is a million bytes."""
 
     split_mb: int = setting(
-        1024, "A bag's next file begins when one has so many MB; 0: never.", low=0, high=10**6
+        1024,
+        "Size in MB at which a bag continues in a new file. 0 means no limit.",
+        low=0,
+        high=10**6,
     )
     split_s: int = setting(
-        0, "A bag's next file begins after so many seconds; 0: never.", low=0, high=10**6
+        0,
+        "Duration in seconds at which a bag continues in a new file. 0 means no limit.",
+        low=0,
+        high=10**6,
     )
-    compression: str = setting(
-        "zstd", "How a bag's chunks are compressed.", choices=("zstd", "lz4", "none")
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+    compression: Literal["zstd", "lz4", "none"] = setting("zstd", "Compression of a bag's chunks.")
 
 
-@dataclass(frozen=True)
+@settings_group
 class RecorderConfig:
-    """Where is recorded, and how much of everything there may be. MB are millions of bytes."""
+    """Settings of where to record and of how much. A MB is a million bytes."""
 
     folder: str = setting(
-        "", "Each start makes a bag, named by date and time, in this folder; '~' is your home."
+        "",
+        "Folder for the bags; '~' is your home folder. Each start makes a bag in it, named by date "
+        "and time.",
     )
     quota_gb: float = setting(
         0.0,
-        "Most disk space of the folder's bags; the oldest are deleted first, clips never. 0: no "
-        "limit, and nothing is deleted.",
+        "Maximum disk space of the folder's bags in GB. The oldest bags are deleted first; saved "
+        "clips are never deleted. 0 means no limit: nothing is deleted.",
         low=0.0,
         high=1e6,
     )
     keep_free_mb: int = setting(
         500,
-        "Recording stops, with the bag finished, before less of the disk is free. 0: it goes on "
-        "until the disk is full, and the last half second before that is lost.",
+        "Free disk space in MB at which recording stops and the bag is closed. 0 means that "
+        "recording goes on until the disk is full, which loses the last half second.",
         low=0,
         high=10**7,
     )
     queue_mb: int = setting(
-        256, "Most memory of messages that wait for the disk; what is more is dropped and counted.",
-        low=1, high=10**5,
-    )  # fmt: skip
+        256,
+        "Maximum memory in MB for messages that wait for the disk. Further messages are dropped "
+        "and counted.",
+        low=1,
+        high=10**5,
+    )
     ring_s: float = setting(
-        30.0, "So many seconds are kept in memory for ~/save_clip; 0: none.", low=0.0, high=3600.0
+        30.0,
+        "Seconds of messages that stay in memory for ~/save_clip. 0 means none.",
+        low=0.0,
+        high=3600.0,
     )
     ring_mb: int = setting(
-        256, "At most so much memory is taken for that: less seconds where images are large.",
-        low=0, high=10**5,
-    )  # fmt: skip
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+        256,
+        "Maximum memory in MB for the messages of ring_s. With large images they cover less time.",
+        low=0,
+        high=10**5,
+    )
 
 
 def check_together(config: RecorderConfig, bag: BagConfig) -> None:
-    """ConfigError for settings that contradict each other."""
+    """Raise ConfigError if the folder is missing or the quota doesn't fit the size of files."""
     if not config.folder:
-        raise ConfigError("say where to record: set the parameter folder")
+        raise ConfigError("no folder to record in; set the parameter folder")
     if config.quota_gb and not bag.split_mb:
-        raise ConfigError("a quota needs files of a known size: set split_mb")
+        raise ConfigError("quota_gb needs files of limited size; set split_mb")
     if config.quota_gb and config.quota_gb * 1000 < 2 * bag.split_mb:
         raise ConfigError(
-            f"a quota of {config.quota_gb} GB has no room for two files of {bag.split_mb} MB: "
-            "raise quota_gb, or lower split_mb"
+            f"quota_gb: {config.quota_gb} GB has no room for two files of {bag.split_mb} MB; raise "
+            "quota_gb, or lower split_mb"
         )

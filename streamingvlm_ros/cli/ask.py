@@ -15,6 +15,7 @@ from rich.status import Status
 
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
+from ..setting import settings_of
 from ..types import NS_PER_S
 from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import span_text
@@ -22,7 +23,7 @@ from .times import span_text
 if TYPE_CHECKING:
     from ..ros.replies import Reply
 
-_MOST_TOKENS = AskingConfig.__dataclass_fields__["max_answer_tokens"].metadata["high"]
+_MOST_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
 
 
 class Mode(str, Enum):

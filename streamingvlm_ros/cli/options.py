@@ -1,21 +1,17 @@
-"""Options of several commands. What a setting means stands where it is declared."""
+"""Options that several commands share. A setting's own declaration supplies its help and range."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from ..bags.config import BagConfig, RecorderConfig
-from ..config import (
-    FrameConfig,
-    ModelConfig,
-    PromptConfig,
-    SamplingConfig,
-    WindowConfig,
-)
+from ..config import Settings
+from ..errors import ConfigError
+from ..setting import Setting, settings_of
 from .connection import parse_text
 
 Recordings: TypeAlias = Annotated[
@@ -23,28 +19,30 @@ Recordings: TypeAlias = Annotated[
     typer.Argument(help="Bags, videos, or folders of them.", exists=True, show_default=False),
 ]
 
-_GROUPS = (
-    FrameConfig,
-    ModelConfig,
-    WindowConfig,
-    SamplingConfig,
-    PromptConfig,
-    RecorderConfig,
-    BagConfig,
-)
+_SETTINGS = {**settings_of(Settings), **settings_of(RecorderConfig), **settings_of(BagConfig)}
 
 
 def setting_option(name: str) -> Any:
-    """The option for the setting `name`, with its description and range.
+    """Return the option for the setting `name`, with its description and range.
 
-    Its value is None when it isn't given: then the checkpoint's own settings hold.
+    Its value is None if the user leaves it out: then the checkpoint's own value applies.
     """
-    declared = next(item for group in _GROUPS for item in fields(group) if item.name == name)
-    limits = {"min": declared.metadata["low"], "max": declared.metadata["high"]}
-    text = {"parser": parse_text, "metavar": "TEXT"}
+    setting = _SETTINGS[name]
+    allowed = f" [{setting.range}]" if setting.range else ""
     return typer.Option(
         f"--{name.replace('_', '-')}",
-        help=declared.metadata["description"],
+        help=setting.description + allowed,
         show_default=False,
-        **(text if isinstance(declared.default, str) else limits),
+        parser=parse_text if setting.kind is str else _number_parser(setting),
+        metavar={int: "INTEGER", float: "FLOAT"}.get(setting.kind, "TEXT"),
     )
+
+
+def _number_parser(setting: Setting) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return setting.check(setting.from_yaml(text))
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parse

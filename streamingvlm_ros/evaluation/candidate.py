@@ -13,6 +13,7 @@ import yaml
 from ..config import Settings, settings_for
 from ..engine.qwen2_5.checkpoint import resolve
 from ..errors import EvaluationError
+from ..setting import located, settings_of
 from .naming import file_part
 
 
@@ -39,17 +40,20 @@ def candidates(labels: Sequence[str]) -> list[Candidate]:
 
 
 def candidate(label: str) -> Candidate:
-    """`MODEL` or `MODEL name=value …`: settings as in the parameter file, after spaces.
+    """Return the model and settings of `MODEL` or `MODEL name=value …`.
 
-    A value with spaces stands in quotes, as for a shell. EvaluationError for what is no setting,
-    ConfigError for a value out of its range.
+    Values are written as in the parameter file; one with spaces needs quotes, as in a shell.
+
+    Raises:
+        EvaluationError: The label has no model, or a part without "=".
+        ConfigError: A setting is unknown or wrong.
     """
     model, changes = split(label)
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
-    kinds = {name: type(value) for name, value in settings.flat().items()}
-    wanted = {name: _value(label, name, value, kinds.get(name)) for name, value in changes.items()}
-    return Candidate(label, checkpoint, settings.updated(wanted))
+    with located(repr(label)):
+        values = {name: _value(name, text) for name, text in changes.items()}
+        return Candidate(label, checkpoint, settings.updated(values))
 
 
 def split(label: str) -> tuple[str, dict[str, str]]:
@@ -64,12 +68,12 @@ def split(label: str) -> tuple[str, dict[str, str]]:
     return model, dict(pair.split("=", 1) for pair in pairs)
 
 
-def _value(label: str, name: str, text: str, kind: type | None) -> Any:
-    """As YAML reads it; text stays text, and a whole number will do where a fraction is meant."""
-    if kind is str:
+def _value(name: str, text: str) -> Any:
+    """Return a value as YAML reads it. What isn't YAML stays text, which numbers refuse."""
+    setting = settings_of(Settings).get(name)
+    if setting is None or setting.kind is str:
         return text
     try:
-        value = yaml.safe_load(text)
-        return float(value) if kind is float else value
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{name}={text} in {label!r} is no value for {name}") from error
+        return setting.from_yaml(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError):
+        return text

@@ -1,107 +1,105 @@
-"""Every setting as a ROS parameter, with its description, range and read-only flag."""
+"""Settings as ROS parameters, with description, range and read-only flag."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import Field, dataclass, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
+    ParameterType,
     SetParametersResult,
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ..config import ModelConfig, SamplingConfig, Settings, check_ranges, setting
+from ..config import ModelConfig, SamplingConfig, Settings
 from ..errors import ConfigError
+from ..setting import Setting, settings_of
 
-C = TypeVar("C", bound=Any)
+G = TypeVar("G", bound=Any)
 
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """What only the node needs to know."""
-
-    autostart: bool = setting(
-        True, "Configure and activate at start; otherwise wait for lifecycle transitions."
-    )
-    image_transport: str = setting(
-        "raw",
-        "'raw' subscribes to image (sensor_msgs/Image), 'compressed' to image/compressed.",
-        choices=("raw", "compressed"),
-    )
-    max_questions: int = setting(
-        32, "Questions that may be under way or wait; the next one is refused.", low=1, high=1000
-    )
-    introspection: str = setting(
-        "disabled",
-        "What is published of requests and responses (`~/ask/_service_event` and others), for a "
-        "bag to hold them: nothing, when they were, or what was in them, too.",
-        choices=("disabled", "metadata", "contents"),
-    )
-    history_folder: str = setting(
-        "",
-        "Folder in which what was said and seen is kept, for `~/history` and questions in mode "
-        "'history'; '~' is your home folder. Empty: no history.",
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+_TYPES = {
+    bool: ParameterType.PARAMETER_BOOL,
+    int: ParameterType.PARAMETER_INTEGER,
+    float: ParameterType.PARAMETER_DOUBLE,
+    str: ParameterType.PARAMETER_STRING,
+}
 
 
-def declare(node: Node, items: Iterable[tuple[Field[Any], Any]]) -> dict[str, Any]:
-    """Declare a parameter for each (field, default); their values, given ones before defaults.
+def declare(node: Node, settings: Iterable[Setting]) -> dict[str, Any]:
+    """Declare a parameter for each setting and return the values by name.
 
-    A field that is declared already keeps its value. ConfigError for a value of a wrong type;
-    ranges are for the dataclasses to check.
+    A parameter that is already declared keeps its value.
+
+    Raises:
+        ConfigError: The user's values have a wrong type or are out of range. All are listed.
     """
-    values = {}
-    for item, default in items:
-        if not node.has_parameter(item.name):
-            node.declare_parameter(item.name, default, _descriptor(item, type(default)))
-        values[item.name] = _typed(item.name, node.get_parameter(item.name).value, type(default))
+    values, problems = {}, []
+    for setting in settings:
+        try:
+            values[setting.name] = _declare_one(node, setting)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("; ".join(problems))
     return values
+
+
+def _declare_one(node: Node, setting: Setting) -> Any:
+    name = setting.name
+    if node.has_parameter(name):
+        return setting.check(node.get_parameter(name).value)
+    # rclpy's errors name neither the range nor the setting's type: without a descriptor it lets
+    # every value pass until it is checked here.
+    anything = ParameterDescriptor(dynamic_typing=True)
+    value = node.declare_parameter(name, setting.default, anything).value
+    try:
+        value = setting.check(value)
+        node.set_descriptor(name, _descriptor(setting))
+    except ConfigError:
+        node.undeclare_parameter(name)
+        raise
+    return value
 
 
 def declare_model(node: Node) -> str:
     """Declare and return `model`: all other defaults depend on it."""
-    return str(
-        declare(node, ((f, f.default) for f in fields(ModelConfig) if f.name == "model"))["model"]
-    )
+    return str(declare(node, [settings_of(ModelConfig)["model"]])["model"])
 
 
 def declare_settings(node: Node, defaults: Settings) -> Settings:
-    """Declare all of `defaults`, and return them with what the user gave laid over."""
-    flat = defaults.flat()
-    return defaults.updated(declare(node, ((item, flat[item.name]) for item in _all(Settings))))
+    """Declare all settings with `defaults`, and return them updated with the user's values."""
+    values = defaults.flat()
+    settings = settings_of(Settings).values()
+    return defaults.updated(declare(node, (replace(s, default=values[s.name]) for s in settings)))
 
 
-def declare_all(node: Node, config: type[C]) -> C:
-    """Declare a settings dataclass's parameters and return their values."""
-    return config(**declare(node, ((item, item.default) for item in fields(config))))
+def declare_all(node: Node, group: type[G]) -> G:
+    """Declare the parameters of a settings group and return it with their values."""
+    return group(**declare(node, settings_of(group).values()))
 
 
 def on_sampling_change(
     node: Node, sampling: SamplingConfig, change: Callable[[SamplingConfig], None]
 ) -> Callable[[list[Parameter[Any]]], SetParametersResult]:
-    """Let sampling be changed while the node runs: `change` is given what holds from then on.
+    """Call `change` with the new settings when sampling parameters change while the node runs.
 
-    A value out of range is refused, with the reason. Returns the callback, to be removed again.
+    Wrong values are refused with the reason. Returns the callback, for its removal.
     """
 
     def on_set(parameters: list[Parameter[Any]]) -> SetParametersResult:
         nonlocal sampling
-        now = vars(sampling)
-        given = {p.name: p.value for p in parameters if p.name in now}
+        names = settings_of(SamplingConfig)
+        changes = {p.name: p.value for p in parameters if p.name in names}
         try:
-            values = {name: _typed(name, value, type(now[name])) for name, value in given.items()}
-            sampling = replace(sampling, **values)
+            sampling = replace(sampling, **changes)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if given:
+        if changes:
             change(sampling)
         return SetParametersResult(successful=True)
 
@@ -109,32 +107,20 @@ def on_sampling_change(
     return on_set
 
 
-def _all(settings: type[Settings]) -> Iterator[Field[Any]]:
-    for group in fields(settings):
-        assert callable(group.default_factory)
-        yield from fields(group.default_factory())
-
-
-def _descriptor(item: Field[Any], kind: type) -> ParameterDescriptor:
-    low, high, choices = (item.metadata[key] for key in ("low", "high", "choices"))
+def _descriptor(setting: Setting) -> ParameterDescriptor:
+    # `fps:=2` is an integer to ROS, which would refuse it for a floating-point parameter.
+    dynamic = setting.kind is float
     descriptor = ParameterDescriptor(
-        name=item.name,
-        description=item.metadata["description"],
-        additional_constraints=f"One of: {', '.join(choices)}." if choices else "",
-        read_only=item.metadata["read_only"],
-        # `fps:=2` is an integer to ROS, which would refuse it for a floating-point parameter.
-        dynamic_typing=kind is float,
+        name=setting.name,
+        type=_TYPES[setting.kind],
+        description=setting.description,
+        additional_constraints=f"One of: {setting.range}." if setting.choices else "",
+        read_only=setting.read_only,
+        dynamic_typing=dynamic,
     )
-    if low is not None and kind is float:
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    elif low is not None:
-        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    bounds = {"from_value": setting.low, "to_value": setting.high}
+    if setting.low is not None and setting.kind is float:
+        descriptor.floating_point_range = [FloatingPointRange(**bounds)]
+    elif setting.low is not None:
+        descriptor.integer_range = [IntegerRange(**bounds, step=1)]
     return descriptor
-
-
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{name} must be a {kind.__name__}, not {value!r}")
-    return value

@@ -120,7 +120,7 @@ def test_a_recording_with_nothing_to_score_it_by_is_skipped(folder: Path) -> Non
     ("arguments", "why"),
     [
         (("--model", "demo fps"), "write NAME=VALUE"),
-        (("--model", "demo speed=3"), "unknown setting: speed"),
+        (("--model", "demo speed=3"), "unknown setting 'speed'"),
         (("--model", "demo", "--reference", "a.jsonl"), "there is no such file"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.config import SamplingConfig
+from streamingvlm_ros.setting import settings_of
 
 from ..support.cli import environment, streamingvlm
 
@@ -34,10 +35,10 @@ def test_the_command_line_loads_neither_torch_nor_ros() -> None:
 
 
 def test_settings_on_the_command_line_say_what_config_says() -> None:
-    declared = SamplingConfig.__dataclass_fields__["temperature"].metadata
+    declared = settings_of(SamplingConfig)["temperature"]
     result = streamingvlm("narrate", "--help", COLUMNS="400")
-    assert declared["description"] in result.stdout
-    assert f"{declared['low']}<=x<={declared['high']}" in result.stdout
+    assert declared.description in result.stdout
+    assert f"[{declared.range}]" in result.stdout
 
 
 def test_doctor_names_each_thing_it_looks_at() -> None:

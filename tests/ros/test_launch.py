@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.bags.config import BagConfig, RecorderConfig
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.ros.params import NodeConfig
+from streamingvlm_ros.ros.config import NodeConfig
+from streamingvlm_ros.setting import settings_of
 
 from .conftest import ROOT
 
@@ -29,7 +29,7 @@ RECORDER_FILE = ROOT / "config" / "recorder.yaml"
 
 def test_the_parameter_file_shows_every_parameter_with_its_default() -> None:
     shown = dict(re.findall(r"^    #?(\w+): (.+)$", FILE.read_text(), re.MULTILINE))
-    node = {item.name: item.default for item in (*fields(NodeConfig), *fields(HistoryConfig))}
+    node = defaults_of(NodeConfig, HistoryConfig)
     assert {name: json.loads(value) for name, value in shown.items()} == {
         **node,
         **Settings().flat(),
@@ -38,8 +38,12 @@ def test_the_parameter_file_shows_every_parameter_with_its_default() -> None:
 
 def test_the_recorders_parameter_file_shows_every_parameter_with_its_default() -> None:
     (parameters,) = yaml.safe_load(RECORDER_FILE.read_text()).values()
-    recorder = {item.name: item.default for item in (*fields(RecorderConfig), *fields(BagConfig))}
+    recorder = defaults_of(RecorderConfig, BagConfig)
     assert parameters["ros__parameters"] == {**recorder, "topics": [""]}
+
+
+def defaults_of(*groups: type) -> dict[str, Any]:
+    return {s.name: s.default for group in groups for s in settings_of(group).values()}
 
 
 def test_the_parameter_file_sets_nothing_that_a_checkpoint_knows_better() -> None:
@@ -49,10 +53,9 @@ def test_the_parameter_file_sets_nothing_that_a_checkpoint_knows_better() -> Non
 
 def test_the_parameter_file_says_which_parameters_are_live() -> None:
     text = FILE.read_text()
-    for group in fields(Settings):
-        for item in fields(getattr(Settings(), group.name)):
-            comment = text[: text.index(f"    #{item.name}: ")].rsplit(": ", 1)[-1]
-            assert ("(live)" in comment) == (not item.metadata["read_only"]), item.name
+    for setting in settings_of(Settings).values():
+        comment = text[: text.index(f"    #{setting.name}: ")].rsplit(": ", 1)[-1]
+        assert ("(live)" in comment) == (not setting.read_only), setting.name
 
 
 def described(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:

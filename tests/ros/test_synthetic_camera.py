@@ -72,7 +72,7 @@ def test_it_keeps_its_rate_without_drift() -> None:
     ("name", "value", "message"),
     [
         ("image_transport", "carrier pigeon", "image_transport must be one of raw, compressed"),
-        ("seed", -1, "Parameter seed"),
+        ("seed", -1, "seed must be a whole number between 0 and 2147483647, not -1"),
     ],
 )
 def test_a_parameter_that_cannot_be_ends_it_with_one_clear_line(

@@ -231,8 +231,8 @@ def test_every_recipe_that_is_shipped_can_be_read_and_bears_its_name(path: Path)
     [
         ({"data": {"train": []}}, "names no files to learn from"),
         ({"data": {"train": "a.jsonl"}}, "must be a list"),
-        ({"training": {"epochs": 1}}, "the world has no end"),
-        ({"lora": {"rank": 8}}, "`start` must say which"),
+        ({"training": {"epochs": 1}}, "the synthetic world has no end"),
+        ({"lora": {"rank": 8}}, "lora needs a model to adapt; set start"),
         ({"training": {"bfloat16": 1}}, "bfloat16 must be"),
         ({"training": {"optimizer": "sgd"}}, "optimizer"),
     ],

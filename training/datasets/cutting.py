@@ -11,7 +11,7 @@ from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 
-from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig, check_ranges, setting
+from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig
 from streamingvlm_ros.errors import BagError, ConfigError, DataError
 from streamingvlm_ros.recordings.annotation_files import read_utterances
 from streamingvlm_ros.recordings.annotations import Utterance, utterances_of
@@ -20,6 +20,7 @@ from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_
 from streamingvlm_ros.recordings.questions import TimedQuestion, questions_of, read_questions
 from streamingvlm_ros.recordings.recording import Recording, is_bag
 from streamingvlm_ros.recordings.subtitles import SUBTITLES
+from streamingvlm_ros.setting import setting, settings_group
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 from .image_times import ImageTimes, image_times
@@ -28,17 +29,20 @@ from .record import ClipRecord, Exchange, Word
 _end_s = attrgetter("end_s")
 
 
-@dataclass(frozen=True)
+@settings_group
 class CutConfig:
-    """Length and overlap of clips; the defaults are the paper's."""
+    """Length and overlap of training clips. The defaults are the paper's."""
 
-    clip_s: float = setting(24.0, "Length of a clip.", low=2.0, high=3600.0)
-    overlap_s: float = setting(12.0, "Seconds that two clips share.", low=0.0, high=3600.0)
+    clip_s: float = setting(24.0, "Length of a clip in seconds.", low=2.0, high=3600.0)
+    overlap_s: float = setting(
+        12.0, "Seconds that two successive clips share.", low=0.0, high=3600.0
+    )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
         if self.overlap_s >= self.clip_s:
-            raise ConfigError("overlap_s must be less than clip_s: clips would never move on")
+            raise ConfigError(
+                f"overlap_s ({self.overlap_s}) must be less than clip_s ({self.clip_s})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

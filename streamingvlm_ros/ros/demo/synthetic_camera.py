@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from streamingvlm_ros.msg import Narration
 
-from ...config import check_ranges, setting
-from ...demo.world import FIRST_UNSEEN_SEED, World
+from ...demo.world import World
 from ...types import NS_PER_S
 from .. import params, qos
+from ..config import CameraConfig
 from ..conversions import to_compressed, to_message, to_time
 from ..process import run
 from ..publishing import drop_on_timeout
-
-
-@dataclass(frozen=True)
-class CameraConfig:
-    """The camera and what it looks at."""
-
-    seed: int = setting(
-        FIRST_UNSEEN_SEED,
-        f"Which world; from {FIRST_UNSEEN_SEED} on they were never trained on.",
-        low=0,
-        high=2**31 - 1,
-    )
-    new_things: bool = setting(
-        False, "Everything is cyan or a ring, which the shipped model was never trained on."
-    )
-    rate_hz: float = setting(10.0, "Images per second.", low=0.5, high=120.0)
-    width_px: int = setting(448, "Width of the images.", low=28, high=4096)
-    height_px: int = setting(448, "Height of the images.", low=28, high=4096)
-    image_transport: str = setting(
-        "raw",
-        "'raw' publishes image (sensor_msgs/Image), 'compressed' image/compressed (JPEG).",
-        choices=("raw", "compressed"),
-    )
-    frame_id: str = setting("camera_optical", "The images' frame_id.")
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 class SyntheticCamera(Node):

@@ -18,8 +18,8 @@ from ...inbox import Inbox
 from ...session import Reset
 from ...types import Chunk, Frame
 from .. import qos
+from ..config import NodeConfig
 from ..diagnostics import JUMPS, ROUNDS, Counters
-from ..params import NodeConfig
 from .history_server import HistoryServer
 from .messages import narration_message
 from .model import NarratorModel

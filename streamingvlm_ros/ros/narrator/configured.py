@@ -14,7 +14,7 @@ from streamingvlm_ros.msg import Narration
 
 from ...history.config import HistoryConfig
 from .. import qos
-from ..params import NodeConfig
+from ..config import NodeConfig
 from ..publishing import drop_on_timeout
 from .active import INACTIVE, Active
 from .ask_server import AskServer

@@ -14,6 +14,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError
 from ...errors import HistoryError
 from ...history.config import HistoryConfig
 from .. import params, qos
+from ..config import NodeConfig
 from ..diagnostics import Counters, Report
 from ..process import run
 from ..publishing import drop_on_timeout
@@ -34,7 +35,7 @@ class Narrator(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("narrator")
         self._model = params.declare_model(self)
-        self._config = params.declare_all(self, params.NodeConfig)
+        self._config = params.declare_all(self, NodeConfig)
         self._history = params.declare_all(self, HistoryConfig)
         self._counters = Counters()
         self._report = Report(self.get_fully_qualified_name(), self._counters)

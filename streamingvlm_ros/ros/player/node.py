@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,10 +21,10 @@ from rosgraph_msgs.msg import Clock
 from ...bags.playback import Audience, Pace, left, played
 from ...bags.reader import BagReader
 from ...bags.types import IMAGE_TYPES
-from ...config import check_ranges, setting
 from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos
+from ..config import PlayerConfig
 from ..conversions import to_time
 from ..process import run
 from ..publishing import drop_on_timeout
@@ -47,22 +46,6 @@ KEPT = QoSProfile(
 
 _FAREWELL = Duration(seconds=2)
 """Longest time that the last messages are given to arrive."""
-
-
-@dataclass(frozen=True)
-class PlayerConfig:
-    """What is played, and how."""
-
-    bag: str = setting("", "The bag: a rosbag2 folder, or one of its files.")
-    rate: float = setting(1.0, "How many times as fast as it was recorded.", low=0.01, high=100.0)
-    start_s: float = setting(
-        0.0, "Seconds at the bag's beginning that are left out.", low=0.0, high=1e9
-    )
-    loop: bool = setting(False, "Begin anew at the end.")
-    camera: str = setting("", "The only image topic that is played; empty: all.")
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 class Player(Node):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from streamingvlm_training.datasets.export import export
 from streamingvlm_training.prepare import main
 
 from ..recordings.scene import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
-from ..support.cli import command, environment, run
+from ..support.cli import run
 from .conftest import BAG_SECONDS
 from .exports import CUT, edit_first_clip
 from .recordings import (
@@ -420,12 +421,24 @@ def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
     assert list(done.skipped.values()) == ["[Errno 5] Input/output error: 'a.mcap'"]
 
 
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Files can't grow beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_ends_an_export_instead_of_leaving_recordings_out(
     bags: Path, tmp_path: Path
 ) -> None:
-    export_all = command("export", bags / "one", bags / "two", "--output", tmp_path / "out")
-    limited = ["bash", "-c", 'ulimit -f 4 && exec "$@"', "-", *export_all, "--model", "demo"]
-    done = subprocess.run(limited, env=environment(), capture_output=True, text=True, check=False)
+    with small_files(4096):
+        done = run(
+            "export", bags / "one", bags / "two", "--output", tmp_path / "out", "--model", "demo"
+        )
     assert done.returncode == 1, done.stdout
     assert f"error: {tmp_path / 'out' / 'videos'}/" in done.stderr.splitlines()[-1]
     assert "File too large" in done.stderr

@@ -30,11 +30,15 @@ from true_size import ROOT, SHAPES, build
 sys.path.insert(0, str(ROOT))
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_training.attention import choose
+from streamingvlm_training.attention import use_training_attention
 from streamingvlm_training.recipe import LoraConfig
 from streamingvlm_training.samples import ClipRound, ClipSample
-from streamingvlm_training.trainer import checkpoint_layers, collator_for, only_learnt
-from streamingvlm_training.weights import adapted
+from streamingvlm_training.trainer import (
+    collator_for,
+    enable_gradient_checkpointing,
+    loss_positions,
+)
+from streamingvlm_training.weights import add_adapters
 
 CLIP_S = 24
 WORDS = "the robot drives past a red door"
@@ -73,13 +77,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = build(SHAPES[arguments.shape], device, torch.bfloat16 if small else torch.float32)
     settings, model = Settings(), loaded.model
     model.model.visual.requires_grad_(False)
-    collator = collator_for(model, loaded.tokenizer, settings)
-    trained = model if arguments.whole else adapted(model, LoraConfig())
-    choose(trained)
-    checkpoint_layers(trained)
+    collator = collator_for(model, loaded.tokenizer, settings=settings)
+    trained = model if arguments.whole else add_adapters(model, LoraConfig())
+    use_training_attention(trained)
+    enable_gradient_checkpointing(trained)
     trained.train()
     made = collator([clip(arguments.side, settings)])
-    batch = {name: its.to(device) for name, its in {**made, **only_learnt(made["labels"])}.items()}
+    batch = {
+        name: its.to(device) for name, its in {**made, **loss_positions(made["labels"])}.items()
+    }
     learnt = [its for its in trained.parameters() if its.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-5)
     times_s = [step(trained, batch, optimizer, device) for _ in range(arguments.steps)]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic.dataclasses import rebuild_dataclass
 from pydantic.fields import FieldInfo
 from typing_extensions import dataclass_transform
 
@@ -61,8 +62,22 @@ def settings_group(cls: type[G]) -> type[G]:
     The error is one line and lists every unknown name and every wrong value. `__post_init__` may
     check settings against each other; it runs only if each of them is valid.
     """
-    config = ConfigDict(extra="forbid", populate_by_name=True)
+    # Validators are built when a group is first constructed: `--help` needs only declarations.
+    config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
     group: Any = validated_dataclass(frozen=True, config=config)(cls)
+
+    @wraps(group.__init__)
+    def build_and_init(self: Any, *args: Any, **values: Any) -> None:
+        rebuild_dataclass(group)  # replaces __init__
+        group.__init__ = _raising_config_error(group)
+        group.__init__(self, *args, **values)
+
+    group.__init__ = build_and_init
+    return cls
+
+
+def _raising_config_error(group: Any) -> Callable[..., None]:
+    """Return the group's `__init__` with pydantic's errors as one line."""
     validate: Callable[..., None] = group.__init__
 
     @wraps(validate)
@@ -70,10 +85,9 @@ def settings_group(cls: type[G]) -> type[G]:
         try:
             validate(self, *args, **values)
         except ValidationError as error:
-            raise ConfigError(_summary(cls, error)) from None
+            raise ConfigError(_summary(group, error)) from None
 
-    group.__init__ = init
-    return cls
+    return init
 
 
 @dataclass(frozen=True)
@@ -128,11 +142,11 @@ class Setting:
 
         YAML 1.1 reads 1e-3 as text, and 1.0e+8 as a fraction where a whole number is needed.
         """
-        if self.kind in (int, float) and isinstance(value, str | float):
-            with suppress(ValueError, OverflowError):
-                number = self.kind(value)
-                if number == float(value):
-                    return number
+        if self.kind is int and isinstance(value, float):
+            return int(value) if value.is_integer() else value
+        if self.kind in (int, float) and isinstance(value, str):
+            with suppress(ValueError):
+                return self.kind(value)
         return value
 
 

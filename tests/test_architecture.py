@@ -18,6 +18,7 @@ GROUND = {
     "atomic_write",
     "config",
     "errors",
+    "file_hash",
     "rank",
     "resources",
     "setting",

@@ -110,7 +110,47 @@ def test_a_wheel_holds_every_module_and_the_data_beside_them(tmp_path: Path) -> 
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert expected <= packed
-    assert not {name for name in packed if name.startswith("tests/")}
+    assert not {name for name in packed if name.startswith(("tests/", "training/"))}
+
+
+def test_cmake_installs_the_trainer_as_streamingvlm_training_alone(tmp_path: Path) -> None:
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("cmake is not installed")
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\n"
+        "project(modules NONE)\n"
+        "set(PYTHON_INSTALL_DIR python)\n"
+        f"include({ROOT}/cmake/python_modules.cmake)\n"
+    )
+    build = tmp_path / "build"
+    prefix = tmp_path / "prefix"
+    configure = [cmake, "-S", str(tmp_path), "-B", str(build), f"-DCMAKE_INSTALL_PREFIX={prefix}"]
+    for command in (configure, [cmake, "--install", str(build)]):
+        subprocess.run(command, capture_output=True, text=True, check=True)
+    installed = prefix / "python"
+    assert {path.name for path in installed.iterdir()} == OURS
+    for name in OURS:
+        source = {path.relative_to(ROOT / name) for path in (ROOT / name).rglob("*.py")}
+        assert {
+            path.relative_to(installed / name) for path in installed.glob(f"{name}/**/*.py")
+        } == source
+    assert (installed / "streamingvlm_training" / "recipes" / "demo.yaml").exists()
+
+
+def test_the_trainers_old_command_works_in_a_checkout_and_names_the_new_one() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "training.prepare", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "usage: python -m streamingvlm_training.prepare" in ended.stdout
+    note = "note: type python -m streamingvlm_training.prepare instead of training.prepare\n"
+    assert note in ended.stderr
 
 
 PROGRAMS = re.findall(r"add_program\((\w+) ([\w.]+)\)", (ROOT / "CMakeLists.txt").read_text())

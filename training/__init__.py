@@ -3,10 +3,9 @@
 import logging
 import sys
 
-if __name__ == "training":  # a checkout's folder, by the name that it had until version 0.1
-    print(
-        "note: `python -m training.…` is now `python -m streamingvlm_training.…`", file=sys.stderr
-    )
+if __name__ == "training":  # a checkout's folder, imported by its own name: decision 0010
+    _module = next((word for word in sys.orig_argv if word.startswith("training.")), "training.sft")
+    print(f"note: type python -m streamingvlm_{_module} instead of {_module}", file=sys.stderr)
 
-# transformers imports it where it is installed, and it warns of what only other CPUs' hosts need.
+# transformers imports bitsandbytes if it is installed; its warnings don't concern CPU users.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

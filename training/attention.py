@@ -1,10 +1,11 @@
-"""Attention functions for what transformers' own are slow at or can't do, registered by name.
+"""Attention functions that replace transformers' own in training, registered by name.
 
-When all of the vision tower's chunks are equally long, they are attended to in one call:
-transformers does it in a loop, which on a CPU takes most of a training step; on GPUs it was not
-measured. A function with "flash" in its name is told where the chunks begin. Packed clips are
-attended to one by one: with a mask, as transformers does it, more time goes into what is masked
-than was saved on padding. Where clips branch, SDPA takes the place of flash-attn.
+When all of the vision tower's chunks are equally long, one call attends to all of them.
+transformers loops over chunks, which on a CPU takes most of a training step; on GPUs it was not
+measured. transformers passes the chunks' bounds to functions with "flash" in their name.
+
+Packed clips are attended to one by one. With a mask, as transformers does it, the masked part would
+take more time than packing saves on padding. Where clips branch, SDPA replaces flash-attn.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def attend_equal_chunks(
     cu_seq_lens_q: Tensor,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """(1, heads, tokens, head_dim) each; returns (1, tokens, heads, head_dim).
+    """Attend within chunks: (1, heads, tokens, head_dim) to (1, tokens, heads, head_dim).
 
-    Chunks that differ in length, as those of frames of several sizes, take a call each.
+    Chunks of different lengths, from frames of different sizes, take one call each.
     """
     lengths = cu_seq_lens_q.diff().tolist()
     if len(set(lengths)) > 1:
@@ -58,17 +59,18 @@ def attend_clip_by_clip(
     value: Tensor,
     attention_mask: Tensor | None,
     position_ids: Tensor | None = None,
-    **its: Any,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """SDPA, of one row a call for each clip: `position_ids`, (1, tokens), are 0 where one begins.
+    """Attend with SDPA, one call per packed clip.
 
-    Without those, rows are attended to as they are. A mask (clips, 1, tokens, tokens) says it all.
+    `position_ids`, (1, tokens), are 0 where a clip begins. Without them, or with a mask
+    (clips, 1, tokens, tokens), rows are attended to as they are.
     """
     if attention_mask is not None or position_ids is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **its)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     begins = (position_ids[0] == 0).nonzero()[1:, 0].tolist()
     clips = zip(*(x.tensor_split(begins, dim=2) for x in (query, key, value)), strict=True)
-    each = [sdpa_attention_forward(module, *clip, None, **its)[0] for clip in clips]
+    each = [sdpa_attention_forward(module, *clip, None, **kwargs)[0] for clip in clips]
     return torch.cat(each, dim=1), None
 
 
@@ -78,33 +80,33 @@ def attend_flash_or_masked(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    **its: Any,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """flash-attn, but SDPA where a mask (clips, 1, tokens, tokens) says what each token sees.
+    """Attend with flash-attn, or with SDPA if there is a mask (clips, 1, tokens, tokens).
 
-    flash-attn would take that for a mask of padding, and read beyond the keys.
+    flash-attn would take that for a padding mask and read beyond the keys.
     """
     masked = attention_mask is not None and attention_mask.dim() == 4
     attend = sdpa_attention_forward if masked else flash_attention_forward
-    return attend(module, query, key, value, attention_mask, **its)
+    return attend(module, query, key, value, attention_mask, **kwargs)
 
 
-def choose(model: PreTrainedModel | PeftModel) -> None:
-    """Have a model that is to be trained attend by those above.
+def use_training_attention(model: PreTrainedModel | PeftModel) -> None:
+    """Set the model's attention functions for training.
 
-    One that was loaded with flash-attn keeps it; where clips branch, SDPA takes its place.
+    A model loaded with flash-attn keeps it, except where clips branch.
     """
-    register()
+    register_attention()
     avoid_cudnn()
     if model.config.get_text_config()._attn_implementation != FLASH:
         model.set_attn_implementation({"vision_config": EQUAL_CHUNKS, "text_config": CLIP_BY_CLIP})
 
 
-def register() -> None:
-    """Make those above known to transformers, FLASH in place of its own.
+def register_attention() -> None:
+    """Register the functions with transformers; FLASH replaces its own.
 
-    By a name of our own transformers would not find flash-attn's kernels: it looks for them on the
-    hub unless they are asked for by its own.
+    Under another name transformers would not find flash-attn's kernels: it would look for them on
+    the hub.
     """
     AttentionInterface.register(EQUAL_CHUNKS, attend_equal_chunks)
     AttentionInterface.register(CLIP_BY_CLIP, attend_clip_by_clip)

@@ -1,4 +1,4 @@
-"""States of a run, to go on from: which are whole, and what it means if one can't be written."""
+"""Checkpoints of a run to resume from: which are complete, and errors while writing one."""
 
 from __future__ import annotations
 
@@ -14,50 +14,51 @@ from transformers.trainer import TRAINER_STATE_NAME
 from streamingvlm_ros.errors import ModelError
 
 _PREFIX = "checkpoint-"
-_OF_TORCH = (".pt", ".pth")
-_TORCH_WRITES = "inline_container"
-"""Source of torch that writes files: its error is a RuntimeError, as is too little memory."""
+_TORCH_SUFFIXES = (".pt", ".pth")
+_TORCH_WRITER = "inline_container"
+"""torch's source file for writing. Its errors are RuntimeErrors, as is a lack of memory."""
 
 
-def last_whole(steps: Path) -> tuple[Path | None, list[Path]]:
-    """The last state that was written to its end, and later ones that were not."""
-    found = [its for its in steps.glob(f"{_PREFIX}*") if _step(its).isdecimal()]
-    broken: list[Path] = []
-    for state in sorted(found, key=lambda its: int(_step(its)), reverse=True):
-        if _is_whole(state):
-            return state, broken
-        broken.append(state)
-    return None, broken
+def last_complete(steps: Path) -> tuple[Path | None, list[Path]]:
+    """Return the last complete checkpoint below `steps`, and later incomplete ones."""
+    checkpoints = [path for path in steps.glob(f"{_PREFIX}*") if _step(path).isdecimal()]
+    incomplete: list[Path] = []
+    for checkpoint in sorted(checkpoints, key=lambda path: int(_step(path)), reverse=True):
+        if _is_complete(checkpoint):
+            return checkpoint, incomplete
+        incomplete.append(checkpoint)
+    return None, incomplete
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """ModelError if it fails: each library has its own error for a full disk."""
+def translate_write_errors(path: Path) -> Iterator[None]:
+    """Raise ModelError if writing `path` fails. Each library has its own error for a full disk."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, RuntimeError) and _TORCH_WRITES not in str(error):
+        if isinstance(error, RuntimeError) and _TORCH_WRITER not in str(error):
             raise
         raise ModelError(
-            f"can't write {folder}: {error}; with more room, --resume goes on from the last whole "
-            "state"
+            f"can't write {path}: {error}; free some disk space, then continue from the last "
+            "complete checkpoint with --resume"
         ) from error
 
 
-def _step(state: Path) -> str:
-    return state.name.removeprefix(_PREFIX)
+def _step(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix(_PREFIX)
 
 
-def _is_whole(state: Path) -> bool:
-    """Whether Trainer wrote its own file, which is last, and none was cut off after that.
+def _is_complete(checkpoint: Path) -> bool:
+    """Return True if Trainer's own file, which it writes last, is there and no file is cut off.
 
-    Only the ends of files are read: a crash of the machine may leave them short.
+    Only the ends of files are read. A crash of the machine may leave them short.
     """
     try:
-        json.loads((state / TRAINER_STATE_NAME).read_text())
-        for file in state.rglob("*.safetensors"):
-            with safe_open(file, framework="pt"):
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+        for path in checkpoint.rglob("*.safetensors"):
+            with safe_open(path, framework="pt"):
                 pass
     except (OSError, ValueError, SafetensorError):
         return False
-    return all(map(zipfile.is_zipfile, (f for f in state.rglob("*") if f.suffix in _OF_TORCH)))
+    saved_by_torch = (p for p in checkpoint.rglob("*") if p.suffix in _TORCH_SUFFIXES)
+    return all(map(zipfile.is_zipfile, saved_by_torch))

@@ -1,4 +1,4 @@
-"""Clips to batches: the very sequences that the engine feeds, with labels."""
+"""Clips as batches: the same token sequences that the engine feeds, with labels."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec, patch_grid, to_patches
 from streamingvlm_ros.engine.window import cut
 
-from .packing import IGNORED, ClipSequence, packed, padded
+from .packing import IGNORED, ClipSequence, pack_clips, pad_clips
 from .samples import ClipRound, ClipSample
 
 
 class Collator:
     """Builds batches for one tokenizer and the settings that a model will run with.
 
-    A batch that `always_sees` has a frame, be it a black one that no other token sees. Processes
-    that share the vision tower's weights wait for each other there: none may leave it out. With
-    `packing` a batch is one row, without padding. Positions are integers where all are whole.
+    With `always_sees` every batch has at least one frame, if need be a black one that no other
+    token sees. Processes that share the vision tower's weights wait for each other there, so none
+    may skip it. With `packing` a batch is one row without padding. Positions are integers if all
+    are whole numbers.
     """
 
     def __init__(
         self,
         chat_format: ChatFormat,
         settings: Settings,
+        *,
         spec: VisionSpec,
         always_sees: bool = False,
         packing: bool = False,
@@ -42,12 +44,13 @@ class Collator:
         self._tokens_per_second = spec.tokens_per_second
 
     def __call__(self, samples: Sequence[ClipSample]) -> dict[str, Tensor]:
-        """Rows, as `packed` or `padded` make them, and all their patches in the same order."""
+        """Return rows from `pack_clips` or `pad_clips`, with all patches in the same order."""
         clips = [self.sequence(sample) for sample in samples]
         if self._always_sees and not any(clip.grids for clip in clips):
             clips[0] = self._with_black_frame(clips[0])
-        batch = packed(clips) if self._packing else padded(clips, self._chat_format.end_id)
-        batch["position_ids"] = _whole(batch["position_ids"])
+        end_id = self._chat_format.end_id
+        batch = pack_clips(clips) if self._packing else pad_clips(clips, end_id)
+        batch["position_ids"] = _as_integers(batch["position_ids"])
         grids = [patch_grid(grid, self._spec) for clip in clips for grid in clip.grids]
         if grids:
             batch["pixel_values_videos"] = torch.cat([p for clip in clips for p in clip.patches])
@@ -55,33 +58,34 @@ class Collator:
         return batch
 
     def sequence(self, sample: ClipSample) -> ClipSequence:
-        """The clip's dialogue, as if the engine had streamed it and nothing had left since.
+        """Return the clip's dialogue as the engine would have streamed it, with no eviction.
 
-        Its questions branch off at the end, side by side, as the engine answers them.
+        Questions branch off at the end, side by side, as the engine answers them.
         """
-        seen = [
-            self._seen(round, sample.plain) if round.images else None for round in sample.rounds
+        encoded = [
+            self._encode_frames(round, sample.image_qa) if round.images else None
+            for round in sample.rounds
         ]
-        grids = [one[1] if one else None for one in seen]
+        grids = [frames[1] if frames else None for frames in encoded]
         stem = self._stem(sample, grids)
-        branches = [stem, *(self._asked(sample, *pair) for pair in sample.asked)]
-        given = {index for index, round in enumerate(sample.rounds) if round.given}
+        branches = [stem, *(self._question_turn(sample, *pair) for pair in sample.questions)]
+        context = {index for index, round in enumerate(sample.rounds) if round.context_only}
         return ClipSequence(
             Ledger().append(segment for branch in branches for segment in branch),
             tuple(
                 label
                 for branch in branches
                 for segment in branch
-                for label in self._labels(segment, learnt=segment.round not in given)
+                for label in self._labels(segment, is_context=segment.round in context)
             ),
             tuple(n for n, branch in enumerate(branches) for _ in range(sum(map(len, branch)))),
-            self._places(branches),
-            tuple(one[0] for one in seen if one),
+            self._positions(branches),
+            tuple(frames[0] for frames in encoded if frames),
             tuple(grid for grid in grids if grid),
         )
 
     def _with_black_frame(self, clip: ClipSequence) -> ClipSequence:
-        """The clip and, at the end of its last branch, a frame: causal or not, none sees it."""
+        """Append a black frame to the last branch: no token sees it, as none comes after it."""
         patches, grid = to_patches((np.zeros((28, 28, 3), np.uint8),), self._spec)
         frame = self._chat_format.plain_frames(grid, self._grid_seconds)
         count = sum(map(len, frame))
@@ -94,75 +98,80 @@ class Collator:
             (grid,),
         )
 
-    def _seen(self, round: ClipRound, plain: bool) -> tuple[Tensor, Grid]:
-        """A round's patches: frames that only a question brings along have its resolution."""
-        spec = self._question_spec if plain or round.given else self._spec
+    def _encode_frames(self, round: ClipRound, image_qa: bool) -> tuple[Tensor, Grid]:
+        """Return a round's patches and grid. Frames attached to a question have its resolution."""
+        spec = self._question_spec if image_qa or round.context_only else self._spec
         return to_patches(round.images, spec)
 
     def _stem(self, sample: ClipSample, grids: Sequence[Grid | None]) -> list[Segment]:
-        """The opening and every round; or frames alone."""
-        if sample.plain and grids[0]:
+        """Return the opening and every round; of an image_qa sample only its frames."""
+        if sample.image_qa and grids[0]:
             return self._chat_format.plain_frames(grids[0], self._grid_seconds)
         segments = self._opening(sample.previous)
         for index, (round, grid) in enumerate(zip(sample.rounds, grids, strict=True)):
-            segments += self._round(index, round, grid, "" if index else sample.instruction)
+            instruction = "" if index else sample.instruction
+            segments += self._round(index, round, grid=grid, instruction=instruction)
         return segments
 
-    def _asked(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
-        """A question after the last round, and its answer."""
-        if sample.plain:
+    def _question_turn(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
+        """Return a question after the last round, with its answer."""
+        if sample.image_qa:
             return [
                 *self._chat_format.plain_question(question),
                 *self._chat_format.plain_answer(answer),
             ]
         index, newest = len(sample.rounds), sample.rounds[-1]
-        turn = self._chat_format.user_turn(index, newest.start_s, newest.end_s, question=question)
-        return turn + self._chat_format.assistant_turn(index, "", answer)
+        turn = self._chat_format.user_turn(
+            index, newest.start_s, end_s=newest.end_s, question=question
+        )
+        return turn + self._chat_format.assistant_turn(index, "", answer=answer)
 
-    def _places(self, branches: Sequence[Sequence[Segment]]) -> Tensor:
-        """(3, tokens): every branch goes on where the stem ends."""
+    def _positions(self, branches: Sequence[Sequence[Segment]]) -> Tensor:
+        """Return positions (3, tokens). Every branch continues where the stem ends."""
         stem = branches[0]
         length = sum(map(len, stem))
-        places = [positions(stem, self._tokens_per_second)]
+        parts = [positions(stem, self._tokens_per_second)]
         for branch in branches[1:]:
-            places.append(positions([*stem, *branch], self._tokens_per_second)[:, length:])
-        return torch.cat(places, dim=1)
+            parts.append(positions([*stem, *branch], self._tokens_per_second)[:, length:])
+        return torch.cat(parts, dim=1)
 
     def _opening(self, previous: Sequence[str]) -> list[Segment]:
-        """The system turn and what was said before, cut as the engine cuts it."""
+        """Return the system turn and the previous narration, cut as the engine cuts it."""
         ids = [id for text in previous if text for id in self._chat_format.encode(" " + text)]
         return self._chat_format.opening(cut(ids, self._settings.window))
 
     def _round(
-        self, index: int, round: ClipRound, grid: Grid | None, instruction: str
+        self, index: int, round: ClipRound, *, grid: Grid | None, instruction: str
     ) -> list[Segment]:
         user = self._chat_format.user_turn(
             index,
             round.start_s,
-            round.end_s,
+            end_s=round.end_s,
             grid=grid,
             grid_seconds=self._grid_seconds,
             question=round.question,
             instruction=instruction,
         )
-        return user + self._chat_format.assistant_turn(index, round.text, round.answer)
+        return user + self._chat_format.assistant_turn(index, round.text, answer=round.answer)
 
-    def _labels(self, segment: Segment, learnt: bool) -> list[int]:
-        """The assistant's tokens to `<|im_end|>`: the line break after it is written, not said."""
+    def _labels(self, segment: Segment, *, is_context: bool) -> list[int]:
+        """Label the assistant's tokens up to `<|im_end|>`.
+
+        The line break after it has no label: the engine writes it, the model doesn't.
+        """
         ids = list(segment.ids)
-        if not learnt or segment.kind not in (Kind.NARRATION, Kind.ASSISTANT_END):
+        if is_context or segment.kind not in (Kind.NARRATION, Kind.ASSISTANT_END):
             return [IGNORED] * len(ids)
-        said = (
-            ids.index(self._chat_format.end_id) + 1 if self._chat_format.end_id in ids else len(ids)
-        )
-        return ids[:said] + [IGNORED] * (len(ids) - said)
+        end_id = self._chat_format.end_id
+        count = ids.index(end_id) + 1 if end_id in ids else len(ids)
+        return ids[:count] + [IGNORED] * (len(ids) - count)
 
 
-def _whole(places: Tensor) -> Tensor:
-    """Integers, if all are whole, as at 1, 2 and 4 frames per second.
+def _as_integers(positions: Tensor) -> Tensor:
+    """Return integers if all positions are whole numbers, as at 1, 2 and 4 frames per second.
 
-    Under DeepSpeed and FSDP a model that computes in bfloat16 gets floating inputs in it, too, and
-    bfloat16 has no 257.
+    DeepSpeed and FSDP convert floating-point inputs of a model in bfloat16 to bfloat16, which can't
+    represent 257.
     """
-    whole = places.long()
-    return whole if torch.equal(whole.to(places.dtype), places) else places
+    integers = positions.long()
+    return integers if torch.equal(integers.to(positions.dtype), positions) else positions

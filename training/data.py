@@ -1,4 +1,4 @@
-"""What a recipe learns from: the synthetic world, or recordings."""
+"""The clips that a recipe trains on: of the synthetic world, or of recordings."""
 
 from __future__ import annotations
 
@@ -25,81 +25,92 @@ from .samples import ClipSample
 from .world_clips import WorldClips
 
 CONVERSATIONS = ".jsonl"
-"""Ending of the files that describe clips."""
+"""Suffix of files that describe clips."""
 SKIPPED = "skipped.jsonl"
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A recording that can't be read, or has no words."""
+class UnreadableSource:
+    """A recording that can't be read or has no narration."""
 
     path: Path
-    why: str
+    reason: str
 
 
 def check_paths(recipe: Recipe) -> None:
-    """DataError if files or folders of a recipe are not there; nothing is read of them."""
-    if not recipe.data:
+    """Raise DataError if a recipe's files or folders don't exist. Nothing is opened."""
+    data = recipe.data
+    if not data:
         return
-    its = recipe.data
-    for path in map(_path, (*its.train, *its.validation, *filter(None, [its.videos]))):
+    for path in map(_expand, (*data.train, *data.validation, *filter(None, [data.videos]))):
         if not path.exists():
             raise DataError(
-                f"data: {path} is not there; paths are relative to the working directory, "
+                f"data: {path} doesn't exist; paths are relative to the working directory, "
                 f"{Path.cwd()}"
             )
 
 
-def training_clips(recipe: Recipe, output: Path, processes: int = 1) -> Dataset[ClipSample]:
-    """The clips that all processes learn from together. DataError if none can be read."""
+def training_clips(recipe: Recipe, output: Path, *, processes: int = 1) -> Dataset[ClipSample]:
+    """Return the clips that all processes train on together.
+
+    Raises:
+        DataError: No clip can be read.
+    """
     if recipe.data:
-        its, broken = _whole(recipe, recipe.data.train, output)
-        clips = RecordedClips(its, recipe.settings, output / SKIPPED)
+        readable, unreadable = _open_sources(recipe, recipe.data.train, output=output)
+        clips = RecordedClips(readable, recipe.settings, output / SKIPPED)
         if not len(clips):
-            why = f"; left out: {broken[0].why}" if broken else ""
-            raise DataError(f"there is no clip in {', '.join(recipe.data.train)}{why}")
+            reason = f"; left out: {unreadable[0].reason}" if unreadable else ""
+            raise DataError(f"no clip to train on in {', '.join(recipe.data.train)}{reason}")
         clips.try_some()
         return clips
-    alike = recipe.training.batch_clips
-    count = recipe.training.steps * recipe.training.accumulate * alike * processes
-    return WorldClips(count, recipe.seed, recipe.clips, recipe.settings, alike)
+    batch_clips = recipe.training.batch_clips
+    count = recipe.training.steps * recipe.training.accumulate * batch_clips * processes
+    return WorldClips(
+        count, recipe.seed, clips=recipe.clips, settings=recipe.settings, group_size=batch_clips
+    )
 
 
 def validation_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample] | None:
-    """The clips that the loss is measured with, None without. DataError if none can be read."""
+    """Return the clips for the validation loss; None if the recipe has none.
+
+    Raises:
+        DataError: No clip can be read.
+    """
     if not recipe.data:
         return None
-    its, _ = _whole(recipe, recipe.data.validation, output)
-    clips = RecordedClips(its, recipe.settings, output / SKIPPED, drawn=False)
+    readable, _ = _open_sources(recipe, recipe.data.validation, output=output)
+    clips = RecordedClips(readable, recipe.settings, output / SKIPPED, drawn=False)
     if not len(clips):
         return None
     clips.try_some()
     return clips
 
 
-def sources(paths: Iterable[str]) -> list[Path]:
-    """Files of conversations and recordings, each by itself."""
+def find_sources(paths: Iterable[str]) -> list[Path]:
+    """Return every file of conversations and every recording at or below `paths`."""
     return [
-        found
-        for path in map(_path, paths)
-        for found in ([path] if path.suffix == CONVERSATIONS else find_recordings(path))
+        source
+        for path in map(_expand, paths)
+        for source in ([path] if path.suffix == CONVERSATIONS else find_recordings(path))
     ]
 
 
-def readers(
-    paths: Iterable[Path], videos: str, settings: Settings, topic: str = ""
-) -> list[Sequence[ClipRecord] | Broken]:
-    """One for each source. DataError for a file of conversations that can't be read.
+def open_readers(
+    paths: Iterable[Path], videos: str, *, settings: Settings, topic: str = ""
+) -> list[Sequence[ClipRecord] | UnreadableSource]:
+    """Return a reader for each source. `videos` and `topic` are those of DataConfig.
 
-    `videos` and `topic` are those of DataConfig.
+    Raises:
+        DataError: A file of conversations can't be read.
     """
-    root = Videos(_path(videos)) if videos else None
+    root = Videos(_expand(videos)) if videos else None
     return [_reader(path, root, settings, topic) for path in paths]
 
 
 def _reader(
     path: Path, root: Videos | None, settings: Settings, topic: str
-) -> Sequence[ClipRecord] | Broken:
+) -> Sequence[ClipRecord] | UnreadableSource:
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)
     camera = topic if topic and is_bag(path) else None
@@ -108,30 +119,32 @@ def _reader(
             annotated = load_annotated(recording, settings.frames)
         return CutRecording(annotated, cut(annotated, CutConfig(), settings=settings))
     except ConfigError:
-        # Nothing can be cut with such settings.
+        # The settings are wrong, not the recording.
         raise
     except (StreamingVLMError, OSError) as error:
-        return Broken(path, str(error))
+        return UnreadableSource(path, str(error))
 
 
-def _whole(
-    recipe: Recipe, paths: Sequence[str], output: Path
-) -> tuple[list[Sequence[ClipRecord]], list[Broken]]:
-    """Readers of what can be read, and what can't: that is told and listed."""
-    assert recipe.data
-    its = recipe.data
-    found = readers(sources(paths), its.videos, recipe.settings, its.topic)
-    broken = [one for one in found if isinstance(one, Broken)]
-    for one in broken:
-        note_skipped(output / SKIPPED, str(one.path), why=one.why)
+def _open_sources(
+    recipe: Recipe, paths: Sequence[str], *, output: Path
+) -> tuple[list[Sequence[ClipRecord]], list[UnreadableSource]]:
+    """Return readers of what can be read, and what can't; that is printed and listed."""
+    data = recipe.data
+    assert data
+    sources = open_readers(
+        find_sources(paths), data.videos, settings=recipe.settings, topic=data.topic
+    )
+    unreadable = [source for source in sources if isinstance(source, UnreadableSource)]
+    for source in unreadable:
+        note_skipped(output / SKIPPED, str(source.path), why=source.reason)
         if process_rank().number == 0:
-            print(f"left out {one.path}: {one.why}", file=sys.stderr, flush=True)
-    return [one for one in found if not isinstance(one, Broken)], broken
+            print(f"left out {source.path}: {source.reason}", file=sys.stderr, flush=True)
+    return [source for source in sources if not isinstance(source, UnreadableSource)], unreadable
 
 
-def _path(given: str) -> Path:
-    """As a shell takes it; whose home nobody knows is not there."""
+def _expand(path: str) -> Path:
+    """Expand `~` as a shell does; the home of an unknown user stays as it is."""
     try:
-        return Path(given).expanduser()
+        return Path(path).expanduser()
     except RuntimeError:
-        return Path(given)
+        return Path(path)

@@ -1,4 +1,4 @@
-"""What data holds and what is wrong with it, counted by one process or by several together."""
+"""Counts of training data and its problems, by one process or several together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import Rank
 
-from .data import CONVERSATIONS, Broken, readers
+from .data import CONVERSATIONS, UnreadableSource, open_readers
 from .datasets.check import UNREADABLE, Checker, Problem
 from .datasets.conversations import Conversations
 from .datasets.cutting import CutRecording
@@ -24,7 +24,7 @@ _ERRORS = Console(stderr=True, highlight=False)
 
 @dataclass
 class Counts:
-    """What a part of the data holds, of clips that can be used."""
+    """Usable clips of a part of the data, and the problems in it."""
 
     clips: int = 0
     seconds: float = 0.0
@@ -32,36 +32,36 @@ class Counts:
     questions: int = 0
     recordings: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
-    names: dict[Path, set[str]] = field(default_factory=dict)
-    """By which its videos are called."""
-    first: ClipRecord | None = None
+    video_names: dict[Path, set[str]] = field(default_factory=dict)
+    """Names in the files for each video."""
+    first_clip: ClipRecord | None = None
 
     def add(self, clip: ClipRecord) -> None:
-        """Count a clip."""
+        """Add a clip."""
         self.clips += 1
         self.seconds += clip.duration_s
         self.words += sum(len(word.text.split()) for word in clip.words)
         self.questions += len(clip.exchanges) + len(clip.asked)
         self.recordings.add(clip.recording)
-        self.first = self.first or clip
+        self.first_clip = self.first_clip or clip
 
-    def join(self, other: Counts) -> None:
-        """Count what comes after it, too."""
+    def merge(self, other: Counts) -> None:
+        """Add the counts of data that comes after this."""
         self.clips += other.clips
         self.seconds += other.seconds
         self.words += other.words
         self.questions += other.questions
         self.recordings |= other.recordings
         self.problems += other.problems
-        for path, names in other.names.items():
-            self.names[path] = self.names.get(path, set()) | names
-        self.first = self.first or other.first
+        for path, names in other.video_names.items():
+            self.video_names[path] = self.video_names.get(path, set()) | names
+        self.first_clip = self.first_clip or other.first_clip
 
 
-def count(
-    paths: Sequence[Path], videos: str, settings: Settings, rank: Rank, topic: str = ""
+def count_data(
+    paths: Sequence[Path], videos: str, *, settings: Settings, rank: Rank, topic: str = ""
 ) -> dict[Path, Counts]:
-    """Read and check a process's share of every source: of files their clips, and recordings.
+    """Read and check this process's share of every source: clips of files, and recordings.
 
     `videos` and `topic` are those of DataConfig.
     """
@@ -70,10 +70,11 @@ def count(
     own = [path for path in paths if path not in others]
     counts, checker = {path: Counts() for path in own}, Checker(settings.frames)
     read: dict[Path, Sequence[ClipRecord]] = {}
-    for path, reader in zip(own, readers(own, videos, settings, topic), strict=True):
-        if isinstance(reader, Broken):
-            its = Problem(UNREADABLE, str(path), str(path), reader.why, usable=False)
-            counts[path].problems.append(its)
+    readers = open_readers(own, videos, settings=settings, topic=topic)
+    for path, reader in zip(own, readers, strict=True):
+        if isinstance(reader, UnreadableSource):
+            problem = Problem(UNREADABLE, str(path), str(path), reader.reason, usable=False)
+            counts[path].problems.append(problem)
             continue
         read[path] = reader
         if isinstance(reader, CutRecording):
@@ -84,25 +85,25 @@ def count(
     for path, index in track(
         to_check, "checking", clip_count, console=_ERRORS, transient=True, disable=rank.number > 0
     ):
-        _check(path, read[path], index, checker, counts[path])
+        _check(path, read[path], index=index, checker=checker, counts=counts[path])
     for path, clips in read.items():
         if isinstance(clips, Conversations):
-            counts[path].names = clips.videos.names
+            counts[path].video_names = clips.videos.names
     return counts
 
 
-def total(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts:
-    """What all processes found, as one would have: source after source."""
-    whole = Counts()
+def merge_counts(paths: Sequence[Path], shares: Sequence[dict[Path, Counts]]) -> Counts:
+    """Merge the counts of all processes, source after source, as one process would count."""
+    total = Counts()
     for path in paths:
         for counts in shares:
-            whole.join(counts.get(path, Counts()))
-    whole.problems += _overwritten(whole.names)
-    return whole
+            total.merge(counts.get(path, Counts()))
+    total.problems += _overwritten_videos(total.video_names)
+    return total
 
 
 def _own_indices(clips: Sequence[ClipRecord], rank: Rank) -> range:
-    """Neighbours, as they are of one recording; a recording is one process's as a whole."""
+    """Return this process's clips: neighbours in a file, or all clips of a recording."""
     if not isinstance(clips, Conversations):
         return range(len(clips))
     begin, end = (len(clips) * n // rank.count for n in (rank.number, rank.number + 1))
@@ -110,19 +111,19 @@ def _own_indices(clips: Sequence[ClipRecord], rank: Rank) -> range:
 
 
 def _check(
-    path: Path, clips: Sequence[ClipRecord], index: int, checker: Checker, counts: Counts
+    path: Path, clips: Sequence[ClipRecord], *, index: int, checker: Checker, counts: Counts
 ) -> None:
     try:
         clip = clips[index]
     except DataError as error:
-        origin, what = f"{path}, clip {index + 1}", str(error)
-        # Either the line is none, or the video that it names isn't there.
-        if what.startswith(origin):
-            what = what.removeprefix(origin).lstrip()
-            its = Problem("no conversation", str(path), origin, what, usable=False)
+        origin, message = f"{path}, clip {index + 1}", str(error)
+        # Either the line is no conversation, or its video doesn't exist.
+        if message.startswith(origin):
+            message = message.removeprefix(origin).lstrip()
+            problem = Problem("no conversation", str(path), origin, message, usable=False)
         else:
-            its = Problem("missing", what, origin, what, usable=False)
-        counts.problems.append(its)
+            problem = Problem("missing", message, origin, message, usable=False)
+        counts.problems.append(problem)
         return
     problems = list(checker.problems(clip))
     counts.problems += problems
@@ -130,12 +131,12 @@ def _check(
         counts.add(clip)
 
 
-def _overwritten(videos: Mapping[Path, set[str]]) -> Iterator[Problem]:
+def _overwritten_videos(videos: Mapping[Path, set[str]]) -> Iterator[Problem]:
     for path, names in sorted(videos.items()):
         if len(names) > 1:
-            some = ", ".join(sorted(names)[:2])
-            what = (
-                f"stands for {len(names)} videos, such as {some}: all but one were overwritten "
-                "when folders were flattened; fetch them anew"
+            examples = ", ".join(sorted(names)[:2])
+            message = (
+                f"stands for {len(names)} videos, such as {examples}: all but one were overwritten "
+                "when folders were flattened; download them again"
             )
-            yield Problem("overwritten", str(path), str(path), what, usable=False)
+            yield Problem("overwritten", str(path), str(path), message, usable=False)

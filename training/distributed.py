@@ -1,4 +1,4 @@
-"""What several processes of torchrun found, brought to the first one."""
+"""Results of several torchrun processes, collected by the first one."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from streamingvlm_ros.rank import Rank
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(days=1)
-"""How long one waits for the slowest. That a process has died is noticed at once."""
+_TIMEOUT = timedelta(days=1)
+"""Limit for the slowest process. The death of a process is noticed at once."""
 
 
 @contextmanager
-def together(rank: Rank) -> Iterator[None]:
-    """The processes know each other, through gloo, so that no GPU is needed."""
+def process_group(rank: Rank) -> Iterator[None]:
+    """Connect the processes through gloo, which needs no GPU."""
     if rank.count == 1:
         yield
         return
-    dist.init_process_group("gloo", timeout=_PATIENCE)
+    dist.init_process_group("gloo", timeout=_TIMEOUT)
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-def gathered(own: T, rank: Rank) -> list[T]:
-    """What all processes found, in their order; only the first gets it, the others nothing.
+def gather(result: T, rank: Rank) -> list[T]:
+    """Return the results of all processes, in their order; an empty list on all but the first.
 
-    DataError if one of them has died.
+    Raises:
+        DataError: A process has died.
     """
     if rank.count == 1:
-        return [own]
-    found: list[T] | None = [own] * rank.count if rank.number == 0 else None
+        return [result]
+    results: list[T] | None = [result] * rank.count if rank.number == 0 else None
     try:
-        dist.gather_object(own, found)
+        dist.gather_object(result, results)
     except RuntimeError as error:
         raise DataError(f"one of {rank.count} processes has died: {error}") from error
-    return found or []
+    return results or []

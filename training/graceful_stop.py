@@ -1,4 +1,4 @@
-"""A run that is asked to stop keeps what it has learnt."""
+"""Stopping a run on SIGINT or SIGTERM without losing what it has learned."""
 
 from __future__ import annotations
 
@@ -13,56 +13,57 @@ from transformers import TrainerCallback
 from streamingvlm_ros.rank import process_rank
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_HEARD = b"stopping after this step; a second signal ends at once\n"
+_NOTICE = b"stopping after this step; a second signal ends at once\n"
 
 
 class StoppedError(Exception):
-    """The run was asked to stop: nothing is wrong, and nothing finished."""
+    """A signal stopped the run: nothing is wrong, but nothing is finished."""
 
 
-class Stopping(TrainerCallback):
-    """Ends a run after the step in which a signal comes, with a state to go on from.
+class GracefulStop(TrainerCallback):
+    """Ends a run after the step in which a signal arrives, with a checkpoint to resume from.
 
-    A second one ends the process at once, as does one while nothing is learnt.
+    A second signal ends the process at once, and so does one while no training step runs.
     """
 
     def __init__(self) -> None:
         self.signal = 0
-        self._learning = False
+        self._is_training = False
 
     @contextmanager
-    def heeding(self) -> Iterator[None]:
-        """Signals that are ignored stay so: those of a command in the background are.
+    def handle_signals(self) -> Iterator[None]:
+        """Handle signals inside the block, except ignored ones.
 
-        One of several processes ends as ever. The launcher signals each by itself: who stopped
-        after its own step would leave others waiting for its gradients.
+        A shell ignores SIGINT for commands in the background. With several processes the default
+        handlers stay: the launcher signals each process separately, and one that stopped after its
+        own step would leave the others waiting for its gradients.
         """
-        alone = process_rank().count == 1
-        heeded = [its for its in _SIGNALS if alone and signal.getsignal(its) != signal.SIG_IGN]
-        before = {its: signal.signal(its, self._hear) for its in heeded}
+        single = process_rank().count == 1
+        signals = [s for s in _SIGNALS if single and signal.getsignal(s) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in signals}
         try:
             yield
         finally:
-            for its, handler in before.items():
-                signal.signal(its, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """From here on there is something to keep."""
-        self._learning = True
+        """From now on there is something to save."""
+        self._is_training = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save and stop, if that was asked for."""
+        """Save and stop if a signal has arrived."""
         if self.signal:
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The last state is saved."""
-        self._learning = False
+        """The last checkpoint is saved."""
+        self._is_training = False
 
-    def _hear(self, number: int, _: Any) -> None:
-        if self.signal or not self._learning:
+    def _on_signal(self, number: int, _: Any) -> None:
+        if self.signal or not self._is_training:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.signal = number
         # print() may be what the signal interrupted.
-        os.write(2, _HEARD)
+        os.write(2, _NOTICE)

@@ -11,22 +11,26 @@ from torch.optim import AdamW, Muon, Optimizer
 
 _NOT_OF_LAYERS = ("embed_tokens", "lm_head")
 _MUON_RATE = 2.0
-"""Times the learning rate: what learnt fastest beside AdamW's."""
+"""Muon's rate as a multiple of AdamW's: of those tried, the one that learned fastest."""
 
 
 class MuonAndAdamW(Optimizer):
-    """Two optimizers as one, so that one schedule drives both and one state is saved.
+    """Two optimizers in one, with one schedule and one saved state.
 
-    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) is for matrices that map
-    activations to activations: not for embeddings, the output head, vectors and convolutions.
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) suits matrices that map
+    activations to activations, but not embeddings, the output head, vectors and convolutions.
     """
 
     def __init__(
-        self, named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float
+        self,
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
+        lr: float,
+        *,
+        weight_decay: float,
     ) -> None:
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
-        for name, parameter in named:
+        for name, parameter in named_parameters:
             of_layer = parameter.ndim == 2 and not any(part in name for part in _NOT_OF_LAYERS)
             (matrices if of_layer else others).append(parameter)
         muon = Muon(
@@ -41,9 +45,9 @@ class MuonAndAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One step of both. Their groups and state are this one's, also after it was loaded."""
+        """Step both optimizers, on this one's groups and state, which may have been loaded."""
         if closure is not None:
-            raise ValueError("step() takes no closure here")
+            raise ValueError("MuonAndAdamW.step() takes no closure; compute the loss before")
         for inner, group in zip(self._inner, self.param_groups, strict=True):
             inner.state, inner.param_groups = self.state, [group]
             inner.step()

@@ -1,4 +1,4 @@
-"""Clips as the rows of a batch: each padded in a row of its own, or all packed into one."""
+"""Clips as rows of a batch: one padded row per clip, or all clips packed into one row."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from streamingvlm_ros.engine.ledger import Grid, Ledger
 
 IGNORED = -100
-"""Label of a token that is not learnt."""
+"""Label of a token without a loss, as torch's cross entropy has it."""
 
 _PADDING = -1
 
 
 @dataclass(frozen=True)
 class ClipSequence:
-    """A clip as the model takes it: segments and their labels, patches and the grids of those.
+    """A clip as model input: segments with labels, patches and the patches' grids.
 
-    `branch` is each token's question, from 1 on; 0 is what all questions are asked of. Positions
-    are (3, tokens).
+    `branch` holds the question number of each token, from 1; 0 is the stem that all questions
+    share. `positions` are (3, tokens).
     """
 
     ledger: Ledger
@@ -32,12 +32,12 @@ class ClipSequence:
     grids: tuple[Grid, ...]
 
 
-def padded(clips: Sequence[ClipSequence], padding_id: int) -> dict[str, Tensor]:
-    """Rows of (clips, tokens), padded at the right; positions are (3, clips, tokens).
+def pad_clips(clips: Sequence[ClipSequence], padding_id: int) -> dict[str, Tensor]:
+    """Return rows of (clips, tokens), padded at the right; positions are (3, clips, tokens).
 
-    Where a clip has several questions there is a mask (clips, 1, tokens, tokens), true where a
-    row's token sees a column's. Without, causal is all: padding comes last, and so does a question
-    that is alone.
+    If a clip has several questions there is a mask (clips, 1, tokens, tokens), true where a row's
+    token sees a column's. Otherwise causal attention is enough: padding comes last, and so does a
+    single question.
     """
     length = max(len(clip.ledger) for clip in clips)
     shape = (len(clips), length)
@@ -56,19 +56,20 @@ def padded(clips: Sequence[ClipSequence], padding_id: int) -> dict[str, Tensor]:
     return batch | _mask(clips, owner, branch)
 
 
-def packed(clips: Sequence[ClipSequence]) -> dict[str, Tensor]:
-    """One row of all tokens, (1, tokens), a clip after the other; positions are (4, 1, tokens).
+def pack_clips(clips: Sequence[ClipSequence]) -> dict[str, Tensor]:
+    """Return one row (1, tokens) with one clip after another; positions are (4, 1, tokens).
 
-    The first of those count a clip's tokens from 0: by them attention is kept within clips, where
-    there is no mask. There is one, as for padded rows, where a clip has several questions.
+    The first of the four positions counts each clip's tokens from 0. Attention stays within clips
+    by it where there is no mask. There is a mask, as for padded rows, if a clip has several
+    questions.
     """
     counts = [len(clip.ledger) for clip in clips]
     text = torch.cat([torch.arange(n, dtype=torch.float32) for n in counts])
-    places = torch.cat([clip.positions for clip in clips], dim=1)
+    positions = torch.cat([clip.positions for clip in clips], dim=1)
     batch = {
         "input_ids": torch.tensor([[id for clip in clips for id in clip.ledger.ids]]),
         "labels": torch.tensor([[label for clip in clips for label in clip.labels]]),
-        "position_ids": torch.cat([text[None], places])[:, None],
+        "position_ids": torch.cat([text[None], positions])[:, None],
     }
     owner = torch.arange(len(clips)).repeat_interleave(torch.tensor(counts))
     branch = torch.tensor([n for clip in clips for n in clip.branch])
@@ -76,10 +77,10 @@ def packed(clips: Sequence[ClipSequence]) -> dict[str, Tensor]:
 
 
 def _mask(clips: Sequence[ClipSequence], owner: Tensor, branch: Tensor) -> dict[str, Tensor]:
-    """The mask of rows whose tokens belong to these clips and branches, where there must be one.
+    """Return the attention mask of rows by each token's clip and branch, if one is needed.
 
-    A token sees those before it of its clip: of its own branch and of the stem. Padding sees
-    padding, or attention would be no number.
+    A token sees earlier tokens of its clip that are on its own branch or on the stem. Padding sees
+    padding: attention to nothing would be NaN.
     """
     if all(max(clip.branch) < 2 for clip in clips):
         return {}

@@ -1,4 +1,4 @@
-"""How a run was begun: kept before it learns, and compared when it is gone on with."""
+"""The manifest of a run: its recipe and start, written before the first step."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ import yaml
 
 from streamingvlm_ros.errors import ConfigError
 
+from .provenance import RECIPE, record_start, recorded_start
 from .recipe import Recipe, read_recipe
-from .weights import note_start, noted_start
 
-RECIPE = "recipe.yaml"
-LOG = "training.jsonl"
-_FREE = ("training.save_every", "training.log_every")
-"""What may differ: nothing that is learnt depends on it."""
+_MAY_CHANGE = ("training.save_every", "training.log_every")
+"""Settings that may differ when a run is resumed: no weight depends on them."""
 
 
-def keep(recipe: Recipe, recipe_path: Path, folder: Path) -> None:
-    """Write the recipe and what it starts from into `folder`, all or nothing.
+def write_manifest(recipe: Recipe, recipe_path: Path, *, folder: Path) -> None:
+    """Write the recipe and the provenance of its start into `folder`, all or nothing.
 
-    Both may be changed while it learns: the start may even be the run's own earlier model.
+    Both may change while the run trains: the start may even be the run's own earlier model.
     """
     part = folder.with_suffix(".part")
     for old in (part, folder):
@@ -32,38 +30,38 @@ def keep(recipe: Recipe, recipe_path: Path, folder: Path) -> None:
     part.mkdir(parents=True)
     shutil.copy(recipe_path, part / RECIPE)
     if recipe.start:
-        note_start(recipe.start, part, (RECIPE, LOG))
+        record_start(recipe.start, part)
     part.rename(folder)
 
 
-def check_same(recipe: Recipe, folder: Path) -> None:
-    """ConfigError if the run was begun with another recipe than is now given."""
-    begun = dict(_entries(asdict(read_recipe(folder / RECIPE, noted_start(folder)))))
-    now = dict(_entries(asdict(recipe)))
-    different = [
-        f"{name} {begun.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted({*begun, *now} - {*_FREE})
-        if begun.get(name) != now.get(name)
+def check_unchanged(recipe: Recipe, folder: Path) -> None:
+    """Raise ConfigError if the run in `folder` started with another recipe or another start."""
+    first = dict(_flat(asdict(read_recipe(folder / RECIPE, recorded_start(folder)))))
+    now = dict(_flat(asdict(recipe)))
+    changes = [
+        f"{name} {first.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted({*first, *now} - {*_MAY_CHANGE})
+        if first.get(name) != now.get(name)
     ]
-    if different:
+    if changes:
         raise ConfigError(
-            f"this run was begun with another recipe: {'; '.join(different)}; --output begins "
-            "another one"
+            f"this run started with another recipe: {'; '.join(changes)}; undo the change, or "
+            "start another run with --output"
         )
 
 
-def given_start(folder: Path) -> str | None:
-    """What a run was told to begin with instead of its recipe's start; None if it wasn't."""
-    noted = noted_start(folder)
-    if noted is None or noted == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
+def start_override(folder: Path) -> str | None:
+    """Return the start that replaced the recipe's own (`--start`); None if none did."""
+    start = recorded_start(folder)
+    if start is None or start == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
         return None
-    return noted
+    return start
 
 
-def _entries(content: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting by its full name."""
+def _flat(content: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting with its full name."""
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _entries(value, f"{group}{name}.")
+            yield from _flat(value, f"{group}{name}.")
         else:
             yield f"{group}{name}", value

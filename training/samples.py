@@ -1,4 +1,4 @@
-"""What a model is trained on: clips, as rounds of frames and what is to be said about them."""
+"""Training samples: clips as rounds of frames and the text to narrate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from streamingvlm_ros.types import Image
 
 @dataclass(frozen=True, slots=True)
 class ClipRound:
-    """One round of a clip: its frames, if any, and what the assistant says.
+    """One round of a clip: its frames, if any, and the narration.
 
-    `text` is '' for a silent round. `question` and `answer` are those that the round remembers.
-    What is said in a `given` round is there to be read, not to be learnt.
+    `text` is '' for a silent round. `question` and `answer` are the exchange that the round
+    remembers. The text of a `context_only` round is input: no loss is computed on it.
     """
 
     start_s: float
@@ -21,20 +21,22 @@ class ClipRound:
     text: str = ""
     question: str = ""
     answer: str = ""
-    given: bool = False
+    context_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSample:
-    """One clip. `previous` is what was said before it, oldest first, one text per round.
+    """One clip.
 
-    `instruction` is '' for a clip from the middle of a stream, whose instruction has left. `asked`
-    are questions after the last round and their answers, each of which knows nothing of the
-    others. A `plain` clip is a single round's frames and the questions, without narration.
+    `previous` is the narration before the clip, oldest first, one text per round. `instruction` is
+    '' for a clip from the middle of a stream, because the window has dropped it by then.
+    `questions` are pairs of question and answer after the last round; each is asked on its own,
+    without the others. An `image_qa` sample is the frames of one round with questions, without
+    narration.
     """
 
     rounds: tuple[ClipRound, ...]
     previous: tuple[str, ...] = ()
     instruction: str = ""
-    asked: tuple[tuple[str, str], ...] = ()
-    plain: bool = False
+    questions: tuple[tuple[str, str], ...] = ()
+    image_qa: bool = False

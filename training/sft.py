@@ -1,9 +1,9 @@
 """Supervised fine-tuning: `python -m streamingvlm_training.sft RECIPE.yaml [--resume]`.
 
-Full attention on short, overlapping clips (arXiv 2510.09608, section 3.3): a clip is as long as
-the window that the engine streams with, and its sequence is made by the engine's own code.
+Trains with full attention on short, overlapping clips (arXiv 2510.09608, section 3.3). A clip is as
+long as the window that the engine streams with, and the engine's own code builds its sequence.
 
-Each of these trains in 8 processes:
+Each of these commands trains in 8 processes:
 
     torchrun --nproc-per-node 8 -m streamingvlm_training.sft RECIPE.yaml
     deepspeed --module streamingvlm_training.sft RECIPE.yaml
@@ -13,7 +13,6 @@ Each of these trains in 8 processes:
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -24,123 +23,139 @@ from streamingvlm_ros.atomic_write import DISK_FULL
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.rank import process_rank
 
-from .checkpoints import last_whole, writing
+from .checkpoints import last_complete, translate_write_errors
 from .data import check_paths
-from .graceful_stop import StoppedError, Stopping
-from .memory import estimate
-from .recipe import Recipe, read_recipe
-from .run_manifest import LOG, RECIPE, check_same, given_start, keep
-from .sharding import whole_weights
+from .graceful_stop import GracefulStop, StoppedError
+from .memory import estimate_memory
+from .provenance import LOG, check_start, copy_provenance
+from .recipe import read_recipe
+from .run_manifest import check_unchanged, start_override, write_manifest
+from .sharding import full_state_dict
 from .trainer import STEPS, trainer_for
-from .weights import beginning, check_start, save
+from .weights import initial_model, save_checkpoint
 
 MODEL = "model"
-BEGUN = "begun"
-"""Folder below STEPS of what a run began with; it goes with its states."""
+MANIFEST = "begun"
+"""Folder below STEPS with the run's manifest. It is deleted together with the checkpoints."""
 
 
 def train(
     recipe_path: Path,
     output: Path,
+    *,
     resume: bool = False,
     start: str | None = None,
     any_start: bool = False,
-    stop: Stopping | None = None,
+    stop: GracefulStop | None = None,
 ) -> Path:
-    """Run a recipe; the finished checkpoint's folder, complete for the engine.
+    """Run a recipe and return the folder of the finished checkpoint, which the engine can load.
 
-    `start` goes before the recipe's; a run that is resumed keeps the one that it was begun with. In
-    `output`: `steps/` to resume from, the log, and the checkpoint. ConfigError if the recipe is
-    wrong or not the one that the run was begun with, `output` is not as `resume` expects it, or
-    without `any_start` if `start` was not made by the recipe that this one comes after; ModelError
-    if there is no room for a state, the log or the checkpoint, OSError if anything else can't be
-    written. StoppedError if it was ended by `stop`. Of several processes each must call it; the
-    first one tells and writes, and all return when it has.
+    `output` receives `steps/` with checkpoints to resume from, the log and the finished checkpoint.
+    `start` replaces the recipe's own; a resumed run keeps the start that it had. With several
+    processes each must call it. The first one prints and writes; all return when it has finished.
+
+    Raises:
+        ConfigError: The recipe is wrong or not the one that the run started with; `output` holds a
+            run and `resume` is false, or it holds none and `resume` is true; or `start` was not
+            made by the recipe that this one continues, and `any_start` is false.
+        ModelError: There is no room for a checkpoint or the log.
+        OSError: Another file can't be written.
+        StoppedError: A signal that `stop` handles ended the run.
     """
-    begun = output / STEPS / BEGUN
+    manifest = output / STEPS / MANIFEST
     if resume and start is None:
-        start = given_start(begun)
+        start = start_override(manifest)
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
-    last = _last_step(output / STEPS, resume)
+    checkpoint = _checkpoint_to_resume(output / STEPS, resume)
     rank = process_rank()
     if recipe.start and rank.number == 0:
-        print(estimate(recipe, rank.count), flush=True)
-    _begin(recipe, recipe_path, begun, resume, any_start)
+        print(estimate_memory(recipe, rank.count), flush=True)
+    # Runs of older versions have no manifest.
+    if resume and manifest.exists():
+        check_unchanged(recipe, manifest)
+    else:
+        if not any_start:
+            check_start(recipe)
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        if rank.number == 0:
+            write_manifest(recipe, recipe_path, folder=manifest)
     torch.manual_seed(recipe.seed)
-    model, tokenizer = beginning(recipe)
-    trainer = trainer_for(recipe, model, tokenizer, output, rank)
+    model, tokenizer = initial_model(recipe)
+    trainer = trainer_for(recipe, model, tokenizer=tokenizer, output=output, rank=rank)
     if stop:
         trainer.add_callback(stop)
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=checkpoint)
     if stop and stop.signal:
-        raise StoppedError(f"stopped at step {trainer.state.global_step}: --resume goes on")
-    weights = whole_weights(trainer)
+        raise StoppedError(f"stopped at step {trainer.state.global_step}; continue with --resume")
+    weights = full_state_dict(trainer)
     if rank.number == 0:
-        with writing(output / MODEL):
-            save(recipe, model, tokenizer, output / MODEL, weights)
-            # How the weights were made is kept beside them.
-            shutil.copytree(begun, output / MODEL, dirs_exist_ok=True)
-            shutil.copy(output / LOG, output / MODEL / LOG)
+        with translate_write_errors(output / MODEL):
+            save_checkpoint(
+                recipe, model, tokenizer=tokenizer, folder=output / MODEL, weights=weights
+            )
+            copy_provenance(manifest, output / LOG, model=output / MODEL)
     trainer.accelerator.wait_for_everyone()
     return output / MODEL
 
 
-def _begin(recipe: Recipe, path: Path, begun: Path, resume: bool, any_start: bool) -> None:
-    """Keep what a run begins with, or see that it is what this one began with."""
-    # Runs that older versions began kept nothing.
-    compared = resume and begun.exists()
-    if compared:
-        check_same(recipe, begun)
-    elif not any_start:
-        check_start(recipe, RECIPE)
-    begun.parent.mkdir(parents=True, exist_ok=True)
-    if process_rank().number == 0 and not compared:
-        keep(recipe, path, begun)
+def _checkpoint_to_resume(steps: Path, resume: bool) -> str | None:
+    """Return the last complete checkpoint; None for a new run.
 
-
-def _last_step(steps: Path, resume: bool) -> str | None:
-    """What to go on from. A run never mixes with an earlier one by accident."""
-    last, broken = last_whole(steps)
-    if resume and not last:
-        raise ConfigError(f"nothing to resume in {steps.parent}: leave out --resume to start anew")
-    if last and not resume:
+    Raises ConfigError if a new run would mix with an earlier one, or if there is nothing to resume.
+    """
+    checkpoint, incomplete = last_complete(steps)
+    if resume and not checkpoint:
         raise ConfigError(
-            f"{steps.parent} holds an earlier run: --resume goes on with it, --output writes "
-            "elsewhere; or remove the folder"
+            f"nothing to resume in {steps.parent}: leave out --resume to start a new run"
         )
-    if last and process_rank().number == 0:
-        for its in broken:
-            print(f"{its.name} wasn't written to its end: going on from {last.name}", flush=True)
-    return str(last) if last else None
+    if checkpoint and not resume:
+        raise ConfigError(
+            f"{steps.parent} holds an earlier run: continue it with --resume, choose another "
+            "folder with --output, or remove this one"
+        )
+    if checkpoint and process_rank().number == 0:
+        for path in incomplete:
+            print(f"{path.name} is incomplete: continuing from {checkpoint.name}", flush=True)
+    return str(checkpoint) if checkpoint else None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 1 and one line on stderr when a recipe can't be run.
+    """Run the command line; return 1, with one line on stderr, if a recipe can't be run.
 
-    Ctrl-C and SIGTERM stop it after the current step, with the code that a shell gives them.
+    Ctrl-C and SIGTERM stop the run after the current step; the exit code is then a shell's for
+    that signal.
     """
-    # peft asks transformers by a name that is going away: nothing that a user can mend.
+    # peft uses a name that transformers has deprecated. Users can't do anything about it.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     parser = argparse.ArgumentParser(
         prog="python -m streamingvlm_training.sft", description=__doc__
     )
-    parser.add_argument("recipe", type=Path, help="a YAML file, such as training/recipes/demo.yaml")
-    parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's name")
-    parser.add_argument("--start", help="go on from this model instead of the recipe's")
+    parser.add_argument("recipe", type=Path, help="YAML file, such as training/recipes/demo.yaml")
+    parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's file name")
+    parser.add_argument("--start", help="start from this model instead of the recipe's")
     parser.add_argument(
-        "--any-start", action="store_true", help="even if the recipe before did not make it"
+        "--any-start",
+        action="store_true",
+        help="accept a start that the previous stage's recipe did not make",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last saved step")
-    # The `deepspeed` launcher says it to every script, beside the environment.
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last complete checkpoint"
+    )
+    # The `deepspeed` launcher passes it to every script, in addition to the environment.
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     output = options.output or Path("runs") / options.recipe.stem
-    stop = Stopping()
+    stop = GracefulStop()
     try:
-        with stop.heeding():
+        with stop.handle_signals():
             folder = train(
-                options.recipe, output, options.resume, options.start, options.any_start, stop
+                options.recipe,
+                output,
+                resume=options.resume,
+                start=options.start,
+                any_start=options.any_start,
+                stop=stop,
             )
     except StoppedError as stopped:
         print(stopped)
@@ -149,10 +164,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        file = error.filename2 or error.filename
-        if file is None and error.errno not in DISK_FULL:
+        path = error.filename2 or error.filename
+        if path is None and error.errno not in DISK_FULL:
             raise
-        print(f"error: {file or output}: {error.strerror}", file=sys.stderr)
+        print(f"error: {path or output}: {error.strerror}", file=sys.stderr)
         return 1
     if process_rank().number == 0:
         print(f"checkpoint in {folder}")

@@ -1,4 +1,4 @@
-"""Weights spread over several processes, by DeepSpeed or FSDP, and put together again."""
+"""Weights sharded over several processes by DeepSpeed or FSDP, and collected again."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ FSDP = "fsdp"
 _CONFIGS = Path(__file__).parent / "recipes"
 
 
-def spread_by_fsdp(training: TrainConfig, rank: Rank) -> bool:
-    """Whether FSDP is asked for, which also computes activations twice by itself."""
+def uses_fsdp(training: TrainConfig, rank: Rank) -> bool:
+    """Return True if FSDP shards the weights. It then does activation checkpointing itself."""
     return training.sharding == FSDP and rank.count > 1
 
 
 def sharding_arguments(training: TrainConfig, rank: Rank) -> dict[str, Any]:
-    """What TrainingArguments must be told.
+    """Return the TrainingArguments for a recipe's sharding.
 
-    A process that is alone has nothing to spread and needs no DeepSpeed. ConfigError if that is
-    needed and not installed.
+    A single process has nothing to shard and needs no DeepSpeed.
+
+    Raises:
+        ConfigError: DeepSpeed is needed and not installed.
     """
     if not training.sharding or rank.count == 1:
         return {}
-    if spread_by_fsdp(training, rank):
-        # Each process saves its own part of a state to resume from. What FSDP itself computes
-        # twice isn't gathered twice.
+    if uses_fsdp(training, rank):
+        # Each process saves its own shard of a checkpoint. With FSDP's own activation
+        # checkpointing weights aren't gathered twice.
         config = {
             "state_dict_type": "SHARDED_STATE_DICT",
             "activation_checkpointing": training.gradient_checkpointing,
@@ -48,16 +50,16 @@ def sharding_arguments(training: TrainConfig, rank: Rank) -> dict[str, Any]:
     return {"deepspeed": str(config_path)}
 
 
-def check_sharded(trainer: Trainer, training: TrainConfig) -> None:
-    """ConfigError if FSDP was asked for and won't be: on CPUs accelerate drops it silently."""
+def check_fsdp_enabled(trainer: Trainer, training: TrainConfig) -> None:
+    """Raise ConfigError if accelerate has dropped FSDP, as it does silently on CPUs."""
     if trainer.args.fsdp and not trainer.is_fsdp_enabled:
-        raise ConfigError(f"sharding: {training.sharding} needs GPUs; on CPUs take zero2 or zero3")
+        raise ConfigError(f"sharding: {training.sharding} needs GPUs; on CPUs use zero2 or zero3")
 
 
-def whole_weights(trainer: Trainer) -> dict[str, Tensor] | None:
-    """All weights, on the first process; None if every process has all of them anyway.
+def full_state_dict(trainer: Trainer) -> dict[str, Tensor] | None:
+    """Return all weights on the first process; None if every process has all of them anyway.
 
-    Every process must call it: each gives its part.
+    Every process must call it, to contribute its shard.
     """
     if not trainer.is_fsdp_enabled and not is_deepspeed_zero3_enabled():
         return None

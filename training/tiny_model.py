@@ -62,7 +62,7 @@ class ScratchConfig:
 def new_model(
     size: ScratchConfig, tokenizer: PreTrainedTokenizerFast
 ) -> Qwen2_5_VLForConditionalGeneration:
-    """Random weights, from torch's seed."""
+    """Return a model with random weights, drawn from torch's generator."""
     special = {
         name: tokenizer.convert_tokens_to_ids(f"<|{token}|>")
         for name, token in {

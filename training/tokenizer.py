@@ -1,4 +1,4 @@
-"""A small tokenizer for a model from scratch: byte-level, so any text can be written in it."""
+"""A small tokenizer for a model from scratch. It is byte-level, so it can encode any text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-"""Those of Qwen2.5-VL; the token's number is its place here."""
+"""Special tokens of Qwen2.5-VL. The index is the token id."""
 
 _WORDS = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+")
-"""What is never merged over: words with their space, single digits, punctuation, line breaks."""
+"""Units that merges never cross: words with their space, digits, punctuation, line breaks."""
 
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -29,7 +29,7 @@ _TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of at most `vocabulary` tokens whose merges are learnt from `texts`."""
+    """Train a byte-pair tokenizer of at most `vocabulary` tokens on `texts`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,4 +1,4 @@
-"""transformers' Trainer, set up as a recipe says."""
+"""transformers' Trainer, set up for a recipe."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.rank import Rank
 
-from .attention import choose
-from .checkpoints import writing
+from .attention import use_training_attention
+from .checkpoints import translate_write_errors
 from .collate import Collator
 from .data import training_clips, validation_clips
 from .datasets.clips import RecordedClips
 from .optimizer import MuonAndAdamW
 from .packing import IGNORED
 from .progress import Progress
+from .provenance import LOG
 from .recipe import Recipe
-from .run_manifest import LOG
-from .sharding import check_sharded, sharding_arguments, spread_by_fsdp
-from .weights import Trained
+from .sharding import check_fsdp_enabled, sharding_arguments, uses_fsdp
+from .weights import TrainableModel
 
 STEPS = "steps"
 
 
 class ClipTrainer(Trainer):
-    """Weighs every token alike, in whichever clip of a step or of the validation it stands.
+    """Weighs every token equally, within a step and within the validation.
 
-    In a step that is what Trainer does where the number of the step's tokens is known.
+    Trainer does so within a step if it knows the step's number of tokens.
     """
 
-    def evaluation_loop(self, *given: Any, **named: Any) -> EvalLoopOutput:
-        """The loss is the mean of all tokens: Trainer's is that of batches, even of empty ones.
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Report the mean loss of all tokens; Trainer's is the mean of batches, even empty ones.
 
-        Where nothing could be read there is none. Processes repeat a few clips until each of them
-        has as many.
+        There is no loss if nothing could be read. Processes repeat a few clips so that all have
+        equally many.
         """
-        self._validated = torch.zeros(2, device=self.args.device)
-        told = super().evaluation_loop(*given, **named)
-        loss, tokens = self.accelerator.reduce(self._validated, "mean").tolist()
-        told.metrics.pop("eval_loss")
+        self._validation = torch.zeros(2, device=self.args.device)
+        output = super().evaluation_loop(*args, **kwargs)
+        loss, tokens = self.accelerator.reduce(self._validation, "mean").tolist()
+        output.metrics.pop("eval_loss")
         if tokens:
-            told.metrics["eval_loss"] = loss / tokens
-        return told
+            output.metrics["eval_loss"] = loss / tokens
+        return output
 
     def compute_loss(
         self,
@@ -66,27 +66,28 @@ class ClipTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """A step of clips that could all not be read has no tokens: its loss is 0, not 0 / 0."""
+        """Compute the loss; it is 0, not 0 / 0, if none of a step's clips could be read."""
         tokens = num_items_in_batch
         at_least_one = None if tokens is None else tokens.clamp(min=1)
-        # FSDP computes layers again for their gradients: a cache would hold their keys twice then.
-        inputs = {**inputs, **only_learnt(inputs["labels"]), "use_cache": False}
+        # FSDP recomputes layers for their gradients, which would add their keys to a cache twice.
+        inputs = {**inputs, **loss_positions(inputs["labels"]), "use_cache": False}
         loss, outputs = super().compute_loss(model, inputs, True, at_least_one)
         if not model.training:
-            self._validated += torch.stack([loss.detach() * tokens, tokens])
+            self._validation += torch.stack([loss.detach() * tokens, tokens])
         return (loss, outputs) if return_outputs else loss
 
-    def _save_checkpoint(self, *given: Any, **named: Any) -> None:
-        """A full disk is told in one line."""
-        with writing(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
-            super()._save_checkpoint(*given, **named)
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Report a full disk in one line."""
+        path = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        with translate_write_errors(path):
+            super()._save_checkpoint(*args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Whole weights, by their published names: Trainer knows only those in memory.
+        """Load all weights by their published names; Trainer knows only the names in memory.
 
-        By itself it would go on from the start's weights, with no more than a warning.
+        Trainer would continue from the start's weights, with no more than a warning.
         """
-        # peft, which need not be installed, marks its models so.
+        # peft, which may not be installed, marks its models with this attribute.
         if hasattr(self.model, "peft_config") or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
@@ -96,107 +97,121 @@ class ClipTrainer(Trainer):
 
 def trainer_for(
     recipe: Recipe,
-    model: Trained,
+    model: TrainableModel,
+    *,
     tokenizer: PreTrainedTokenizerFast,
     output: Path,
     rank: Rank,
 ) -> Trainer:
-    """Ready to train `model`, as the process `shard`; STEPS and LOG of `output` fill meanwhile.
+    """Return a Trainer for `model` in this process. It writes STEPS and LOG into `output`.
 
-    DataError if there are no clips; ConfigError if the weights can't be spread as the recipe says.
+    Raises:
+        DataError: There are no clips.
+        ConfigError: The weights can't be sharded as the recipe asks.
     """
-    together = rank.count > 1
-    if together:
+    distributed = rank.count > 1
+    if distributed:
         check_positions(recipe, VisionSpec.of(model.config, recipe.settings.model))
-    choose(model)
-    if recipe.training.gradient_checkpointing and not spread_by_fsdp(recipe.training, rank):
-        checkpoint_layers(model)
-    clips = training_clips(recipe, output, rank.count)
+    use_training_attention(model)
+    if recipe.training.gradient_checkpointing and not uses_fsdp(recipe.training, rank):
+        enable_gradient_checkpointing(model)
+    clips = training_clips(recipe, output, processes=rank.count)
     validation = validation_clips(recipe, output)
-    recorded = [its for its in (clips, validation) if isinstance(its, RecordedClips)]
+    recorded = [dataset for dataset in (clips, validation) if isinstance(dataset, RecordedClips)]
     trainer = ClipTrainer(
         model=model,
-        args=_arguments(recipe, output / STEPS, validation is not None, rank),
+        args=_arguments(recipe, output / STEPS, validates=validation is not None, rank=rank),
         train_dataset=clips,
         eval_dataset=validation,
         data_collator=collator_for(
-            model, tokenizer, recipe.settings, together, recipe.training.packing
+            model,
+            tokenizer,
+            settings=recipe.settings,
+            always_sees=distributed,
+            packing=recipe.training.packing,
         ),
         processing_class=tokenizer,
         callbacks=[
             _Intervals(),
-            Progress(output / LOG, lambda: sum(its.skipped for its in recorded)),
+            Progress(output / LOG, lambda: sum(dataset.skipped for dataset in recorded)),
         ],
         optimizers=(_optimizer(recipe, model), None),
     )
-    check_sharded(trainer, recipe.training)
-    # The model's class says no, but hands it to the loss. Else Trainer weighs batches alike.
+    check_fsdp_enabled(trainer, recipe.training)
+    # The model's class declares that it doesn't take the number of tokens, but passes it on to the
+    # loss. Without it Trainer weighs batches equally.
     trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 class _Intervals(TrainerCallback):
-    """Saves and reports as the recipe says now: of a state Trainer takes what it said then."""
+    """Sets the intervals of the current recipe; Trainer takes those of the saved checkpoint."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         state.compute_steps(args, state.max_steps)
 
 
 def check_positions(recipe: Recipe, spec: VisionSpec) -> None:
-    """ConfigError if a sharded model would get positions that are rounded: see `Collator`."""
-    its, fps = recipe.training, recipe.settings.frames.fps
-    if its.sharding and its.bfloat16 and spec.temporal_patch * spec.tokens_per_second % fps:
+    """Raise ConfigError if a sharded model would get rounded positions: see `Collator`."""
+    training, fps = recipe.training, recipe.settings.frames.fps
+    is_fractional = spec.temporal_patch * spec.tokens_per_second % fps
+    if training.sharding and training.bfloat16 and is_fractional:
         raise ConfigError(
-            f"at {fps:g} frames per second positions are fractions, which sharding: {its.sharding} "
-            "rounds in bfloat16: take 1, 2 or 4 frames, no sharding, or bfloat16: false"
+            f"at fps: {fps:g} positions are fractions, which sharding: {training.sharding} rounds "
+            "in bfloat16; use 1, 2 or 4 frames per second, no sharding, or bfloat16: false"
         )
 
 
 def collator_for(
-    model: Trained,
+    model: TrainableModel,
     tokenizer: PreTrainedTokenizerFast,
+    *,
     settings: Settings,
     always_sees: bool = False,
     packing: bool = False,
 ) -> Collator:
-    """The collator that makes batches for a model as the engine would stream it."""
+    """Return a collator that builds batches as the engine would stream the clips."""
     spec = VisionSpec.of(model.config, settings.model)
-    return Collator(ChatFormat(tokenizer), settings, spec, always_sees, packing)
+    return Collator(
+        ChatFormat(tokenizer), settings, spec=spec, always_sees=always_sees, packing=packing
+    )
 
 
-def checkpoint_layers(model: Trained) -> None:
-    """Layers keep their inputs only.
+def enable_gradient_checkpointing(model: TrainableModel) -> None:
+    """Store only the inputs of layers, and compute activations again in the backward pass.
 
-    Left to Trainer, what goes into the first of them would get gradients, which torch needs no
-    more: a frozen vision tower would be computed twice and walked back through, in vain.
+    Trainer would make the first layer's inputs require gradients, which torch no longer needs: a
+    frozen vision tower would be computed twice, and backward, for nothing.
     """
-    # Its newer name isn't there in transformers 5.20, the last for Python 3.10.
+    # transformers 5.20, the last for Python 3.10, lacks the newer name of this method.
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.disable_input_require_grads()
 
 
-def only_learnt(labels: Tensor) -> dict[str, Tensor]:
-    """Where the model must say what comes next, and what that is.
+def loss_positions(labels: Tensor) -> dict[str, Tensor]:
+    """Return the model's arguments that restrict logits to the positions with a label.
 
-    Most tokens are frames, of which nothing is learnt: with 152 000 words, logits of them all would
-    need more memory than everything else.
+    Most tokens are frames, which have no label. With 152 000 words, logits of all tokens would need
+    more memory than everything else.
     """
     following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-    places = (following != IGNORED).any(0).nonzero()[:, 0]
-    return {"logits_to_keep": places, "shift_labels": following[:, places]}
+    columns = (following != IGNORED).any(0).nonzero()[:, 0]
+    return {"logits_to_keep": columns, "shift_labels": following[:, columns]}
 
 
-def _optimizer(recipe: Recipe, model: Trained) -> MuonAndAdamW | None:
-    """None leaves it to Trainer, whose AdamW also runs under DeepSpeed and FSDP."""
+def _optimizer(recipe: Recipe, model: TrainableModel) -> MuonAndAdamW | None:
+    """Return Muon; None leaves AdamW to Trainer, whose version works with DeepSpeed and FSDP."""
     training = recipe.training
     if training.optimizer == "adamw":
         return None
-    learnt = [(name, its) for name, its in model.named_parameters() if its.requires_grad]
-    return MuonAndAdamW(learnt, training.learning_rate, training.weight_decay)
+    trainable = [
+        (name, weight) for name, weight in model.named_parameters() if weight.requires_grad
+    ]
+    return MuonAndAdamW(trainable, training.learning_rate, weight_decay=training.weight_decay)
 
 
-def _arguments(recipe: Recipe, steps: Path, validates: bool, rank: Rank) -> TrainingArguments:
+def _arguments(recipe: Recipe, steps: Path, *, validates: bool, rank: Rank) -> TrainingArguments:
     training = recipe.training
     arguments = TrainingArguments(
         output_dir=str(steps),
@@ -217,16 +232,16 @@ def _arguments(recipe: Recipe, steps: Path, validates: bool, rank: Rank) -> Trai
         prediction_loss_only=True,
         logging_steps=training.log_every,
         remove_unused_columns=False,
-        # Clips of the world are made at random already; in their order, those of a batch are alike.
+        # Clips of the world are random already; in their order, a batch has clips of one kind.
         train_sampling_strategy="random" if recipe.data else "sequential",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         report_to=["tensorboard"] if is_tensorboard_available() else [],
         seed=recipe.seed,
-        # Unless they are told, processes without a GPU train side by side instead of together.
+        # Without it, processes without a GPU would each train a model of their own.
         use_cpu=not torch.accelerator.is_available(),
         **sharding_arguments(training, rank),
     )
-    # One process takes one GPU: Trainer would cut positions apart and give each GPU an axis.
+    # One GPU per process: with more, Trainer would split positions along their first axis.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments

@@ -1,16 +1,12 @@
-"""The weights before the first step and after the last."""
+"""The model before the first step, and the finished checkpoint."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import yaml
 from torch import Tensor
 from transformers import (
     BitsAndBytesConfig,
@@ -19,7 +15,7 @@ from transformers import (
 )
 from transformers.utils import is_bitsandbytes_available
 
-from streamingvlm_ros.config import CHECKPOINT_SETTINGS
+from streamingvlm_ros.config import CHECKPOINT_SETTINGS, PromptConfig
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.rank import process_rank
@@ -29,57 +25,49 @@ from .tiny_model import new_model
 from .tokenizer import train_tokenizer
 from .world_clips import world_texts
 
-_WEIGHTS_PATTERN = "*.safetensors"
-ADAPTER = "adapter"
-START, EARLIER = "start.json", "start"
-
-_TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-_VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
-_HEAD = "lm_head"
-_BLOCK = 1 << 20
-"""Bytes of a file that are read at a time."""
-
 if TYPE_CHECKING:
     from peft import PeftModel
 
-Trained: TypeAlias = "Qwen2_5_VLForConditionalGeneration | PeftModel"
+ADAPTER = "adapter"
+_TEXT_LAYERS = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_VISION_LAYERS = r".*visual\..*\.(qkv|proj|gate_proj|up_proj|down_proj|mlp\.[02])"
+_HEAD = "lm_head"
+
+TrainableModel: TypeAlias = "Qwen2_5_VLForConditionalGeneration | PeftModel"
 
 
-def beginning(recipe: Recipe) -> tuple[Trained, PreTrainedTokenizerFast]:
-    """The weights and tokenizer before the first step: new ones, or those of `start`.
+def initial_model(recipe: Recipe) -> tuple[TrainableModel, PreTrainedTokenizerFast]:
+    """Return the model and tokenizer before the first step: new ones, or those of `start`.
 
-    ConfigError if a library is missing that the recipe needs.
+    Raises:
+        ConfigError: A library that the recipe needs is missing.
     """
     if not recipe.start:
-        tokenizer = train_tokenizer(world_texts(recipe.settings.prompt), recipe.model.vocabulary)
+        tokenizer = world_tokenizer(recipe.settings.prompt, recipe.model.vocabulary)
         return new_model(recipe.model, tokenizer), tokenizer
-    four_bit = _four_bit(recipe) if recipe.lora and recipe.lora.four_bit else None
-    # Each process has all weights, on its own GPU, until Trainer spreads them.
-    loaded = _start(recipe, own_device(process_rank().local or 0), four_bit)
+    quantization = _four_bit(recipe) if recipe.lora and recipe.lora.four_bit else None
+    # Each process has all weights on its own GPU until Trainer shards them.
+    device = own_device(process_rank().local or 0)
+    loaded = _load_start(recipe, device, quantization=quantization)
     model = loaded.model
     if recipe.lora:
-        return adapted(model, recipe.lora), loaded.tokenizer
+        return add_adapters(model, recipe.lora), loaded.tokenizer
     if recipe.training.freeze_vision:
         model.model.visual.requires_grad_(False)
     return model, loaded.tokenizer
 
 
-def check_start(recipe: Recipe, noted: str) -> None:
-    """ConfigError unless the recipe before made `start`: `noted` is its recipe's file beside it."""
-    if not recipe.after:
-        return
-    its = resolve(recipe.start)
-    made_by = its / noted if isinstance(its, Path) else None
-    name = yaml.safe_load(made_by.read_text()).get("name") if made_by and made_by.exists() else None
-    if name != recipe.after:
-        raise ConfigError(
-            f"{recipe.start} was not made by the recipe {recipe.after!r}, after which this one "
-            "comes: --start names another model, --any-start takes it all the same"
-        )
+def world_tokenizer(prompt: PromptConfig, vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a new tokenizer for the texts of the synthetic world."""
+    return train_tokenizer(world_texts(prompt), vocabulary)
 
 
-def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:
-    """The model with new adapters, which alone are trained. ConfigError without peft."""
+def add_adapters(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> PeftModel:
+    """Return the model with new adapters, which alone are trained.
+
+    Raises:
+        ConfigError: peft is not installed.
+    """
     try:
         from peft import LoraConfig as PeftLora
         from peft import get_peft_model
@@ -93,78 +81,39 @@ def adapted(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) -> Peft
     return get_peft_model(model, config)
 
 
-def save(
+def save_checkpoint(
     recipe: Recipe,
-    model: Trained,
+    model: TrainableModel,
+    *,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """A complete folder in Hugging Face's format, with the settings it was trained for.
+    """Write a complete checkpoint in Hugging Face's format, with its streaming settings.
 
-    Adapters are merged into it, and kept by themselves in `adapter`. `weights` are the model's
-    where it has but a part of them itself.
+    Adapters are merged into the weights, and also saved separately in `adapter`. `weights` are all
+    of the model's if it holds only a shard of them itself.
     """
-    whole: Any = model
+    merged: Any = model
     if recipe.lora:
-        whole.save_pretrained(str(folder / ADAPTER))
-        whole = _unrounded(recipe, folder / ADAPTER) if recipe.lora.four_bit else whole
-        whole = whole.merge_and_unload()
-    whole.save_pretrained(folder, state_dict=weights)
+        merged.save_pretrained(str(folder / ADAPTER))
+        merged = _on_unrounded(recipe, folder / ADAPTER) if recipe.lora.four_bit else merged
+        merged = merged.merge_and_unload()
+    merged.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
-    (folder / CHECKPOINT_SETTINGS).write_text(json.dumps(_streaming(recipe), indent=2) + "\n")
+    settings = json.dumps(_streaming_settings(recipe), indent=2)
+    (folder / CHECKPOINT_SETTINGS).write_text(settings + "\n")
 
 
-def note_start(start: str, folder: Path, notes: tuple[str, ...]) -> None:
-    """Keep for a later stage's weights which ones it begins with, and how those were made.
-
-    Nothing is known of a hub id's but its name; a folder's have a hash. `notes` are files of the
-    earlier stage's; those go into a folder `start`, in which there is one more if that stage had a
-    start, too.
-    """
-    its = resolve(start)
-    about: dict[str, str] = {"start": str(start)}
-    if isinstance(its, Path):
-        if weights := sorted(its.glob(_WEIGHTS_PATTERN)):
-            about["sha256"] = _digest(weights)
-        _copy_notes(its, folder / EARLIER, (*notes, START))
-    (folder / START).write_text(json.dumps(about) + "\n")
-
-
-def _copy_notes(of: Path, to: Path, notes: tuple[str, ...]) -> None:
-    for name in notes:
-        if (of / name).exists():
-            to.mkdir(exist_ok=True)
-            shutil.copy(of / name, to)
-    if (of / EARLIER).is_dir():
-        shutil.copytree(of / EARLIER, to / EARLIER)
-
-
-def noted_start(folder: Path) -> str | None:
-    """What a run began with, by its note; None if it began from scratch."""
-    note = folder / START
-    return json.loads(note.read_text())["start"] if note.exists() else None
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """SHA-256 of one after another; weights may be larger than memory."""
-    its = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                its.update(block)
-    return its.hexdigest()
-
-
-def _start(recipe: Recipe, device: str, quantization: Any = None) -> LoadedModel:
-    """Adapters are float32 beside a start in bfloat16; what is trained whole is float32 itself."""
-    small = recipe.lora and recipe.training.bfloat16
-    place = replace(recipe.settings.model, dtype="bfloat16" if small else "float32", device=device)
-    return load(resolve(recipe.start), place, quantization)
+def _load_start(recipe: Recipe, device: str, *, quantization: Any = None) -> LoadedModel:
+    """Load the start: in bfloat16 below float32 adapters, in float32 if it is trained itself."""
+    half = recipe.lora and recipe.training.bfloat16
+    config = replace(recipe.settings.model, dtype="bfloat16" if half else "float32", device=device)
+    return load(resolve(recipe.start), config, quantization=quantization)
 
 
 def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
-    """The text decoder's layers as NF4, whose scales are quantized, too; the rest as it is."""
+    """Quantize the text decoder's layers to NF4, with quantized scales; nothing else."""
     if not is_bitsandbytes_available():
         raise ConfigError(
             "lora: four_bit needs bitsandbytes: pip install 'streamingvlm_ros[qlora]'"
@@ -178,16 +127,16 @@ def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:
     )
 
 
-def _unrounded(recipe: Recipe, adapter: Path) -> PeftModel:
-    """The adapters on weights that were never in 4 bits; on the CPU, as those fill the GPU."""
+def _on_unrounded(recipe: Recipe, adapter: Path) -> PeftModel:
+    """Load the adapters on the start's unquantized weights, on the CPU: they would fill the GPU."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(_start(recipe, "cpu").model, str(adapter))
+    return PeftModel.from_pretrained(_load_start(recipe, "cpu").model, str(adapter))
 
 
-def _streaming(recipe: Recipe) -> dict[str, Any]:
-    """What `start` runs with, and what the recipe says otherwise."""
-    its = resolve(recipe.start) if recipe.start else None
-    own = its / CHECKPOINT_SETTINGS if isinstance(its, Path) else None
-    settings = json.loads(own.read_text()) if own and own.exists() else {}
+def _streaming_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the start's own settings, updated by the recipe's."""
+    start = resolve(recipe.start) if recipe.start else None
+    path = start / CHECKPOINT_SETTINGS if isinstance(start, Path) else None
+    settings = json.loads(path.read_text()) if path and path.exists() else {}
     return {**settings, **recipe.streaming}

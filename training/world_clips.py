@@ -1,4 +1,4 @@
-"""Clips of the synthetic world. Clip number i is always the same, in whichever worker."""
+"""Clips of the synthetic world. Clip number i is the same in every process and worker."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from streamingvlm_ros.types import Image
 
 from .samples import ClipRound, ClipSample
 from .world_draws import (
+    any_question,
     any_world,
-    appearance,
     captions,
-    eventful,
-    of_now,
-    of_two_shapes,
-    one_asked,
-    pairs,
-    without,
+    eventful_second,
+    moments_of_one_thing,
+    question_pairs,
+    questions_about_now,
+    second_with_two_shapes,
+    second_without,
 )
 
 BEFORE_CLIP_S = 3
-"""Seconds before a clip of which questions are asked too: their captions are surely kept."""
+"""Seconds before a clip that questions may be about: the window surely has their captions."""
 
 _GAPS_S = (1, 1, 2, 4, 60, 600)
-"""From one moment of long ago to the next."""
+"""Seconds between two moments long past."""
 
 
 @settings_group
@@ -116,16 +116,22 @@ class ClipConfig:
 class WorldClips(Dataset[ClipSample]):
     """`count` clips of worlds with seeds below FIRST_UNSEEN_SEED.
 
-    Every `alike` clips in a row are of one kind, and so nearly of one length: a batch of them
-    wastes little on padding.
+    Every `group_size` clips in a row are of one kind, and so of nearly the same length: a batch of
+    them has little padding.
+
+    Raises:
+        ConfigError: Chunks are not one second long.
     """
 
     def __init__(
-        self, count: int, seed: int, clips: ClipConfig, settings: Settings, alike: int = 1
+        self, count: int, seed: int, *, clips: ClipConfig, settings: Settings, group_size: int = 1
     ) -> None:
         if settings.frames.chunk_seconds != 1.0:
-            raise ConfigError("the synthetic world is told by the second: chunk_seconds must be 1")
-        self._count, self._seed, self._clips, self._alike = count, seed, clips, alike
+            raise ConfigError(
+                "the synthetic world has a caption for each second: chunk_seconds must be 1, not "
+                f"{settings.frames.chunk_seconds:g}"
+            )
+        self._count, self._seed, self._clips, self._group_size = count, seed, clips, group_size
         self._frames: FrameConfig = settings.frames
         self._asking = settings.asking
         self._instruction = settings.prompt.instruction
@@ -134,92 +140,114 @@ class WorldClips(Dataset[ClipSample]):
         return self._count
 
     def __getitem__(self, index: int) -> ClipSample:
-        make = self._kind(np.random.default_rng([self._seed, index // self._alike, 1]).random())
+        group = index // self._group_size
+        make = self._kind(np.random.default_rng([self._seed, group, 1]).random())
         return make(np.random.default_rng([self._seed, index]))
 
-    def _kind(self, part: float) -> Callable[[np.random.Generator], ClipSample]:
-        """What makes the clips at `part`, 0..1, of the shares."""
+    def _kind(self, position: float) -> Callable[[np.random.Generator], ClipSample]:
+        """Return the maker of clips at `position`, 0..1, among the shares."""
         clips = self._clips
         shares = np.cumsum([clips.recent, clips.colours, clips.moments, clips.narration_only])
-        kinds = [self._recent, self._colours, self._long_ago, self._told, self._stream]
-        return kinds[int(np.searchsorted(shares, part, side="right"))]
+        kinds = [
+            self._recent_frames,
+            self._colours,
+            self._past_moments,
+            self._narration_only,
+            self._stream,
+        ]
+        return kinds[int(np.searchsorted(shares, position, side="right"))]
 
     def _stream(self, random: np.random.Generator) -> ClipSample:
-        """A clip of narration, with or without questions."""
+        """Make a clip of narration, with or without questions."""
         world, start = any_world(random), self._start(random)
         past = captions(world, start)
         numbers = range(start, start + self._clips.rounds)
         if random.random() < self._clips.montage:
-            seen = [eventful(random) for _ in numbers]
+            sources = [eventful_second(random) for _ in numbers]
         else:
-            seen = [(world, number) for number in numbers]
-        rounds = [self._round(n, *where, random) for n, where in zip(numbers, seen, strict=True)]
+            sources = [(world, number) for number in numbers]
+        rounds = [
+            self._round(n, world=source, second=second, random=random)
+            for n, (source, second) in zip(numbers, sources, strict=True)
+        ]
         before = [world.second(n) for n in range(max(0, start - BEFORE_CLIP_S), start)]
-        told = [*before, *(its.second(number) for its, number in seen)]
+        seconds = [*before, *(source.second(second) for source, second in sources)]
         if random.random() < self._clips.remembered:
             at = int(random.integers(1, len(rounds)))
-            known = one_asked(told[: len(before) + at], random)
+            known = any_question(seconds[: len(before) + at], random)
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
-        asked: list[Asked] = []
+        questions: list[Asked] = []
         if random.random() < self._clips.question:
-            asked = of_now(told[-1], random)
-            asked += [one for made in PAST.values() if (one := made(told, random))]
-        return ClipSample(tuple(rounds), past, "" if start else self._instruction, pairs(asked))
+            questions = questions_about_now(seconds[-1], random)
+            questions += _questions_about_past(seconds, random)
+        instruction = "" if start else self._instruction
+        return ClipSample(tuple(rounds), past, instruction, question_pairs(questions))
 
-    def _recent(self, random: np.random.Generator) -> ClipSample:
-        """The newest frames of a second and of the one before, and questions about them."""
+    def _recent_frames(self, random: np.random.Generator) -> ClipSample:
+        """Make the newest frames of a second and of the one before, with questions about them."""
         world, number = any_world(random), int(random.integers(1, 300))
-        return self._glance(world, number, of_now(world.second(number), random), random)
+        questions = questions_about_now(world.second(number), random)
+        return self._image_qa(world, number, questions=questions, random=random)
 
     def _colours(self, random: np.random.Generator) -> ClipSample:
-        """The same frames, and nothing but questions for the colour of each shape."""
-        world, number = of_two_shapes(random)
+        """Make the same frames, with a question for the colour of each shape and no others."""
+        world, number = second_with_two_shapes(random)
         now = world.second(number)
         shapes = {thing.shape for thing in now.things}
         shapes.add(str(random.choice([shape for shape in SHAPES if shape not in shapes])))
-        asked = [about_colour(now, shape) for shape in sorted(shapes)]
-        return self._glance(world, number, asked, random)
+        questions = [about_colour(now, shape) for shape in sorted(shapes)]
+        return self._image_qa(world, number, questions=questions, random=random)
 
-    def _glance(
-        self, world: World, number: int, asked: Sequence[Asked], random: np.random.Generator
+    def _image_qa(
+        self,
+        world: World,
+        number: int,
+        *,
+        questions: Sequence[Asked],
+        random: np.random.Generator,
     ) -> ClipSample:
         frames = [
             image
             for second in (number - 1, number)
-            for image in self._round(0, world, second, random).images
+            for image in self._round(0, world=world, second=second, random=random).images
         ]
-        seen = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
-        return ClipSample((seen,), asked=pairs(asked), plain=True)
+        round = ClipRound(0, 0, tuple(frames[-self._asking.recent_frames :]))
+        return ClipSample((round,), questions=question_pairs(questions), image_qa=True)
 
-    def _long_ago(self, random: np.random.Generator) -> ClipSample:
-        """Some moments of a thing's time on the table and of others, and questions about it."""
+    def _past_moments(self, random: np.random.Generator) -> ClipSample:
+        """Make moments of a thing on the table, and others, with questions about the thing."""
         world, block = any_world(random), BLOCK_S * int(random.integers(10))
-        numbers, thing = appearance(world, block, self._asking.history_moments, random)
-        asked = [about_moments([world.second(n) for n in numbers], thing, kind) for kind in MOMENTS]
-        seen = [(world, number) for number in numbers]
-        while len(seen) < self._asking.history_moments and random.random() < 0.3:
-            seen.insert(int(random.integers(len(seen) + 1)), without(thing.shape, random))
+        max_moments = self._asking.history_moments
+        numbers, thing = moments_of_one_thing(world, block, max_moments=max_moments, random=random)
+        seconds = [world.second(n) for n in numbers]
+        questions = [about_moments(seconds, thing, kind) for kind in MOMENTS]
+        sources = [(world, number) for number in numbers]
+        while len(sources) < max_moments and random.random() < 0.3:
+            index = int(random.integers(len(sources) + 1))
+            sources.insert(index, second_without(thing.shape, random))
         time_s, rounds = int(random.integers(self._clips.latest_s)), []
-        for where in seen:
-            full = self._round(time_s, *where, random)
-            rounds.append(replace(full, images=full.images[-1:], given=True))
+        for source, second in sources:
+            full = self._round(time_s, world=source, second=second, random=random)
+            rounds.append(replace(full, images=full.images[-1:], context_only=True))
             time_s += int(random.choice(_GAPS_S))
-        return ClipSample(tuple(rounds), asked=pairs([one for one in asked if one]))
+        pairs = question_pairs([question for question in questions if question])
+        return ClipSample(tuple(rounds), questions=pairs)
 
-    def _told(self, random: np.random.Generator) -> ClipSample:
-        """What was said in some seconds, and questions that it answers."""
+    def _narration_only(self, random: np.random.Generator) -> ClipSample:
+        """Make the narration of some seconds, with questions that it answers."""
         world, start = any_world(random), int(random.integers(1, self._clips.latest_s))
-        told = [world.second(start + n) for n in range(self._clips.rounds)]
+        seconds = [world.second(start + n) for n in range(self._clips.rounds)]
         rounds = tuple(
-            ClipRound(start + n, start + n + 1, (), second.caption, given=True)
-            for n, second in enumerate(told)
+            ClipRound(start + n, start + n + 1, (), second.caption, context_only=True)
+            for n, second in enumerate(seconds)
         )
-        asked = [one for one in of_now(told[-1], random) if not one.question.startswith("Where")]
-        asked += [one for made in PAST.values() if (one := made(told, random))]
-        return ClipSample(rounds, asked=pairs(asked))
+        about_now = questions_about_now(seconds[-1], random)
+        questions = [one for one in about_now if not one.question.startswith("Where")]
+        questions += _questions_about_past(seconds, random)
+        return ClipSample(rounds, questions=question_pairs(questions))
 
     def _start(self, random: np.random.Generator) -> int:
-        """Early and late starts alike: half of those in mid-stream are in the first minute."""
+        """Draw a start. Half of those within a stream are in its first minute."""
         if random.random() < self._clips.from_start:
             return 0
         stride = self._clips.rounds // 2
@@ -227,9 +255,9 @@ class WorldClips(Dataset[ClipSample]):
         return stride * int(random.integers(1, latest_s // stride))
 
     def _round(
-        self, number: int, world: World, second: int, random: np.random.Generator
+        self, number: int, *, world: World, second: int, random: np.random.Generator
     ) -> ClipRound:
-        """What is seen in one second of a world, as round `number` of a stream."""
+        """Make round `number` of a stream from one second of a world."""
         count = self._frames.frames_per_chunk
         late = random.uniform(0.0, self._clips.late, count)
         images: tuple[Image, ...] = tuple(
@@ -242,7 +270,7 @@ class WorldClips(Dataset[ClipSample]):
 
 
 def world_texts(prompt: PromptConfig) -> Iterator[str]:
-    """What is written in clips: what a small tokenizer for them is made from."""
+    """Yield the texts of clips, to train a small tokenizer on."""
     random = np.random.default_rng(0)
     for seed in range(40):
         world = World(seed)
@@ -256,9 +284,13 @@ def world_texts(prompt: PromptConfig) -> Iterator[str]:
         yield from [text, " " + text] * 50
 
 
+def _questions_about_past(seconds: Sequence[Second], random: np.random.Generator) -> list[Asked]:
+    return [question for make in PAST.values() if (question := make(seconds, random))]
+
+
 def _every_question(second: Second, random: np.random.Generator) -> Iterator[Asked]:
-    """What can be asked of a second, as it goes on, when it is past and long ago."""
+    """Yield every kind of question about a second: while it goes on, just after, and much later."""
     yield from (make(second, random) for make in NOW.values())
-    past = [make([second, second], random) for make in PAST.values()]
-    then = [make([second], act.thing) for act in second.acts for make in MOMENTS.values()]
-    yield from (asked for asked in (*past, *then) if asked)
+    recent = [make([second, second], random) for make in PAST.values()]
+    old = [make([second], act.thing) for act in second.acts for make in MOMENTS.values()]
+    yield from (question for question in (*recent, *old) if question)

@@ -1,4 +1,4 @@
-"""What clips of the synthetic world are made of, drawn at random: worlds, seconds and questions."""
+"""Random draws for clips of the synthetic world: worlds, seconds and questions."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 
 _REMEMBERED_S = 60
-"""Seconds of captions, from either end of the past, that are more than any window keeps."""
+"""Seconds of captions from each end of the past; no window keeps more."""
 
 _EACH = 3
-"""How often a question of each kind about now is made up for one clip: of two things mostly both
-are asked of, and what is said of the one is wrong of the other."""
+"""Draws of each kind of question about now for one clip. With two things in view, most clips then
+ask about both, and an answer that is right for one is wrong for the other."""
 
 _STILL = (Verb.STOPS, Verb.RESTS)
 
 
 def any_world(random: np.random.Generator) -> World:
-    """One that may be learnt from."""
+    """Return a world that may be trained on."""
     return World(int(random.integers(FIRST_UNSEEN_SEED)))
 
 
 def captions(world: World, until: int) -> tuple[str, ...]:
-    """What was said before second `until`: the first and the last of it."""
+    """Return the captions before second `until`: the first and the last of them."""
     numbers: Sequence[int] = range(until)
     if until > 2 * _REMEMBERED_S:
         numbers = [*range(_REMEMBERED_S), *range(until - _REMEMBERED_S, until)]
     return tuple(world.caption(number) for number in numbers)
 
 
-def eventful(random: np.random.Generator) -> tuple[World, int]:
-    """A second that can be described without knowing the one before."""
+def eventful_second(random: np.random.Generator) -> tuple[World, int]:
+    """Return a second that can be described without knowing the one before."""
     while True:
         world = any_world(random)
         for number in random.integers(300, size=4):
@@ -43,27 +43,27 @@ def eventful(random: np.random.Generator) -> tuple[World, int]:
                 return world, int(number)
 
 
-def one_asked(told: Sequence[Second], random: np.random.Generator) -> Asked:
-    """A question about now or about what was told before."""
-    past = about_past(told, random) if random.random() < 0.5 else None
-    return past or about_now(told[-1], random)
+def any_question(seconds: Sequence[Second], random: np.random.Generator) -> Asked:
+    """Return a question about the last second or about those before."""
+    past = about_past(seconds, random) if random.random() < 0.5 else None
+    return past or about_now(seconds[-1], random)
 
 
-def of_now(now: Second, random: np.random.Generator) -> list[Asked]:
-    """Questions of every kind about now, each once."""
-    made = (make(now, random) for make in NOW.values() for _ in range(_EACH))
-    return list(dict.fromkeys(made))
+def questions_about_now(now: Second, random: np.random.Generator) -> list[Asked]:
+    """Return questions of every kind about now, without repetition."""
+    questions = (make(now, random) for make in NOW.values() for _ in range(_EACH))
+    return list(dict.fromkeys(questions))
 
 
-def pairs(asked: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
-    """Questions and answers as a clip has them."""
-    return tuple((one.question, one.answer) for one in asked)
+def question_pairs(questions: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
+    """Return pairs of question and answer, as a ClipSample has them."""
+    return tuple((question.question, question.answer) for question in questions)
 
 
-def of_two_shapes(random: np.random.Generator) -> tuple[World, int]:
-    """Some second that leaves things of two shapes on the table.
+def second_with_two_shapes(random: np.random.Generator) -> tuple[World, int]:
+    """Return a second that leaves things of two shapes on the table.
 
-    Only there is "What colour is the star?" more than to name whatever colour is seen.
+    With one shape, naming the only colour in view would answer "What colour is the star?".
     """
     while True:
         world, number = any_world(random), int(random.integers(1, 300))
@@ -71,20 +71,20 @@ def of_two_shapes(random: np.random.Generator) -> tuple[World, int]:
             return world, number
 
 
-def without(shape: str, random: np.random.Generator) -> tuple[World, int]:
-    """Some second in which nothing has this shape."""
+def second_without(shape: str, random: np.random.Generator) -> tuple[World, int]:
+    """Return a second in which nothing has this shape."""
     while True:
         world, number = any_world(random), int(random.integers(300))
         if shape not in [act.thing.shape for act in world.second(number).acts]:
             return world, number
 
 
-def appearance(
-    world: World, block: int, most: int, random: np.random.Generator
+def moments_of_one_thing(
+    world: World, block: int, *, max_moments: int, random: np.random.Generator
 ) -> tuple[list[int], Thing]:
-    """Some seconds, at most `most`, that speak of one thing, and that thing.
+    """Return up to `max_moments` seconds whose captions name one thing, and that thing.
 
-    Its shape is on no other there.
+    No other thing in these seconds has its shape.
     """
     while True:
         seconds = {n: world.second(n) for n in range(block, block + BLOCK_S)}
@@ -93,9 +93,9 @@ def appearance(
             block += BLOCK_S
             continue
         thing = things[int(random.integers(len(things)))]
-        spoken = [n for n, second in seconds.items() if thing.name in second.caption]
-        count = min(len(spoken), int(random.integers(1, most + 1)))
-        numbers = sorted(int(n) for n in random.choice(spoken, count, replace=False))
+        mentions = [n for n, second in seconds.items() if thing.name in second.caption]
+        count = min(len(mentions), int(random.integers(1, max_moments + 1)))
+        numbers = sorted(int(n) for n in random.choice(mentions, count, replace=False))
         shapes = [a.thing.shape for n in numbers for a in seconds[n].acts if a.thing != thing]
         if thing.shape not in shapes:
             return numbers, thing

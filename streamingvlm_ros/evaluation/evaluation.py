@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..file_hash import sha256_of
 from ..recordings.annotation_files import read_utterances
 from ..recordings.annotations import Utterance, utterances_of
 from ..recordings.questions import read_questions
@@ -156,4 +156,4 @@ def _digest(source: Path | str | None) -> str | None:
     """A file by what is in it, so that a corrected one is not taken for the old."""
     if not isinstance(source, Path):
         return source
-    return f"{source} {hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    return f"{source} {sha256_of([source])[:16]}"

@@ -9,8 +9,23 @@ from typing import Any
 
 from streamingvlm_training.datasets.cutting import CutConfig
 
+from ..recordings.scene import WORLD, film
+
 CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
 FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")
+BAG_SECONDS = 10
+
+
+def captioned_bags(folder: Path) -> Path:
+    """Write the bags one, two and three: other seconds of the world, each with captions."""
+    for name, begin in (("one", 0), ("two", 30), ("three", 60)):
+        film(folder / name, range(begin, begin + BAG_SECONDS))
+        lines = (
+            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(begin + n)}
+            for n in range(BAG_SECONDS)
+        )
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
 
 
 def files(output: Path) -> dict[str, bytes]:

@@ -1,8 +1,8 @@
-"""What test_distributed.py starts, once or as several processes: training.sft on a CPU.
+"""Program of test_distributed.py, for one process or several: streamingvlm_training.sft on a CPU.
 
-It adds nothing that a run on GPUs lacks. FSDP is let through where accelerate takes GPUs only, and
-DeepSpeed must not compile its shared memory for two minutes. What a process holds of the weights
-and the optimizer's state is written down, and one may be killed.
+Runs on GPUs do nothing less. FSDP is let through where accelerate accepts only GPUs, and DeepSpeed
+must not compile its shared memory for two minutes. Each process writes down its share of the
+weights and of the optimizer's state, and one may be killed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from streamingvlm_training import sft
 from streamingvlm_training.recipe import Recipe
 from streamingvlm_training.trainer import trainer_for
 
-KILLED_AT = "TEST_KILLED_AT"
-"""Variable of the environment: the step at whose beginning the last process is killed."""
+KILL_AT_STEP = "TEST_KILL_AT_STEP"
+"""Environment variable: the step at whose beginning the last process is killed."""
 
 
 def main() -> int:
     torch.set_num_threads(1)
     if process_rank().count > 1 and find_spec("deepspeed"):
-        begin_deepspeed()
+        prepare_deepspeed()
     let_fsdp_run_on_cpus()
     sft.trainer_for = watched_trainer_for
     return sft.main()
 
 
-def begin_deepspeed() -> None:
-    """What it would compile for CPUs only takes two minutes, in silence."""
+def prepare_deepspeed() -> None:
+    """Disable an extension for CPUs that takes two minutes to compile, without any output."""
     os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
 
@@ -49,36 +49,36 @@ def begin_deepspeed() -> None:
 
 
 def let_fsdp_run_on_cpus() -> None:
-    """accelerate has a list of the devices whose plugin it heeds; FSDP itself runs on gloo."""
-    made = AcceleratorState.__init__
+    """Let accelerate use FSDP on CPUs, where it ignores the plugin; FSDP itself runs on gloo."""
+    original = AcceleratorState.__init__
 
-    def make(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **named: Any) -> None:
-        made(self, *args, fsdp_plugin=fsdp_plugin, **named)
+    def init(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
         if fsdp_plugin and self.distributed_type == DistributedType.MULTI_CPU:
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
             PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
-    AcceleratorState.__init__ = make  # type: ignore[method-assign]
+    AcceleratorState.__init__ = init  # type: ignore[method-assign]
 
 
 def watched_trainer_for(
-    recipe: Recipe, model: Any, tokenizer: Any, output: Path, rank: Rank
+    recipe: Recipe, model: Any, *, tokenizer: Any, output: Path, rank: Rank
 ) -> Trainer:
-    trainer = trainer_for(recipe, model, tokenizer, output, rank)
-    trainer.add_callback(Watching(trainer, output, rank))
+    trainer = trainer_for(recipe, model, tokenizer=tokenizer, output=output, rank=rank)
+    trainer.add_callback(Watch(trainer, output, rank=rank))
     return trainer
 
 
-class Watching(TrainerCallback):
-    """Writes down what this process holds after its first step; is killed where that is asked."""
+class Watch(TrainerCallback):
+    """Writes down the memory of this process after its first step, and kills it if asked to."""
 
-    def __init__(self, trainer: Trainer, output: Path, rank: Rank) -> None:
-        self._trainer, self._output, self._shard = trainer, output, rank
-        self._killed_at = int(os.environ.get(KILLED_AT, "-1"))
+    def __init__(self, trainer: Trainer, output: Path, *, rank: Rank) -> None:
+        self._trainer, self._output, self._rank = trainer, output, rank
+        self._kill_at_step = int(os.environ.get(KILL_AT_STEP, "-1"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        is_last = self._shard.number == self._shard.count - 1
-        if state.global_step + 1 == self._killed_at and is_last:
+        is_last = self._rank.number == self._rank.count - 1
+        if state.global_step + 1 == self._kill_at_step and is_last:
             last = Path(args.output_dir) / f"checkpoint-{state.global_step}" / TRAINER_STATE_NAME
             while not last.exists():
                 time.sleep(0.01)
@@ -88,15 +88,15 @@ class Watching(TrainerCallback):
         if state.global_step != 1:
             return
         model = self._trainer.model_wrapped
-        held = {
+        sizes = {
             "weights": sum(map(own_size, model.parameters())),
             "optimizer": sum(map(own_size, tensors(self._trainer.optimizer.state))),
         }
-        (self._output / f"held-{self._shard.number}.json").write_text(json.dumps(held))
+        (self._output / f"sizes-{self._rank.number}.json").write_text(json.dumps(sizes))
 
 
 def own_size(tensor: Any) -> int:
-    """Numbers of a weight that lie in this process."""
+    """Return how many numbers of a weight this process has."""
     if isinstance(tensor, DTensor):
         return tensor.to_local().numel()
     own = getattr(tensor, "ds_tensor", tensor)
@@ -104,8 +104,9 @@ def own_size(tensor: Any) -> int:
 
 
 def tensors(state: Any) -> list[torch.Tensor]:
-    """The moments that an optimizer keeps; not its counts of steps."""
-    return [its for one in state.values() for its in one.values() if getattr(its, "ndim", 0)]
+    """Return an optimizer's moments, without its step counts."""
+    values = (value for entry in state.values() for value in entry.values())
+    return [value for value in values if getattr(value, "ndim", 0)]
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from streamingvlm_training.trainer import collator_for
 
 from ..recordings.scene import WORLD, film
 from .recordings import load
-from .test_collate import Reciting
+from .world_samples import ForcedSampler
 
 SECONDS = 20
 
@@ -57,7 +57,7 @@ def test_a_recorded_clip_has_the_context_of_the_engine_at_its_end(
     for n in range(until):
         turn = engine.model.chat_format.assistant_turn(n, WORLD.caption(n))
         spoken_ids += [id for segment in turn for id in segment.ids if id not in newline]
-    Reciting(engine, spoken_ids)
+    ForcedSampler(engine, spoken_ids)
     with open_recording(bag) as recording:
         start_ns = recording.start_ns(settings.frames)
         for chunk in recording.chunks(settings.frames, (0.0, until)):
@@ -69,7 +69,9 @@ def test_a_recorded_clip_has_the_context_of_the_engine_at_its_end(
     config = CutConfig(clip_s=float(window), overlap_s=window - 1.0)
     clips = cut(load(bag, settings.frames), config, settings=settings)
     (record,) = [clip for clip in clips if clip.end_s == until]
-    sequence = collator_for(model, tokenizer, settings).sequence(clip_of(record, settings.frames))
+    sequence = collator_for(model, tokenizer, settings=settings).sequence(
+        clip_of(record, settings.frames)
+    )
     assert sequence.ledger.ids[:-1] == stream.context_ids
     positions = engine.model.positions(stream.ledger)
     assert (sequence.positions[:, : positions.shape[1]] == positions).all()
@@ -110,7 +112,7 @@ def test_a_question_is_in_the_round_of_its_time_and_a_second_one_in_the_next(
     record = ClipRecord(bag, 3.0, 7.0, exchanges=asked, asked=(Exchange(7.0, "End?", "End."),))
     sample = clip_of(record, settings.frames)
     assert [round_.question for round_ in sample.rounds] == ["", "Now?", "Then?", ""]
-    assert sample.asked == (("End?", "End."),)
+    assert sample.questions == (("End?", "End."),)
 
 
 def test_an_unreadable_clip_is_skipped_counted_and_not_replaced(

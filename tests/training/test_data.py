@@ -19,15 +19,15 @@ from streamingvlm_training.prepare import main
 from streamingvlm_training.recipe import DataConfig, Recipe, read_recipe
 
 from ..recordings.scene import film
-from .conftest import filmed
 from .recordings import annotate, frame_times, run_prepare, write_video
+from .runs import annotated_bag
 
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good bag, a video without words, and one that is broken."""
     folder = tmp_path_factory.mktemp("bags")
-    filmed(folder / "good", range(6))
+    annotated_bag(folder / "good", range(6))
     write_video(folder / "wordless.mp4", frame_times((0, 4)))
     annotate(folder / "broken.mp4", range(4)).write_bytes(b"no video")
     return folder
@@ -81,7 +81,7 @@ def test_where_every_recording_is_broken_there_is_nothing_to_learn_from(
     bags: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        DataError, match=r"there is no clip in .*; left out: .*wordless\.mp4 has no words"
+        DataError, match=r"no clip to train on in .*; left out: .*wordless\.mp4 has no words"
     ):
         training_clips(learning(train=[bags / "wordless.mp4"]), tmp_path)
 
@@ -147,7 +147,7 @@ def test_paths_that_are_not_there_are_told_at_once(bags: Path, tmp_path: Path, n
     data: dict[str, Any] = {"train": (str(bags),)}
     check_paths(Recipe(data=DataConfig(**data)))
     data[name] = "no/folder" if name == "videos" else (str(bags), "no/folder")
-    with pytest.raises(DataError, match="data: no/folder is not there; paths are relative to the"):
+    with pytest.raises(DataError, match="data: no/folder doesn't exist; paths are relative to the"):
         check_paths(Recipe(data=DataConfig(**data)))
 
 
@@ -168,7 +168,7 @@ def test_paths_may_begin_at_home(
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"start: demo\ndata: {{train: [{file}], videos: '~/videos'}}")
     assert main([str(recipe)]) == 0, capsys.readouterr().out
-    with pytest.raises(DataError, match="data: ~nobody-of-that-name/bags is not there"):
+    with pytest.raises(DataError, match="data: ~nobody-of-that-name/bags doesn't exist"):
         check_paths(learning(train=["~nobody-of-that-name/bags"]))
 
 

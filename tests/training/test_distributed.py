@@ -1,6 +1,6 @@
-"""Two processes learn what one would, however the weights are spread, and survive a kill.
+"""Two processes train like one, with any sharding, and a run resumes after one is killed.
 
-They are real ones, of torchrun, and talk through gloo. What they run is launched.py.
+They are started by torchrun, connected through gloo, and run launched.py.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from streamingvlm_training.recipe import read_recipe
 from streamingvlm_training.sft import train
 from streamingvlm_training.world_clips import WorldClips
 
-from .conftest import CLIPS, SIZE, STREAMING, TRAINING, filmed, losses, two_processes
-from .launched import KILLED_AT
+from .launched import KILL_AT_STEP
+from .runs import CLIPS, annotated_bag, losses, run_two_processes
 
 STEPS = 4
 NEEDS_DEEPSPEED = pytest.mark.skipif(not find_spec("deepspeed"), reason="DeepSpeed isn't installed")
@@ -33,117 +33,108 @@ SHARDINGS = [
     pytest.param("zero3", marks=NEEDS_DEEPSPEED),
     "fsdp",
 ]
-OWN_SHARE = {"": (1.0, 2.0), "zero2": (1.0, 1.0), "zero3": (0.5, 1.0), "fsdp": (0.5, 1.0)}
-"""Of all weights: those in one of two processes, and AdamW's two moments of each learnt there."""
+SHARES = {"": (1.0, 2.0), "zero2": (1.0, 1.0), "zero3": (0.5, 1.0), "fsdp": (0.5, 1.0)}
+"""Share of all weights in one of two processes, and of AdamW's moments, two for each weight."""
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model to go on from, so that all begin with the same weights."""
-    folder = tmp_path_factory.mktemp("start")
-    content = {"model": SIZE, "streaming": STREAMING, "clips": CLIPS, "training": TRAINING}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
-    return train(folder / "recipe.yaml", folder)
-
-
-@pytest.fixture(scope="module")
-def alone(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one process learns that adds up two batches for every step."""
+def alone(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of one process that accumulates two batches for every step."""
     folder = tmp_path_factory.mktemp("alone")
-    return train(recipe(folder, start, accumulate=2), folder)
+    return train(write_recipe(folder, first, accumulate=2), folder)
 
 
-def recipe(folder: Path, start: Path, **training: Any) -> Path:
-    """A step of it has two batches of one clip, in one process or in two."""
-    given = {"steps": STEPS, "batch_clips": 1, "warmup_steps": 0, "learning_rate": 0.003}
+def write_recipe(folder: Path, start: Path, **training: Any) -> Path:
+    """Write a recipe whose steps have one batch of one clip in each process."""
+    default = {"steps": STEPS, "batch_clips": 1, "warmup_steps": 0, "learning_rate": 0.003}
     content = {
         "start": str(start),
         "clips": {**CLIPS, "told": 0.4},
-        "training": {**given, "log_every": 1, "save_every": 2, **training},
+        "training": {**default, "log_every": 1, "save_every": 2, **training},
     }
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
 
 
-def learnt_by_two(path: Path, *options: str, **environment: str) -> CompletedProcess[str]:
-    """What both processes said that ran a recipe, when they have ended."""
+def train_with_two(path: Path, *options: str, **environment: str) -> CompletedProcess[str]:
+    """Run a recipe in two processes, to their end."""
     launched = Path(__file__).with_name("launched.py")
-    return two_processes(launched, path, "--output", path.parent, *options, **environment)
+    return run_two_processes(launched, path, "--output", path.parent, *options, **environment)
 
 
 def assert_same(folder: Path, alone: Path) -> None:
-    """The same losses, and a complete checkpoint with the same weights."""
+    """Assert that losses and weights are the same, and the checkpoint is complete."""
     assert len(losses(alone)) == STEPS
     print(f"alone {losses(alone)}\n  two {losses(folder)}")
     assert losses(folder) == pytest.approx(losses(alone), rel=1e-4)
-    weights, expected = (load_file(its / "model.safetensors") for its in (folder, alone))
+    weights, expected = (load_file(path / "model.safetensors") for path in (folder, alone))
     assert weights.keys() == expected.keys()
-    assert max((weights[name] - its).abs().max() for name, its in expected.items()) < 1e-4
-    assert {its.name for its in folder.iterdir()} == {its.name for its in alone.iterdir()}
+    assert max((weights[name] - weight).abs().max() for name, weight in expected.items()) < 1e-4
+    assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
     load(folder, settings_for(folder).model)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_two_processes_learn_what_one_does_and_share_the_memory(
-    start: Path, alone: Path, tmp_path: Path, sharding: str
+def test_two_processes_have_the_losses_of_one_and_share_the_memory(
+    first: Path, alone: Path, tmp_path: Path, sharding: str
 ) -> None:
-    ended = learnt_by_two(recipe(tmp_path, start, sharding=sharding))
+    ended = train_with_two(write_recipe(tmp_path, first, sharding=sharding))
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert_same(tmp_path / "model", alone)
     assert ended.stdout.count("step 1/4") == ended.stdout.count("checkpoint in") == 1
-    whole = sum(its.numel() for its in load_file(alone / "model.safetensors").values())
-    weights, moments = OWN_SHARE[sharding]
+    total = sum(weight.numel() for weight in load_file(alone / "model.safetensors").values())
+    weights, moments = SHARES[sharding]
     for number in range(2):
-        held = json.loads((tmp_path / f"held-{number}.json").read_text())
-        assert held["weights"] == pytest.approx(weights * whole, rel=0.01)
-        assert held["optimizer"] == pytest.approx(moments * whole, rel=0.01)
+        sizes = json.loads((tmp_path / f"sizes-{number}.json").read_text())
+        assert sizes["weights"] == pytest.approx(weights * total, rel=0.01)
+        assert sizes["optimizer"] == pytest.approx(moments * total, rel=0.01)
 
 
 @pytest.mark.parametrize("sharding", SHARDINGS)
-def test_a_run_of_which_one_process_was_killed_goes_on_as_if_it_had_not(
-    start: Path, alone: Path, tmp_path: Path, sharding: str
+def test_a_run_resumes_after_one_of_its_processes_was_killed(
+    first: Path, alone: Path, tmp_path: Path, sharding: str
 ) -> None:
-    # Computing activations twice changes no number, and each way to shard has its own way to.
-    path = recipe(tmp_path, start, sharding=sharding, gradient_checkpointing=True)
-    killed = learnt_by_two(path, **{KILLED_AT: "3"})
+    # Gradient checkpointing changes no result; each kind of sharding has its own.
+    path = write_recipe(tmp_path, first, sharding=sharding, gradient_checkpointing=True)
+    killed = train_with_two(path, **{KILL_AT_STEP: "3"})
     assert killed.returncode != 0
     assert "SIGKILL" in killed.stderr
-    states = (tmp_path / "steps").glob(f"*/{TRAINER_STATE_NAME}")
-    assert [its.parent.name for its in states] == ["checkpoint-2"]
+    checkpoints = (tmp_path / "steps").glob(f"*/{TRAINER_STATE_NAME}")
+    assert [path.parent.name for path in checkpoints] == ["checkpoint-2"]
     assert not (tmp_path / "model").exists()
-    resumed = learnt_by_two(path, "--resume")
+    resumed = train_with_two(path, "--resume")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert "step 2/4" not in resumed.stdout
     assert_same(tmp_path / "model", alone)
 
 
-def test_one_of_two_processes_had_a_batch_without_frames(start: Path, tmp_path: Path) -> None:
-    """Or the tests above wouldn't show that the others don't wait for it forever."""
-    its = read_recipe(recipe(tmp_path, start))
-    clips = WorldClips(2 * STEPS, its.seed, its.clips, its.settings)
-    seeing = [any(round.images for round in clips[n].rounds) for n in range(2 * STEPS)]
-    assert any(first != second for first, second in zip(seeing[::2], seeing[1::2], strict=True))
+def test_in_some_steps_only_one_of_two_processes_has_frames(first: Path, tmp_path: Path) -> None:
+    """Otherwise the tests above wouldn't show that processes don't wait for each other forever."""
+    recipe = read_recipe(write_recipe(tmp_path, first))
+    clips = WorldClips(2 * STEPS, recipe.seed, clips=recipe.clips, settings=recipe.settings)
+    frames = [any(round.images for round in clips[n].rounds) for n in range(2 * STEPS)]
+    assert any(one != other for one, other in zip(frames[::2], frames[1::2], strict=True))
 
 
-def test_two_processes_measure_the_validation_loss_that_one_does(
-    start: Path, tmp_path: Path
-) -> None:
-    bags = [str(filmed(tmp_path / f"bag-{n}", range(n))) for n in (4, 9, 6, 12)]
-    told = []
+def test_two_processes_measure_the_validation_loss_of_one(first: Path, tmp_path: Path) -> None:
+    bags = [str(annotated_bag(tmp_path / f"bag-{n}", range(n))) for n in (4, 9, 6, 12)]
+    validation_losses = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        path = recipe(tmp_path / name, start, steps=1, save_every=1, learning_rate=0.0)
+        path = write_recipe(tmp_path / name, first, steps=1, save_every=1, learning_rate=0.0)
         data = {"data": {"train": bags[:2], "validation": bags}}
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **data}))
         if name == "one":
             train(path, path.parent)
         else:
-            ended = learnt_by_two(path)
+            ended = train_with_two(path)
             assert ended.returncode == 0, ended.stderr[-3000:]
         lines = (path.parent / "training.jsonl").read_text().splitlines()
-        told.append([its for line in lines if (its := json.loads(line).get("validation_loss"))])
-    assert len(told[0]) == 1
-    assert told[1] == pytest.approx(told[0], rel=1e-5)
+        values = (json.loads(line).get("validation_loss") for line in lines)
+        validation_losses.append([value for value in values if value])
+    one, two = validation_losses
+    assert len(one) == 1
+    assert two == pytest.approx(one, rel=1e-5)

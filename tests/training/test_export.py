@@ -36,8 +36,7 @@ from streamingvlm_training.prepare import main
 
 from ..recordings.scene import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from ..support.cli import run
-from .conftest import BAG_SECONDS
-from .exports import CUT, edit_first_clip
+from .exports import BAG_SECONDS, CUT, edit_first_clip
 from .recordings import (
     ANSWER,
     NARRATION,

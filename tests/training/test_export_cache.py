@@ -15,7 +15,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import ALONE, Rank
 from streamingvlm_ros.recordings.recording import Recording
-from streamingvlm_training.data_report import Counts, count, total
+from streamingvlm_training.data_report import Counts, count_data, merge_counts
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.conversations import Conversations
 from streamingvlm_training.datasets.export import Exported, export
@@ -345,8 +345,11 @@ def test_shares_of_a_check_together_are_the_check_of_one_process(
     sources = [clips, *paths, flat]
 
     def check(shards: int) -> Counts:
-        shares = [count(sources, "", Settings(), Rank(n, shards)) for n in range(shards)]
-        return total(sources, shares)
+        shares = [
+            count_data(sources, "", settings=Settings(), rank=Rank(n, shards))
+            for n in range(shards)
+        ]
+        return merge_counts(sources, shares)
 
     alone = check(1)
     assert alone.clips > 8
@@ -367,11 +370,15 @@ def test_a_video_with_several_names_is_reported_once_in_whichever_files_they_are
     sources = [tmp_path / f"{name}.jsonl" for name in ("a", "b", "c")]
     for path in sources:
         path.write_text(lines.replace("videos/one.mp4", f"{path.stem}/one.mp4"))
-    counts = total(sources, [count(sources, str(tmp_path), Settings(), ALONE)])
+    counts = merge_counts(
+        sources, [count_data(sources, str(tmp_path), settings=Settings(), rank=ALONE)]
+    )
     video = tmp_path / "videos" / "one.mp4"
     (problem,) = counts.problems
     assert problem.origin == str(video)
     assert "stands for 3 videos, such as a/one.mp4, b/one.mp4" in problem.what
     paths = [*sources, tmp_path / "train.jsonl"]
-    by_root = total(paths[-1:], [count(paths[-1:], "", Settings(), ALONE)])
+    by_root = merge_counts(
+        paths[-1:], [count_data(paths[-1:], "", settings=Settings(), rank=ALONE)]
+    )
     assert not by_root.problems

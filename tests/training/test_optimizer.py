@@ -11,8 +11,8 @@ from torch.optim import AdamW, Muon
 from streamingvlm_training.optimizer import MuonAndAdamW
 
 
-class Tiny(nn.Module):
-    """An embedding, a layer and a head, by the names that the model has for them."""
+class TinyModel(nn.Module):
+    """An embedding, a layer and a head with the real model's names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Tiny(nn.Module):
         return logits
 
 
-def learn(model: Tiny, optimizer: MuonAndAdamW, steps: int) -> None:
+def train(model: TinyModel, optimizer: MuonAndAdamW, *, steps: int) -> None:
     ids = torch.tensor([0, 1, 2, 3])
     for _ in range(steps):
         nn.functional.cross_entropy(model(ids), ids + 1).backward()
@@ -33,15 +33,15 @@ def learn(model: Tiny, optimizer: MuonAndAdamW, steps: int) -> None:
         optimizer.zero_grad()
 
 
-def made(model: Tiny) -> MuonAndAdamW:
+def new_optimizer(model: TinyModel) -> MuonAndAdamW:
     return MuonAndAdamW(model.named_parameters(), lr=0.01, weight_decay=0.01)
 
 
-def test_muon_moves_the_layers_matrices_and_adamw_the_rest() -> None:
+def test_muon_updates_the_layers_matrices_and_adamw_everything_else() -> None:
     torch.manual_seed(0)
-    model = Tiny()
+    model = TinyModel()
     alone = copy.deepcopy(model)
-    learn(model, made(model), 1)
+    train(model, new_optimizer(model), steps=1)
     ids = torch.tensor([0, 1, 2, 3])
     nn.functional.cross_entropy(alone(ids), ids + 1).backward()
     others = [alone.embed_tokens.weight, alone.layer.bias, alone.lm_head.weight]
@@ -52,23 +52,23 @@ def test_muon_moves_the_layers_matrices_and_adamw_the_rest() -> None:
 
 
 def test_a_schedule_drives_both() -> None:
-    model = Tiny()
-    optimizer = made(model)
+    model = TinyModel()
+    optimizer = new_optimizer(model)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     before = copy.deepcopy(model.state_dict())
-    learn(model, optimizer, 1)
+    train(model, optimizer, steps=1)
     assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
 
 
-def test_what_was_saved_goes_on_as_if_it_had_never_stopped() -> None:
+def test_a_saved_optimizer_resumes_as_if_never_stopped() -> None:
     torch.manual_seed(0)
-    model = Tiny()
-    optimizer = made(model)
-    learn(model, optimizer, 3)
+    model = TinyModel()
+    optimizer = new_optimizer(model)
+    train(model, optimizer, steps=3)
     again = copy.deepcopy(model)
-    resumed = made(again)
+    resumed = new_optimizer(again)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    learn(model, optimizer, 3)
-    learn(again, resumed, 3)
+    train(model, optimizer, steps=3)
+    train(again, resumed, steps=3)
     assert all(torch.equal(again.get_parameter(n), p) for n, p in model.named_parameters())

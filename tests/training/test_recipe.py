@@ -64,7 +64,7 @@ def test_blank_values_are_the_defaults(tmp_path: Path) -> None:
         ),
         (
             "streaming: {temperature: nan}",
-            "temperature must be a number .*, not 'nan'",
+            "temperature must be a number .*, not nan",
         ),
         (
             "streaming: {vision_rounds: 1e1}",

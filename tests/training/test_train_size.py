@@ -1,4 +1,4 @@
-"""The training benchmark of true size, tried on tiny shapes."""
+"""The benchmark of training at full size, run with tiny shapes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from ..support.cli import ROOT, environment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("whole", [False, True])
-def test_the_training_script_works_on_tiny_shapes(whole: bool) -> None:
+@pytest.mark.parametrize("all_weights", [False, True])
+def test_the_training_benchmark_runs_on_tiny_shapes(all_weights: bool) -> None:
     script = ROOT / "perf" / "train_size.py"
-    options = ["--shape", "tiny", "--side", "56", "--steps", "2", *(["--whole"] if whole else [])]
+    options = [
+        "--shape",
+        "tiny",
+        "--side",
+        "56",
+        "--steps",
+        "2",
+        *(["--whole"] if all_weights else []),
+    ]
     done = subprocess.run(
         [sys.executable, str(script), *options],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["tokens_per_s"] > 0
     assert result["tflops"] > 0
-    assert (result["learnt"] > 100_000) == whole
+    assert (result["learnt"] > 100_000) == all_weights

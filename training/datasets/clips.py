@@ -126,7 +126,7 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
         tuple(_rounds(record, chunks, start_ns=start_ns)),
         (record.previous,) if record.previous else (),
         record.instruction,
-        tuple((exchange.question, exchange.answer) for exchange in record.asked),
+        questions=tuple((exchange.question, exchange.answer) for exchange in record.asked),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.storage import STORAGES
 from streamingvlm_ros.config import Settings
+from streamingvlm_ros.file_hash import sha256_of
 from streamingvlm_ros.recordings.folder import annotation_paths, name_of
 
 from .cutting import CutConfig
@@ -194,15 +195,11 @@ def _stat(file: Path) -> list[int] | str | None:
 def _digest(file: Path) -> str | None:
     """The digest of a file, or the error if it can't be read."""
     try:
-        return _digest_of(file.read_bytes())
+        return sha256_of([file])[:16]
     except OSError as error:
         return error.strerror
 
 
 def _clips_digest(lines: Sequence[str]) -> str:
     # As write_text writes them.
-    return _digest_of("\n".join(lines).encode(errors="replace"))
-
-
-def _digest_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""A synthetic camera and a narrator with the small demo model: to try things without a camera.
+"""A synthetic camera and a narrator with the small demo model, to try things without a camera.
 
 ros2 launch streamingvlm_ros demo.launch.py
 ros2 topic echo /narrator/text
@@ -21,19 +21,21 @@ NARRATE = Path(get_package_share_directory("streamingvlm_ros"), "launch", "narra
 
 
 def generate_launch_description() -> launch.LaunchDescription:
-    """The camera and, with the Fast DDS profile that it sets for both, the narrator."""
+    """Return the narrator, with the Fast DDS profile that it sets for both, and the camera."""
     return launch.LaunchDescription(
         [
             DeclareLaunchArgument(
                 "seed",
                 default_value="10000",
-                description="Which world; from 10000 on they were never trained on.",
+                description="Seed of the world; those from 10000 on are not in the training data.",
             ),
             DeclareLaunchArgument(
-                "model", default_value="demo", description="As in narrate.launch.py."
+                "model", default_value="demo", description="Model, as in narrate.launch.py."
             ),
             DeclareLaunchArgument(
-                "image_transport", default_value="raw", description="raw or compressed."
+                "image_transport",
+                default_value="raw",
+                description="Image transport: raw or compressed.",
             ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(NARRATE)),

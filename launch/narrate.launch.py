@@ -1,4 +1,4 @@
-"""A narrator for a camera and, if asked for, a recorder of what is seen and said.
+"""A narrator for a camera and, on request, a recorder of images and narration.
 
 ros2 launch streamingvlm_ros narrate.launch.py image:=/camera/image_raw model:=…
 ros2 launch streamingvlm_ros narrate.launch.py image:=/camera/image_raw record:=true
@@ -22,23 +22,23 @@ SHARE = Path(get_package_share_directory("streamingvlm_ros"))
 
 PARAMETERS = {
     "model": "Checkpoint folder, hub id, 'demo' or 'auto'.",
-    "fps": "Frames per second given to the model, 1 to 30.",
-    "instruction": "What the model is told to do.",
-    "previous_text": "What it should believe was said before: mission, names, scene.",
+    "fps": "Frames per second for the model, 1 to 30.",
+    "instruction": "Instruction to the model.",
+    "previous_text": "Earlier narration that the model never forgets: mission, names, scene.",
     "device": "Torch device, for instance cuda:1.",
-    "image_transport": "raw or compressed; compressed subscribes IMAGE/compressed.",
-    "history_folder": "Folder in which what was said and seen is kept; none by default.",
-    "autostart": "false waits for `ros2 lifecycle set`.",
-    "use_sim_time": "true takes the time from /clock, as a bag that is played gives it.",
+    "image_transport": "raw or compressed; compressed subscribes to IMAGE/compressed.",
+    "history_folder": "Folder of the history; none by default.",
+    "autostart": "true activates at start, false waits for `ros2 lifecycle set`.",
+    "use_sim_time": "true takes the time from /clock, for instance of a bag that is played.",
 }
-"""Arguments that are parameters of the node; without a value, the file's or its own default."""
+"""Arguments that set the node's parameters. Empty ones leave them to the parameter file."""
 
-NO_TEXT = ("fps", "autostart", "use_sim_time")
-"""All others are text, and must stay text when they read like a number or a list."""
+YAML_ARGUMENTS = ("fps", "autostart", "use_sim_time")
+"""Arguments with a YAML value. Others stay text, even if they look like a number or a list."""
 
 
 def generate_launch_description() -> launch.LaunchDescription:
-    """The arguments, the Fast DDS profile and the nodes."""
+    """Return the arguments, the Fast DDS profile and the nodes."""
     return launch.LaunchDescription(
         [
             DeclareLaunchArgument(
@@ -50,10 +50,10 @@ def generate_launch_description() -> launch.LaunchDescription:
             DeclareLaunchArgument(
                 "params_file",
                 default_value=str(SHARE / "config" / "narrator.yaml"),
-                description="Parameter file; all parameters are documented in the default one.",
+                description="Parameter file; the default one documents all parameters.",
             ),
             DeclareLaunchArgument(
-                "record", default_value="false", description="true starts a recorder, too."
+                "record", default_value="false", description="true also starts a recorder."
             ),
             DeclareLaunchArgument(
                 "record_folder",
@@ -63,7 +63,7 @@ def generate_launch_description() -> launch.LaunchDescription:
             DeclareLaunchArgument(
                 "record_params_file",
                 default_value=str(SHARE / "config" / "recorder.yaml"),
-                description="The recorder's parameter file; all are documented in the default one.",
+                description="Recorder's parameter file; the default one documents all parameters.",
             ),
             *(
                 DeclareLaunchArgument(name, default_value="", description=description)
@@ -77,49 +77,49 @@ def generate_launch_description() -> launch.LaunchDescription:
 
 
 def fastdds_profile() -> list[SetEnvironmentVariable]:
-    """Without it Fast DDS loses most images between two processes. A user's own is kept."""
+    """Set the profile without which Fast DDS loses most images, unless the user has set one."""
     name = "FASTDDS_DEFAULT_PROFILES_FILE"
     profile = str(SHARE / "config" / "fastdds.xml")
     return [] if name in os.environ else [SetEnvironmentVariable(name, profile)]
 
 
 def narrator(context: launch.LaunchContext) -> list[LifecycleNode]:
-    """The node, with those arguments as parameters that were given a value."""
-    given = context.launch_configurations
-    parameters = {name: value(name, given[name]) for name in PARAMETERS if given[name]}
+    """Return the node, with all non-empty arguments as parameters."""
+    arguments = context.launch_configurations
+    parameters = {name: value(name, arguments[name]) for name in PARAMETERS if arguments[name]}
     return [
         LifecycleNode(
             package="streamingvlm_ros",
             executable="narrator",
             name="narrator",
-            namespace=given["namespace"],
-            parameters=[given["params_file"], parameters],
-            remappings=[("image", given["image"])],
+            namespace=arguments["namespace"],
+            parameters=[arguments["params_file"], parameters],
+            remappings=[("image", arguments["image"])],
             output="screen",
         )
     ]
 
 
 def recorder(context: launch.LaunchContext) -> list[Node]:
-    """The recorder, if it is asked for. It finds its topics by itself."""
-    given = context.launch_configurations
-    if not yaml.safe_load(given["record"]):
+    """Return the recorder if `record` is true. It finds its topics by itself."""
+    arguments = context.launch_configurations
+    if not yaml.safe_load(arguments["record"]):
         return []
-    parameters = {"folder": value("folder", given["record_folder"])}
-    if given["use_sim_time"]:
-        parameters["use_sim_time"] = value("use_sim_time", given["use_sim_time"])
+    parameters = {"folder": value("folder", arguments["record_folder"])}
+    if arguments["use_sim_time"]:
+        parameters["use_sim_time"] = value("use_sim_time", arguments["use_sim_time"])
     return [
         Node(
             package="streamingvlm_ros",
             executable="recorder",
             name="recorder",
-            namespace=given["namespace"],
-            parameters=[given["record_params_file"], parameters],
+            namespace=arguments["namespace"],
+            parameters=[arguments["record_params_file"], parameters],
             output="screen",
         )
     ]
 
 
 def value(name: str, text: str) -> Any:
-    """An argument's value with its type."""
-    return yaml.safe_load(text) if name in NO_TEXT else ParameterValue(text, value_type=str)
+    """Return an argument's value with its type."""
+    return yaml.safe_load(text) if name in YAML_ARGUMENTS else ParameterValue(text, value_type=str)

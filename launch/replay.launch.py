@@ -1,4 +1,4 @@
-"""A bag that is played, and a narrator that watches it in the bag's time.
+"""A player of a bag, and a narrator that watches it in the bag's time.
 
 ros2 launch streamingvlm_ros replay.launch.py bag:=drive image:=/camera/image_raw model:=…
 """
@@ -20,22 +20,22 @@ NARRATE = Path(get_package_share_directory("streamingvlm_ros"), "launch", "narra
 
 PLAYED = {
     "bag": (str, None, "The bag: a rosbag2 folder, or one of its files."),
-    "rate": (float, "1.0", "How many times as fast as it was recorded."),
-    "start_s": (float, "0.0", "Seconds at the bag's beginning that are left out."),
-    "loop": (bool, "false", "true begins anew at the end."),
+    "rate": (float, "1.0", "Playback speed; 1 is the speed of the recording."),
+    "start_s": (float, "0.0", "Seconds to skip at the start of the bag."),
+    "loop": (bool, "false", "true starts again at the end."),
 }
 """Arguments that are the player's parameters: type, default, description."""
 
 PASSED_ON = {
-    "image": ("image", "The image topic in the bag that is narrated."),
-    "model": ("", "As in narrate.launch.py."),
-    "image_transport": ("", "raw or compressed."),
+    "image": ("image", "Image topic in the bag to narrate."),
+    "model": ("", "Model, as in narrate.launch.py."),
+    "image_transport": ("", "Image transport: raw or compressed."),
 }
 """Arguments of the narrator."""
 
 
 def generate_launch_description() -> launch.LaunchDescription:
-    """The narrator, with the Fast DDS profile that it sets for both, and the player."""
+    """Return the narrator, with the Fast DDS profile that it sets for both, and the player."""
     return launch.LaunchDescription(
         [
             *(
@@ -62,7 +62,7 @@ def generate_launch_description() -> launch.LaunchDescription:
                         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
                         for name, (kind, _, _) in PLAYED.items()
                     },
-                    # Nobody watches the others here.
+                    # The narrator watches only this camera.
                     {"camera": ParameterValue(LaunchConfiguration("image"), value_type=str)},
                 ],
                 output="screen",

@@ -91,27 +91,27 @@ def ask_live(engine: StreamingEngine, world: World, rounds: int, look: Look) -> 
         past = [world.second(n) for n in range(number - PAST_S + 1, number + 1)]
         asked = [("stream", kind, make(past[-1], random)) for kind, make in NOW.items()]
         asked += [("recent", kind, now) for _, kind, now in asked]
-        told = [("text window", kind, make(past, random)) for kind, make in PAST.items()]
-        asked += [(mode, kind, its) for mode, kind, its in told if its]
+        past_questions = [("text window", kind, make(past, random)) for kind, make in PAST.items()]
+        asked += [(mode, kind, question) for mode, kind, question in past_questions if question]
         questions = [
-            Question(its.question, frames=tuple(frames) if mode == "recent" else ())
-            for mode, _, its in asked
+            Question(question.question, frames=tuple(frames) if mode == "recent" else ())
+            for mode, _, question in asked
         ]
         answers = answers_to(stream, questions)
-        for (mode, kind, its), answer in zip(asked, answers, strict=True):
-            scores[mode][kind].append(answer == its.answer)
+        for (mode, kind, question), answer in zip(asked, answers, strict=True):
+            scores[mode][kind].append(answer == question.answer)
     stream.close()
     return scores
 
 
 def answers_to(stream: Stream, questions: list[Question]) -> list[str]:
-    """What is said to questions that are asked at the same moment; why not, if nothing is."""
+    """Return the answers to questions that are asked at the same moment; errors as text."""
     outcomes: dict[int, Answer | StreamingVLMError] = {}
     for number, question in enumerate(questions):
         stream.engine.ask(stream, Ask(question, partial(outcomes.__setitem__, number)))
     stream.engine.finish(stream)
-    told = [outcomes[number] for number in range(len(questions))]
-    return [its.text if isinstance(its, Answer) else str(its) for its in told]
+    results = [outcomes[number] for number in range(len(questions))]
+    return [result.text if isinstance(result, Answer) else str(result) for result in results]
 
 
 def visit_world(seed: int) -> tuple[list[Second], list[Callable[[float], Image]], list[Thing]]:
@@ -160,8 +160,10 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
         history = History(Path(folder), HistoryConfig())
         for number in range(len(seconds)):
             seen = chunk(lambda second, part: frames[second](part), number)
-            said = stream.step(seen)
-            history.add(Entry(said.text, said.start_ns, said.end_ns), seen.frames[-1])
+            narration = stream.step(seen)
+            history.add(
+                Entry(narration.text, narration.start_ns, narration.end_ns), seen.frames[-1]
+            )
         history.flush()
         recall = partial(history.moments, count=engine.settings.asking.history_moments)
         for index, guest in enumerate(guests):
@@ -181,7 +183,9 @@ def _ask_of_guest(
     scores: dict[str, Scores],
 ) -> None:
     """One question of a guest. The truth is that of the moments that the answer names."""
-    named = next(its for second in seconds if (its := about_moments([second], guest, kind)))
+    named = next(
+        question for second in seconds if (question := about_moments([second], guest, kind))
+    )
     moments = recall(named.question)
     blank = draw([], SIDE_PX, SIDE_PX)
     controls = {

@@ -90,20 +90,20 @@ class Observer:
 
     def __init__(self) -> None:
         self.node = Node("observer")
-        self.said: dict[str, dict[int, Narration]] = {"quiet": {}, "asked": {}}
+        self.narrations: dict[str, dict[int, Narration]] = {"quiet": {}, "asked": {}}
         self._both_began = threading.Event()
-        for name, said in self.said.items():
-            self._listen(name, said)
+        for name, narrations in self.narrations.items():
+            self._listen(name, narrations)
         self.client: Client[Any, Any] = self.node.create_client(Ask, "/asked/ask")
         self.answers: list[Ask.Response] = []
 
-    def _listen(self, name: str, said: dict[int, Narration]) -> None:
-        def hear(narration: Narration) -> None:
-            said[narration.start.sec] = narration
-            if all(self.said.values()):
+    def _listen(self, name: str, narrations: dict[int, Narration]) -> None:
+        def on_narration(narration: Narration) -> None:
+            narrations[narration.start.sec] = narration
+            if all(self.narrations.values()):
                 self._both_began.set()
 
-        self.node.create_subscription(Narration, f"/{name}/narration", hear, 100)
+        self.node.create_subscription(Narration, f"/{name}/narration", on_narration, 100)
 
     def ask(self, question: str) -> None:
         """Ask without waiting."""
@@ -124,7 +124,7 @@ class Observer:
 
     def report(self, asked: int, step_s: float) -> dict[str, object]:
         """What differed, and how long the askers waited."""
-        quiet, other = self.said["quiet"], self.said["asked"]
+        quiet, other = self.narrations["quiet"], self.narrations["asked"]
         both = sorted(set(quiet) & set(other))[:-2]
         first_s = [a.time_to_first_token for a in self.answers if a.success]
         p50, p95 = np.percentile(first_s, [50, 95])
@@ -144,8 +144,8 @@ class Observer:
         }
 
 
-def _p95(said: dict[int, Narration], seconds: list[int]) -> float:
-    return float(np.percentile([said[s].latency for s in seconds], 95))
+def _p95(narrations: dict[int, Narration], seconds: list[int]) -> float:
+    return float(np.percentile([narrations[s].latency for s in seconds], 95))
 
 
 def main() -> None:
@@ -170,7 +170,7 @@ def main() -> None:
         process("narrator", "asked", model="demo", **RELIABLE) as asked_of,
     ):
         # From the first frame on both must see the same: what is carried over begins there.
-        while observer.node.count_subscribers("/image") < len(observer.said):
+        while observer.node.count_subscribers("/image") < len(observer.narrations):
             if quiet.poll() is not None or asked_of.poll() is not None:
                 raise SystemExit("a narrator ended before it began")
             time.sleep(0.1)

@@ -148,7 +148,7 @@ class Resending:
             strict=True,
         )
         grid_seconds = stream.spec.grid_seconds(stream.settings.frames.fps)
-        said = self._model.generate(
+        generated = self._model.generate(
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
             mm_token_type_ids=(input_ids == pad_id) * 2,
@@ -159,7 +159,7 @@ class Resending:
             min_new_tokens=MAX_TOKENS,
             max_new_tokens=MAX_TOKENS,
         )
-        assert said.shape[1] == input_ids.shape[1] + MAX_TOKENS
+        assert generated.shape[1] == input_ids.shape[1] + MAX_TOKENS
 
 
 def _stage_of_forward(*_: object, input_ids: torch.Tensor, **__: object) -> str:
@@ -184,7 +184,7 @@ def measure(first: int, last: int) -> dict[str, Any]:
             rounds["four alone"].append({s: sum(ms.get(s, 0.0) for ms in apart) for s in STAGES})
             rounds["four together"].append(joint)
             rounds["re-sending"].append(resending.round(one))
-    medians = {way: _medians(its) for way, its in rounds.items()}
+    medians = {way: _medians(times) for way, times in rounds.items()}
     return {
         "rounds": [first, last],
         "torch": torch.__version__,

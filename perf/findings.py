@@ -78,9 +78,9 @@ class Watcher:
     def watch(self, seen: Chunk, truth: str) -> None:
         """One round."""
         begin = time.process_time()
-        said = self._stream.step(seen).text
+        narration = self._stream.step(seen).text
         self.round_ms.append((time.process_time() - begin) * 1e3)
-        self.right.append(said == truth)
+        self.right.append(narration == truth)
 
     def ask(self, now: Asked, past: Asked | None) -> None:
         """Of what is visible, and of what was said."""
@@ -103,8 +103,8 @@ def watch_world(engines: Mapping[str, StreamingEngine], seed: int, rounds: int) 
         for watcher in watchers.values():
             watcher.watch(seen, truth)
         if number >= PAST_S and number % ASKED_EVERY == 0:
-            told = [world.second(n) for n in range(number - PAST_S + 1, number + 1)]
-            asked = about_now(told[-1], random), about_past(told, random)
+            past_seconds = [world.second(n) for n in range(number - PAST_S + 1, number + 1)]
+            asked = about_now(past_seconds[-1], random), about_past(past_seconds, random)
             for watcher in watchers.values():
                 watcher.ask(*asked)
         if (number + 1) % 100 == 0:
@@ -125,17 +125,17 @@ def table(worlds: list[dict[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in worlds[0]:
-        its = [world[name] for world in worlds]
-        right = np.array([one["right"] for one in its], float)
+        results = [world[name] for world in worlds]
+        right = np.array([one["right"] for one in results], float)
         own = np.array([world[OWN]["right"] for world in worlds], float)
-        late_ms = [statistics.median(one["round_ms"][-100:]) for one in its]
+        late_ms = [statistics.median(one["round_ms"][-100:]) for one in results]
         own_ms = [statistics.median(world[OWN]["round_ms"][-100:]) for world in worlds]
         cells = [
             name,
             f"{right.mean():.1%}",
             "" if name == OWN else difference(right - own),
             f"{right[:, -100:].mean():.1%}",
-            *(_share([x for one in its for x in one[kind]]) for kind in ("now", "past")),
+            *(_share([x for one in results for x in one[kind]]) for kind in ("now", "past")),
             f"{statistics.mean(late_ms) / statistics.mean(own_ms):.2f} x",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -173,11 +173,11 @@ def main() -> None:
     worlds = []
     for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + arguments.worlds):
         path = arguments.run / f"world_{seed}_{arguments.rounds}.json"
-        found = json.loads(path.read_text()) if path.exists() else {}
-        if not found.keys() >= ways.keys():
-            found |= watch_world(engines, seed, arguments.rounds)
-            write_text(path, json.dumps(found))
-        worlds.append({name: found[name] for name in ways})
+        result = json.loads(path.read_text()) if path.exists() else {}
+        if not result.keys() >= ways.keys():
+            result |= watch_world(engines, seed, arguments.rounds)
+            write_text(path, json.dumps(result))
+        worlds.append({name: result[name] for name in ways})
     print(table(worlds))
 
 

@@ -101,8 +101,8 @@ def questions_past(world: World, seconds: int) -> Iterator[dict[str, Any]]:
     kinds = cycle(PAST.values())
     random = np.random.default_rng(world.seed)
     for at_s in range(PAST_S, seconds, ASKED_EVERY_S):
-        told = [world.second(n) for n in range(at_s - PAST_S, at_s)]
-        if asked := next(kinds)(told, random):
+        past_seconds = [world.second(n) for n in range(at_s - PAST_S, at_s)]
+        if asked := next(kinds)(past_seconds, random):
             yield line(at_s, asked)
 
 

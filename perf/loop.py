@@ -58,12 +58,12 @@ def command(run: Path, *words: object) -> None:
 
 def scores(run: Path) -> dict[str, dict[str, float]]:
     """By model and world: narrations that are right word by word."""
-    found: dict[str, dict[str, float]] = {}
+    by_model: dict[str, dict[str, float]] = {}
     for file in (run / "scores" / "results").glob("*.json"):
         result = json.loads(file.read_text())
-        its = found.setdefault(result["request"]["model"], {})
-        its[result["request"]["item"]] = round(result["narration"]["exact"], 4)
-    return found
+        by_world = by_model.setdefault(result["request"]["model"], {})
+        by_world[result["request"]["item"]] = round(result["narration"]["exact"], 4)
+    return by_model
 
 
 def main() -> None:

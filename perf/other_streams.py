@@ -44,7 +44,7 @@ class GrowingStream(Stream):
 
     def _positions(self, ledger: Ledger, start: int) -> Tensor:
         new = [s for s, slots in _slots(ledger) if slots.start >= self.token_positions.shape[1]]
-        self._append(self._model.positions(new, self._next))
+        self._append(self._model.positions(new, start=self._next))
         return self.token_positions[:, start:]
 
     def _end_round(self, turn: Turn, chunk: Chunk) -> Round:
@@ -97,9 +97,9 @@ class GlancingStream(Stream):
 
     def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
         """Make the turn that narrates the round, without its frames."""
-        kept = [(s, slots) for s, slots in _slots(self.ledger) if s.kind is not Kind.VISION]
-        ledger = Ledger(tuple(segment for segment, _ in kept))
-        self._move(Eviction(ledger, [slot for _, slots in kept for slot in slots]))
+        remaining = [(s, slots) for s, slots in _slots(self.ledger) if s.kind is not Kind.VISION]
+        ledger = Ledger(tuple(segment for segment, _ in remaining))
+        self._move(Eviction(ledger, [slot for _, slots in remaining for slot in slots]))
         self._runner._position[self.row] = float(self._positions(ledger, 0).max()) + 1.0
         self._state = replace(self._state, ledger=ledger)
         return super().narrate(part, on_end)

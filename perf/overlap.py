@@ -64,13 +64,13 @@ def results(run: Path, seed: int) -> dict[str, list[bool]]:
     for number, (name, new) in enumerate(BAGS.items()):
         if not (run / "bags" / name).exists():
             film(run / "bags" / name, World(FIRST_SEED + 10 * seed + number, new), BAG_S)
-    found = {}
+    results_by_name = {}
     for overlap_s in OVERLAPS_S:
         model = adapted(run, seed, overlap_s)
         for kind, new in (("new", True), ("known", False)):
             world = World(FIRST_UNSEEN_SEED + 100 + seed, new)
-            found[f"{kind}, {overlap_s} s"] = right(model, world)
-    return found
+            results_by_name[f"{kind}, {overlap_s} s"] = right(model, world)
+    return results_by_name
 
 
 def table(seeds: list[dict[str, list[bool]]]) -> str:
@@ -81,7 +81,7 @@ def table(seeds: list[dict[str, list[bool]]]) -> str:
     ]
     for kind in ("new", "known"):
         with_s, without_s = (
-            np.array([its[f"{kind}, {overlap_s} s"] for its in seeds], float)
+            np.array([seed_results[f"{kind}, {overlap_s} s"] for seed_results in seeds], float)
             for overlap_s in OVERLAPS_S
         )
         pairs = zip(with_s.mean(1), without_s.mean(1), strict=True)
@@ -99,15 +99,15 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--seeds", type=int, default=4)
     arguments = parser.parse_args()
-    found: list[dict[str, Any]] = []
+    all_results: list[dict[str, Any]] = []
     for seed in range(arguments.seeds):
         run = arguments.run.absolute() / str(seed)
         path = run / "right.json"
         if not path.exists():
             write_text(path, json.dumps(results(run, seed)))
-        found.append(json.loads(path.read_text()))
-        print(table(found), file=sys.stderr)
-    print(table(found))
+        all_results.append(json.loads(path.read_text()))
+        print(table(all_results), file=sys.stderr)
+    print(table(all_results))
 
 
 if __name__ == "__main__":

@@ -93,11 +93,11 @@ def cameras(rate_hz: float, seconds: float) -> Iterator[dict[str, Any]]:
 
 def measure(node: Node, folder: Path, compression: str, args: argparse.Namespace) -> dict[str, Any]:
     """One recording."""
-    heard: list[dict[str, str]] = []
+    diagnostics: list[dict[str, str]] = []
     listening = node.create_subscription(
         DiagnosticArray,
         "/diagnostics",
-        lambda m: heard.append({v.key: v.value for v in m.status[0].values}),
+        lambda m: diagnostics.append({v.key: v.value for v in m.status[0].values}),
         10,
     )
     parameters = {"folder": folder, "compression": compression, "ring_mb": args.ring_mb}
@@ -107,15 +107,18 @@ def measure(node: Node, folder: Path, compression: str, args: argparse.Namespace
     recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     with cameras(args.hz, args.seconds) as published:
         # What waits is still to be taken; its own diagnostics it takes all the time.
-        while len(heard) < 3 or int(heard[-1]["received"]) > int(heard[-3]["received"]) + 3:
+        while (
+            len(diagnostics) < 3
+            or int(diagnostics[-1]["received"]) > int(diagnostics[-3]["received"]) + 3
+        ):
             rclpy.spin_once(node, timeout_sec=1.0)
     recorder.send_signal(signal.SIGINT)
     _, _, used = os.wait4(recorder.pid, 0)
     node.destroy_subscription(listening)
     (bag,) = folder.iterdir()
     counts = written(bag)
-    dropped = [int(heard[-1].get(f"dropped: {topic}", "0")) for topic in TOPICS]
-    lost = [int(heard[-1].get(f"lost on the way: {topic}", "0")) for topic in TOPICS]
+    dropped = [int(diagnostics[-1].get(f"dropped: {topic}", "0")) for topic in TOPICS]
+    lost = [int(diagnostics[-1].get(f"lost on the way: {topic}", "0")) for topic in TOPICS]
     return {
         "compression": compression,
         **published,

@@ -84,9 +84,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     trained.train()
     made = collator([clip(arguments.side, settings)])
     batch = {
-        name: its.to(device) for name, its in {**made, **loss_positions(made["labels"])}.items()
+        name: tensor.to(device)
+        for name, tensor in {**made, **loss_positions(made["labels"])}.items()
     }
-    learnt = [its for its in trained.parameters() if its.requires_grad]
+    learnt = [weight for weight in trained.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-5)
     times_s = [step(trained, batch, optimizer, device) for _ in range(arguments.steps)]
     step_s = float(np.median(times_s[arguments.steps // 2 :]))
@@ -95,7 +96,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": torch.cuda.get_device_name() if half else platform.processor() or "CPU",
         "shape": arguments.shape,
-        "learnt": sum(its.numel() for its in learnt),
+        "learnt": sum(weight.numel() for weight in learnt),
         "tokens_per_clip": tokens,
         "step_s": round(step_s, 4),
         "tokens_per_s": round(tokens / step_s, 1),

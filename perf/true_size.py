@@ -295,9 +295,9 @@ class Asker:
 
         stream = streams[self._asked % len(streams)]
         self._asked += 1
-        self._narrator.engine.ask(stream, Ask(self.QUESTION, self._hear, on_token))
+        self._narrator.engine.ask(stream, Ask(self.QUESTION, self._on_done, on_token))
 
-    def _hear(self, outcome: Answer | StreamingVLMError) -> None:
+    def _on_done(self, outcome: Answer | StreamingVLMError) -> None:
         if isinstance(outcome, StreamingVLMError):
             raise outcome
         self.answers.append(outcome.text)
@@ -426,22 +426,22 @@ def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict
 def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     """Two streams, one of which is asked: all that is said with the graph and without."""
     loaded = build(SHAPES[arguments.shape], machine.device, machine.dtype)
-    said: dict[bool, list[Any]] = {}
+    outputs: dict[bool, list[Any]] = {}
     captured = 0
     for eager in (False, True):
         narrator = Narrator(loaded, arguments, streams=2, eager=eager)
         asker = Asker(narrator)
-        said[eager] = [asker.answers]
+        outputs[eager] = [asker.answers]
         for number in range(24):
             narrator.see()
             if number % 4 == 1:
                 asker.ask(time.perf_counter())
             narrator.narrate()
-            said[eager].append([stream.context_ids for stream in narrator.streams])
+            outputs[eager].append([stream.context_ids for stream in narrator.streams])
         captured = max(captured, len(narrator.engine.runner._graph._graphs))
         del narrator, asker
         release_memory()
-    equal = said[True] == said[False]
+    equal = outputs[True] == outputs[False]
     return {"captured": captured, "equal": equal, "failed": not equal}
 
 
@@ -456,7 +456,6 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     for count in (2, 8):
         size = (arguments.height, arguments.width, 3)
         images = [random.integers(0, 256, size, np.uint8) for _ in range(count)]
-        frames = [Frame(image, 0) for image in images]
 
         def looped(images: Sequence[Any] = images) -> Tensor:
             patches, grid = to_patches(images, spec, machine.device)
@@ -464,8 +463,8 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
             tokens: Tensor = tower(patches.to(machine.dtype), grid_thw=shape).pooler_output
             return tokens
 
-        def ours(frames: Sequence[Frame] = frames) -> Tensor:
-            return model.encode([frames], spec)[0][0]
+        def ours(images: Sequence[Any] = images) -> Tensor:
+            return model.vision_encoder.encode([images], spec)[0][0]
 
         with torch.inference_mode():
             result[f"{count} frames"] = {

@@ -15,12 +15,12 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A file of one's own beside `path`: it replaces that when it has been written, or goes."""
-    its = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        yield its
-        its.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        its.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -28,6 +28,6 @@ def write_text(path: Path, text: str) -> None:
 
     Several processes on several hosts may do so; the last one's stays. OSError leaves the old one.
     """
-    with atomic_path(path) as its:
+    with atomic_path(path) as temporary:
         # What a model said may hold half a character, which no encoding has.
-        its.write_text(text, encoding="utf-8", errors="replace")
+        temporary.write_text(text, encoding="utf-8", errors="replace")

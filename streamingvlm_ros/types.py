@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +38,6 @@ class Chunk:
     start_ns: int
     end_ns: int
     dropped: int = 0
-
-    @property
-    def newest_ns(self) -> int:
-        """Stamp of the newest frame."""
-        return self.frames[-1].stamp_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +91,17 @@ class Narration:
     def silent(self) -> bool:
         """True when the model chose to say nothing."""
         return not self.text
+
+
+class AnswerMode(str, Enum):
+    """What a question is answered from; the value is the name that users type."""
+
+    STREAM = "stream"
+    """What the stream has in mind."""
+    RECENT = "recent"
+    """The newest frames alone."""
+    HISTORY = "history"
+    """Moments from the history on disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def test_the_page_on_the_engine_from_python_runs_and_is_short(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     *narrations, answer = done.stdout.splitlines()
-    told = [line.split(" ", 1)[1] for line in narrations]
+    captions = [line.split(" ", 1)[1] for line in narrations]
     truth = [world.caption(second) for second in range(6) for world in worlds.values()]
-    assert sum(map(str.__eq__, told, truth)) >= 10
+    assert sum(map(str.__eq__, captions, truth)) >= 10
     assert answer

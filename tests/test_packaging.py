@@ -53,15 +53,15 @@ def manifest_names(*tags: str) -> set[str]:
 
 def imported_libraries() -> dict[str, Path]:
     """Top-level names that the package and the trainer import, each with one file that does."""
-    found: dict[str, Path] = {}
+    imported: dict[str, Path] = {}
     for folder in sorted(OURS):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names = [node.module]
-                found |= {name.partition(".")[0]: path for name in names}
-    return {name: path for name, path in found.items() if name not in OURS}
+                imported |= {name.partition(".")[0]: path for name in names}
+    return {name: path for name, path in imported.items() if name not in OURS}
 
 
 def test_every_imported_library_is_declared() -> None:

@@ -21,7 +21,7 @@ from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
 from .times import span_text
 
 if TYPE_CHECKING:
-    from ..ros.replies import Reply
+    from ..ros.client import Reply
 
 _MOST_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
 

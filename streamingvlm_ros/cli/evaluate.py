@@ -1,45 +1,46 @@
-"""`streamingvlm evaluate`: models side by side on recordings with references and questions."""
+"""`streamingvlm evaluate`: compare models on recordings with references and questions."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import EvaluationError
-from ..evaluation.result import ORIGINAL
 from ..rank import Rank, process_rank
 from ..time_format import clamp
 from .connection import parse_text
-from .evaluation_output import tell
+from .evaluation_output import print_scores
 from .options import Recordings
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluation import Evaluation, Trial
-    from ..evaluation.items import Item
+    from ..evaluation.evaluation import Evaluation
+    from ..evaluation.items import SuiteArguments
     from ..evaluation.judge import Judge
-    from ..evaluation.result import Result
+    from ..evaluation.results import Result
+    from ..evaluation.summary import SummaryRow
+    from ..evaluation.trial import Trial
 
 
-_STOPPED = "Stopped. The same command goes on where it was."
+_STOPPED = "Stopped. The same command resumes it."
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
 
 
 class Mode(str, Enum):
-    """What answers may rest on."""
+    """The source of answers: the context, the newest frames, or the history."""
 
     STREAM = "stream"
     RECENT = "recent"
     HISTORY = "history"
 
 
-_MODELS, _MODES = ["auto"], [Mode.STREAM]
-"""What is taken without options."""
+_DEFAULT_MODELS, _DEFAULT_MODES = ["auto"], [Mode.STREAM]
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
     output: Annotated[
         Path,
         typer.Option(
-            help="Folder for results and report; if they are there already, they are gone on with.",
+            help="Output folder. Existing results are reused; the run resumes.",
             file_okay=False,
             show_default=False,
         ),
@@ -55,15 +56,21 @@ def evaluate(
     model: Annotated[
         list[str],
         typer.Option(
-            help="A model, with settings after spaces: --model 'demo fps=4'. May be repeated.",
+            help="A model, with settings after spaces: --model 'demo fps=4'. Repeatable.",
             parser=parse_text,
             metavar="TEXT",
         ),
-    ] = _MODELS,
+    ] = _DEFAULT_MODELS,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Reader of recordings and their labels. `own`: files beside each recording."
+        ),
+    ] = "own",
     reference: Annotated[
         str | None,
         typer.Option(
-            help="What should be said: .jsonl, .vtt, .srt or a narration topic. Without it, "
+            help="The right narration: .jsonl, .vtt, .srt or a narration topic. Default: "
             "RECORDING.jsonl, .vtt or .srt beside the recording.",
             show_default=False,
         ),
@@ -71,7 +78,7 @@ def evaluate(
     questions: Annotated[
         Path | None,
         typer.Option(
-            help="Timed questions (.jsonl). Without it, RECORDING.questions.jsonl.",
+            help="Timed questions (.jsonl). Default: RECORDING.questions.jsonl.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -79,146 +86,163 @@ def evaluate(
     ] = None,
     topic: Annotated[
         str | None,
-        typer.Option(help="The camera, if a bag has several.", show_default=False),
+        typer.Option(help="The camera's topic, if a bag has several.", show_default=False),
     ] = None,
     mode: Annotated[
-        list[Mode], typer.Option(help="How questions are asked. May be repeated.")
-    ] = _MODES,
+        list[Mode], typer.Option(help="What questions are answered from. Repeatable.")
+    ] = _DEFAULT_MODES,
     controls: Annotated[
         bool,
-        typer.Option("--controls", help="Also without frames, and with frames of other times."),
+        typer.Option("--controls", help="Also run without frames and with shuffled frames."),
     ] = False,
     judge: Annotated[
         str | None,
         typer.Option(
-            help="An OpenAI-compatible endpoint, such as http://localhost:8000/v1, whose model "
-            "compares each narration with the first model's. Its key: OPENAI_API_KEY.",
+            help="OpenAI-compatible endpoint, such as http://localhost:8000/v1, that compares "
+            "each model's narration with the first model's. Its key: OPENAI_API_KEY.",
             metavar="URL",
             show_default=False,
         ),
     ] = None,
-    judge_model: Annotated[str, typer.Option(help="The judge's model there.")] = "default",
+    judge_model: Annotated[
+        str, typer.Option(help="The judge's model at that endpoint.")
+    ] = "default",
     judge_prompt: Annotated[
         Path | None,
         typer.Option(
-            help="What the judge is asked, instead of our own prompt.",
+            help="Prompt for the judge, instead of the built-in one.",
             exists=True,
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Score what models say of recordings, and what they answer, side by side.
+    """Score and compare the narrations and answers of models on recordings.
 
-    Can be stopped and begun again, and shared between GPUs and hosts with `torchrun` or
+    Can be stopped and resumed, and shared between GPUs and hosts with `torchrun` or
     `accelerate launch`.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from ..evaluation.evaluation import Evaluation
-    from ..evaluation.items import find_items
-    from ..evaluation.judge import PROMPT, Judge
+    from ..evaluation.items import SuiteArguments
+    from ..evaluation.judge import DEFAULT_PROMPT, Judge
+    from ..evaluation.results import completed
     from ..evaluation.summary import summarize, write_summary
 
     if judge and len(model) == 1:
         raise typer.BadParameter("--judge compares models: name another with --model")
     rank = process_rank()
-    items = find_items(recordings, topic, reference, questions)
-    evaluation = Evaluation(output, _trials(items, model, mode, controls))
-    asked = judge and Judge(judge, judge_model, output / "judge", judge_prompt or PROMPT)
+    arguments = SuiteArguments(tuple(recordings), topic, reference, questions)
+    trials = _trials(suite, arguments, models=model, modes=mode, controls=controls)
+    evaluation = Evaluation(output, trials)
+    cache, prompt = output / "judge", judge_prompt or DEFAULT_PROMPT
+    asked_judge = Judge(judge, judge_model, cache=cache, prompt=prompt) if judge else None
     console = Console(stderr=True, highlight=False)
     try:
-        _run(evaluation, rank, console)
+        _run(evaluation, rank, console=console)
     except KeyboardInterrupt:
         console.print(_STOPPED)
         raise typer.Exit(130) from None
     results = evaluation.results()
     if len(results) < len(evaluation.trials):
-        console.print("The process that ends last writes summary and report.")
+        console.print("The process that finishes last writes summary and report.")
         return
     rows = summarize(results)
-    code = _judge(asked, results, rows, console) if asked else 0
+    code = _judge(asked_judge, results, rows=rows, console=console) if asked_judge else 0
     write_summary(output, rows)
-    tell(results, rows, console)
-    _report(output, results, rows, console)
-    if all("skipped" in result for result in results):
-        raise EvaluationError("nothing could be evaluated: everything was skipped")
+    print_scores(results, rows, console=console)
+    _report(output, results, rows=rows, console=console)
+    if not completed(results):
+        raise EvaluationError("nothing could be evaluated: every recording was skipped")
     if code:
         raise typer.Exit(code)
 
 
-def _trials(items: list[Item], models: list[str], modes: list[Mode], controls: bool) -> list[Trial]:
-    """Model after model, so that each is loaded once."""
-    from ..evaluation.candidate import candidates
+def _trials(
+    suite: str,
+    arguments: SuiteArguments,
+    *,
+    models: list[str],
+    modes: list[Mode],
+    controls: bool,
+) -> list[Trial]:
+    """Return the trials, model after model, so that each model is loaded once."""
+    from ..evaluation.candidate import parse_candidates
     from ..evaluation.controls import CONTROLS
-    from ..evaluation.evaluation import Trial
+    from ..evaluation.suites import suite_named
+    from ..evaluation.trial import Trial
 
-    shown = list(CONTROLS) if controls else list(CONTROLS)[:1]
-    asked = tuple(mode.value for mode in modes)
+    items = suite_named(suite)(arguments)
+    applied = list(CONTROLS) if controls else list(CONTROLS)[:1]
+    mode_names = tuple(mode.value for mode in modes)
     return [
-        Trial(item, its, control, asked)
-        for its in candidates(models)
+        Trial(item, candidate, control, mode_names, suite)
+        for candidate in parse_candidates(models)
         for item in items
-        for control in shown
+        for control in applied
     ]
 
 
-def _run(evaluation: Evaluation, rank: Rank, console: Console) -> None:
+def _run(evaluation: Evaluation, rank: Rank, *, console: Console) -> None:
     from ..engine.qwen2_5.checkpoint import own_device
 
-    left = evaluation.left(rank.number, rank.count)
+    trials = evaluation.remaining(rank.number, rank.count)
     with Progress(*_COLUMNS, console=console) as progress:
         device = "auto" if rank.local is None else own_device(rank.local)
-        evaluation.run(left, _Bars(progress, len(left)), device)
+        evaluation.run(trials, _ProgressBars(progress, len(trials)), device=device)
 
 
-def _judge(judge: Judge, results: list[Result], rows: list[dict[str, Any]], to: Console) -> int:
-    """Add the verdicts to the rows of the models that were judged.
+def _judge(
+    judge: Judge, results: Sequence[Result], *, rows: Sequence[SummaryRow], console: Console
+) -> int:
+    """Add judgements to the rows of the models that were judged.
 
-    Returns the exit code: scores and report are there also if the judge is not waited for.
+    Returns the exit code: a judge that fails or is interrupted must not cost scores and report.
     """
-    from ..evaluation.judging import judge_all
+    from ..evaluation.judge import judge_all
 
     try:
-        with to.status("Waiting for the judge"):
-            verdicts = judge_all(judge, results)
+        with console.status("Waiting for the judge"):
+            judgements = judge_all(judge, results)
     except EvaluationError as error:
-        to.print(f"error: {error}. The same command asks it again", markup=False, soft_wrap=True)
+        message = f"error: {error}; the same command asks again"
+        console.print(message, markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        to.print(_STOPPED)
+        console.print(_STOPPED)
         return 130
     for row in rows:
-        if row["control"] == ORIGINAL and row["model"] in verdicts:
-            row["judged"] = verdicts[row["model"]]
+        if row.is_original:
+            row.judged = judgements.get(row.model)
     return 0
 
 
 def _report(
-    output: Path, results: list[Result], rows: list[dict[str, Any]], console: Console
+    output: Path, results: Sequence[Result], *, rows: Sequence[SummaryRow], console: Console
 ) -> None:
     from ..evaluation.report.report import write_report
 
-    with console.status("Writing the report, with pictures of the recordings"):
-        report = write_report(output, results, rows)
+    with console.status("Writing the report, with pictures from the recordings"):
+        report = write_report(output, results, rows=rows)
     console.print(f"Report: {report}", markup=False, soft_wrap=True)
 
 
-class _Bars:
-    """One bar for all trials, one for the recording that is being watched."""
+class _ProgressBars:
+    """One bar for all trials, one for the current recording."""
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress
-        self._length_s: float | None = None
-        self._all = progress.add_task("trials", total=count)
-        self._one = progress.add_task("", total=None)
+        self._duration_s: float | None = None
+        self._trials = progress.add_task("trials", total=count)
+        self._recording = progress.add_task("", total=None)
 
-    def began(self, trial: Trial, length_s: float | None) -> None:
+    def on_start(self, trial: Trial, duration_s: float | None) -> None:
         name = f"{trial.item.name}, {trial.candidate.label}, {trial.control}"
-        self._length_s = length_s
-        self._progress.reset(self._one, total=length_s, description=name)
+        self._duration_s = duration_s
+        self._progress.reset(self._recording, total=duration_s, description=name)
 
-    def advanced(self, watched_s: float) -> None:
-        self._progress.update(self._one, completed=clamp(watched_s, self._length_s))
+    def on_progress(self, elapsed_s: float) -> None:
+        self._progress.update(self._recording, completed=clamp(elapsed_s, self._duration_s))
 
-    def ended(self, trial: Trial) -> None:
-        self._progress.advance(self._all)
+    def on_end(self, trial: Trial) -> None:
+        self._progress.advance(self._trials)

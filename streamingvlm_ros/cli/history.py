@@ -48,7 +48,9 @@ def history(
         raise typer.BadParameter("--until is before --since: perhaps they are swapped")
     console = Console(stderr=True, highlight=False)
     with console.status(f"Asking {node}"), narrator_at(node) as client:
-        entries, more = client.history(since or 0, until or 0, " ".join(words or ()), limit)
+        entries, more = client.history(
+            since_ns=since or 0, until_ns=until or 0, words=" ".join(words or ()), limit=limit
+        )
     if as_json:
         for entry in entries:
             print(json.dumps(_record(entry), ensure_ascii=False))

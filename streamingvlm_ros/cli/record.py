@@ -48,9 +48,11 @@ def record(
     bag = {"compression": compression, "split_mb": split_mb, "split_s": split_s}
     use_packaged_profile()
     with needing_ros("recording"):
-        from ..ros.recorder.node import Given, main
-    given = Given(RecorderConfig(**_given(recorder)), BagConfig(**_given(bag)), topics or ())
-    raise typer.Exit(main(given))
+        from ..ros.recorder.node import RecorderSettings, main
+    settings = RecorderSettings(
+        RecorderConfig(**_given(recorder)), BagConfig(**_given(bag)), topics or ()
+    )
+    raise typer.Exit(main(settings))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

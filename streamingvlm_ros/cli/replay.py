@@ -89,5 +89,6 @@ def _refuse(context: typer.Context, unfit: set[str], live: bool) -> None:
 def _play(bag: Path, topic: str | None, rate: float, start_s: float, loop: bool) -> int:
     use_packaged_profile()
     with needing_ros("--live"):
+        from ..ros.config import PlayerConfig
         from ..ros.player import node
-    return node.main(node.PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))
+    return node.main(PlayerConfig(str(bag), rate, start_s, loop, camera=topic or ""))

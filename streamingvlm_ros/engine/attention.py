@@ -1,4 +1,4 @@
-"""Attention: the slots that tokens see, and the kernels that compute it.
+"""Attention: rotary embeddings, the slots that tokens see, and the kernels.
 
 A token of the decoder sees two intervals of slots: its own row's tokens up to itself, and, for a
 question about a stream, the stream's tokens as they were when it was asked. A token of the vision
@@ -70,6 +70,24 @@ class RowSpans:
     own_end: Tensor
     shared_start: Tensor
     shared_end: Tensor
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate (…, head_dim) by broadcastable (…, head_dim); `sin` comes from `signed`.
+
+    Halves are split: the layout of the decoder, its cache and the vision tower.
+
+    Computed in the float32 of `cos` and `sin` and rounded once, so that a key written by a layer
+    and one rotated afresh from its unrotated bytes are equal.
+    """
+    swapped = torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+    return (x * cos + swapped * sin).to(x.dtype)
+
+
+def signed(sin: Tensor) -> Tensor:
+    """Negate the first half of (…, head_dim), so that `rotate` needn't do it for every token."""
+    first, second = sin.chunk(2, dim=-1)
+    return torch.cat([-first, second], dim=-1)
 
 
 def choose_backend(name: str, device: torch.device, dtype: torch.dtype) -> str:

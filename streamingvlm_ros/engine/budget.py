@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..config import Settings
 from .chat_format import ChatFormat
@@ -29,12 +30,12 @@ class Budget:
     settings: Settings
     temporal_patch: int
 
-    @property
+    @cached_property
     def steps_per_round(self) -> int:
         """Maximum of temporal steps of vision tokens in one round."""
         return math.ceil(self.settings.frames.frames_per_chunk / self.temporal_patch)
 
-    @property
+    @cached_property
     def remembered(self) -> int:
         """Maximum of tokens of remembered questions and answers in a stream's cache."""
         asking = self.settings.asking
@@ -71,7 +72,7 @@ class Budget:
             opening + asking.history_moments * (self._turn + frame + narration) + own,
         )
 
-    @property
+    @cached_property
     def _turn(self) -> int:
         """Maximum of tokens of a user turn's headers and times."""
         return _tokens(self.chat_format.user_turn(0, LATEST_S, LATEST_S))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tokenizers.decoders import DecodeStream
+
 from ..errors import ModelError
 from .ledger import Grid, Kind, Segment
 
@@ -42,8 +44,11 @@ class ChatFormat:
     def decode(self, ids: Sequence[int]) -> str:
         """What a person reads: no special tokens, no ` ...`, no space around, no NUL."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        # A NUL ends a string in ROS messages: whatever follows it would be lost.
-        return text.replace("\0", "").removesuffix(TO_BE_CONTINUED).strip()
+        return _without_nul(text).removesuffix(TO_BE_CONTINUED).strip()
+
+    def incremental_detokenizer(self) -> IncrementalDetokenizer:
+        """Return a reader of one answer, token by token."""
+        return IncrementalDetokenizer(self, self._tokenizer.backend_tokenizer)
 
     def opening(self, previous: Sequence[int] = ()) -> list[Segment]:
         """The system turn and the ids of the previous text, before the first round."""
@@ -129,8 +134,8 @@ class ChatFormat:
         """
         spoken = (answer + "\n" if answer else "") + (" " + text.strip() if text.strip() else "")
         ids = (*self.encode(spoken), *self._continued)
-        said, continued = self.split_generated(round, ids)
-        return [said, continued, self.closing(round)]
+        narration, continued = self.split_generated(round, ids)
+        return [narration, continued, self.closing(round)]
 
     def split_generated(self, round: int, ids: Sequence[int]) -> tuple[Segment, Segment]:
         """Generated ids (without `<|im_end|>`) as narration and its ` ...`, if it stands there."""
@@ -173,3 +178,48 @@ class ChatFormat:
         if id is None or id == self._tokenizer.unk_token_id:
             raise ModelError(f"the tokenizer has no {text} token: not a Qwen2.5-VL tokenizer")
         return int(id)
+
+
+class IncrementalDetokenizer:
+    """Reads one answer token by token, each piece of text as soon as no later token can change it.
+
+    All pieces together are what `ChatFormat.decode` reads.
+    """
+
+    def __init__(self, chat_format: ChatFormat, tokenizer: Any) -> None:
+        """`tokenizer` is a `tokenizers.Tokenizer`."""
+        self._chat_format, self._tokenizer = chat_format, tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._ids: list[int] = []
+        self._pending = ""
+        """Text that may still prove to be the end, which `decode` leaves out."""
+        self._emitted = 0
+
+    def add(self, id: int) -> str:
+        """Return the text that one more token makes certain; '' if none."""
+        self._ids.append(id)
+        text = self._pending + _without_nul(self._stream.step(self._tokenizer, id) or "")
+        certain = _without_marker(text).rstrip()
+        self._pending = text[len(certain) :]
+        piece = certain if self._emitted else certain.lstrip()
+        self._emitted += len(piece)
+        return piece
+
+    def end(self) -> str:
+        """Return the rest of the text, when no more tokens will come."""
+        rest = self._chat_format.decode(self._ids)[self._emitted :]
+        self._emitted += len(rest)
+        return rest
+
+
+def _without_nul(text: str) -> str:
+    """Drop NULs: one ends a string in ROS messages, and what follows would be lost."""
+    return text.replace("\0", "")
+
+
+def _without_marker(text: str) -> str:
+    """Drop ` ...`, or the beginning of one, from the end."""
+    for length in range(len(TO_BE_CONTINUED), 0, -1):
+        if text.endswith(TO_BE_CONTINUED[:length]):
+            return text[:-length]
+    return text

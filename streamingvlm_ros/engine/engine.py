@@ -13,13 +13,13 @@ from ..config import Settings
 from ..errors import ConfigError, QuestionError, StreamingVLMError
 from ..types import Ask, Chunk, ChunkPart, Narration
 from .budget import Budget
+from .kv_cache import SlotAllocator
 from .ledger import Grid
 from .questions import Questions
 from .qwen2_5.checkpoint import LoadedModel, load
 from .qwen2_5.model import Model
 from .runner import Runner
 from .scheduler import Scheduler
-from .slots import SlotAllocator
 from .stream import Round, Stream
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class StreamingEngine:
     @property
     def busy(self) -> bool:
         """True while `advance` has something to do."""
-        return self.scheduler.busy or self._questions.waiting
+        return self.scheduler.busy or bool(self._questions.waiting)
 
     @property
     def cache_bytes(self) -> int:
@@ -157,7 +157,8 @@ class StreamingEngine:
             return
         grids = [self._checked(stream, part) for stream, part in parts]
         # What was asked before these frames came is asked of what was there before them.
-        self._questions.open_next()
+        if self._questions.waiting:
+            self._questions.open_next()
         for (stream, _), grid in zip(parts, grids, strict=True):
             self._make_room(stream, grid)
         self.runner.prefill(
@@ -182,7 +183,8 @@ class StreamingEngine:
     @torch.inference_mode()
     def advance(self) -> None:
         """Open the questions that there is room for, and decode a token for every open turn."""
-        self._questions.open_next()
+        if self._questions.waiting:
+            self._questions.open_next()
         self.scheduler.step()
 
     def take_rounds(self) -> list[Round]:
@@ -243,7 +245,8 @@ class StreamingEngine:
         seen: list[Tensor | None] = [None] * len(parts)
         for spec in {stream.spec for stream, _ in parts}:
             alike = [i for i, (s, part) in enumerate(parts) if s.spec == spec and part.frames]
-            encoded = self.model.encode([parts[i][1].frames for i in alike], spec)
+            images = [[frame.image for frame in parts[i][1].frames] for i in alike]
+            encoded = self.model.vision_encoder.encode(images, spec)
             for i, (tokens, _) in zip(alike, encoded, strict=True):
                 seen[i] = tokens
         return seen
@@ -287,5 +290,5 @@ class StreamingEngine:
 
         A round waits here only for an answer that was asked before the round before it.
         """
-        while self._questions.are_reading(regions):
+        while self._questions.open and self._questions.are_reading(regions):
             self.advance()

@@ -10,7 +10,7 @@ from ..types import NS_PER_S, Frame, FrameSpan, HistoryMoment, Question
 from .budget import Budget
 from .ledger import Grid, Segment
 from .qwen2_5.vision import VisionSpec, token_grid
-from .state import State
+from .rounds import State
 
 LONG_TOKEN = 64
 """Characters of a token that is longer than any sentence has on average."""

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 from ..errors import QuestionError, StreamingVLMError
 from ..types import Answer, Ask
-from .chat_format import ChatFormat
-from .detokenizer import IncrementalDetokenizer
+from .chat_format import ChatFormat, IncrementalDetokenizer
+from .kv_cache import SlotAllocator
 from .question_prompts import Prompt
+from .rounds import State
 from .runner import Feed, RowLimits, Runner
 from .scheduler import Scheduler, Turn
-from .slots import SlotAllocator
-from .state import State
 from .stream import Stream
 
 
@@ -49,29 +48,26 @@ class Questions:
     ) -> None:
         self._runner, self._scheduler, self._chat_format = runner, scheduler, chat_format
         self._rows, self._slots, self._room = rows, SlotAllocator(0, slots), slots
-        self._waiting: deque[tuple[Stream, Ask]] = deque()
-        self._open: list[_Answering] = []
-
-    @property
-    def waiting(self) -> bool:
-        """True while a question waits for a row."""
-        return bool(self._waiting)
+        self.waiting: deque[tuple[Stream, Ask]] = deque()
+        """Questions without a row, oldest first."""
+        self.open: list[_Answering] = []
+        """Questions that are being answered."""
 
     def add(self, stream: Stream, ask: Ask) -> None:
         """Take in a question to a stream. Its `on_done` gets its answer or an error."""
         if stream.closed:
             return ask.on_done(QuestionError("the stream is closed: ask another"))
-        self._waiting.append((stream, ask))
+        self.waiting.append((stream, ask))
 
     def are_asked(self, stream: Stream) -> bool:
         """True while a question to a stream waits or is being answered."""
-        return any(asked is stream for asked, _ in self._waiting) or any(
-            answering.stream is stream for answering in self._open
+        return any(asked is stream for asked, _ in self.waiting) or any(
+            answering.stream is stream for answering in self.open
         )
 
     def are_reading(self, regions: Collection[int]) -> bool:
         """True while an answer reads a region of the cache, given by where it starts."""
-        places = (self._runner.place(answering.turn.row).shared for answering in self._open)
+        places = (self._runner.place(answering.turn.row).shared for answering in self.open)
         return any(end > start and start in regions for start, end in places)
 
     def open_next(self) -> None:
@@ -92,9 +88,9 @@ class Questions:
 
     def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
         """End the questions to the streams that it concerns; their `on_done` gets `error`."""
-        waiting = [ask for stream, ask in self._waiting if concerns(stream)]
-        self._waiting = deque(entry for entry in self._waiting if not concerns(entry[0]))
-        self._drop([a for a in self._open if concerns(a.stream)], error, waiting)
+        waiting = [ask for stream, ask in self.waiting if concerns(stream)]
+        self.waiting = deque(entry for entry in self.waiting if not concerns(entry[0]))
+        self._drop([a for a in self.open if concerns(a.stream)], error, waiting)
 
     def _drop(
         self, answering: Sequence[_Answering], error: StreamingVLMError, waiting: Sequence[Ask] = ()
@@ -114,20 +110,20 @@ class Questions:
         A listener that raises costs no other question its answer: `failures` gets its error.
         """
         feeds: list[Feed] = []
-        while self._waiting and (row := self._free_row()) is not None:
-            stream, ask = self._waiting[0]
+        while self.waiting and (row := self._free_row()) is not None:
+            stream, ask = self.waiting[0]
             if self._must_wait(stream, ask):
                 break
             try:
                 prompt, state = stream.question(ask.question)
                 self._check_size(prompt)
             except StreamingVLMError as error:
-                self._waiting.popleft()
+                self.waiting.popleft()
                 _finish(ask, error, failures)
                 continue
             if not self._slots.has_room(prompt.slots):
                 break
-            self._waiting.popleft()
+            self.waiting.popleft()
             if not _is_wanted(ask, prompt, failures):
                 continue
             opened.append(self._begin(stream, ask, prompt=prompt, state=state, row=row))
@@ -135,7 +131,7 @@ class Questions:
         return feeds
 
     def _free_row(self) -> int | None:
-        taken = {answering.turn.row for answering in self._open}
+        taken = {answering.turn.row for answering in self.open}
         return next((row for row in self._rows if row not in taken), None)
 
     def _check_size(self, prompt: Prompt) -> None:
@@ -149,7 +145,7 @@ class Questions:
     def _must_wait(self, stream: Stream, ask: Ask) -> bool:
         """True if another open question needs the room for what the stream remembers."""
         return ask.question.remember and any(
-            other.stream is stream and other.ask.question.remember for other in self._open
+            other.stream is stream and other.ask.question.remember for other in self.open
         )
 
     def _begin(
@@ -157,7 +153,7 @@ class Questions:
     ) -> _Answering:
         """Give a question a row and slots. From now on `fail` reaches it."""
         start = self._slots.take(prompt.slots)
-        text = IncrementalDetokenizer(self._chat_format)
+        text = self._chat_format.incremental_detokenizer()
         answering = _Answering(stream, ask, prompt, start, stream.generation, text)
         context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
         answering.turn = Turn(
@@ -166,7 +162,7 @@ class Questions:
             on_token=lambda id: self._on_token(answering, id),
             on_done=lambda turn: self._end(answering),
         )
-        self._open.append(answering)
+        self.open.append(answering)
         return answering
 
     def _on_token(self, answering: _Answering, id: int) -> bool:
@@ -194,10 +190,10 @@ class Questions:
 
     def _leave(self, answering: _Answering) -> None:
         """Give a row and its slots back."""
-        if answering in self._open:
+        if answering in self.open:
             self._scheduler.cancel(answering.turn)
             self._slots.give_back(answering.start)
-            self._open.remove(answering)
+            self.open.remove(answering)
 
 
 def _is_wanted(ask: Ask, prompt: Prompt, failures: list[Exception]) -> bool:

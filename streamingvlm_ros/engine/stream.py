@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -11,16 +12,15 @@ from torch import Tensor
 
 from ..config import SamplingConfig, Settings
 from ..errors import ConfigError, StreamingVLMError
-from ..types import NS_PER_S, Answer, Ask, Chunk, ChunkPart, Narration, Question
+from ..types import NS_PER_S, Answer, Ask, Chunk, ChunkPart, Frame, Narration, Question
 from .budget import EARLIEST_S, LATEST_S, Budget
 from .ledger import Grid, Ledger
 from .question_prompts import Prompt, QuestionPrompts
 from .qwen2_5.model import Model
 from .qwen2_5.vision import token_grid
-from .rounds import RoundWriter
+from .rounds import RoundWriter, State
 from .runner import Feed, Place, RowLimits, Runner
 from .scheduler import Turn
-from .state import State
 from .window import Eviction
 
 
@@ -62,6 +62,7 @@ class Stream:
         self.row, self.settings = row, settings
         self.spec = model.frame_spec(settings.model)
         self.budget = Budget(model.chat_format, settings, self.spec.temporal_patch)
+        self._window_slots = cache(self.budget.window)
         grid_seconds = self.spec.grid_seconds(settings.frames.fps)
         self._rounds = RoundWriter(model.chat_format, settings, grid_seconds)
         self._question_spec = self.spec.of_questions(settings.asking)
@@ -171,8 +172,8 @@ class Stream:
         return self._state.watching
 
     def slots_needed(self, grid: Grid | None) -> int:
-        """Maximum of slots with frames of this size; 0 without frames."""
-        return self.budget.window(grid[1] * grid[2]) if grid else 0
+        """Return the most slots that frames of this size need; 0 without frames."""
+        return self._window_slots(grid[1] * grid[2]) if grid else 0
 
     def grid_of(self, part: ChunkPart) -> Grid | None:
         """Return the grid of tokens that a part's frames become; None without frames.
@@ -231,7 +232,7 @@ class Stream:
         return Feed(
             self.row,
             self._place,
-            self._model.embed(self.ledger.ids_from(fed), seen),
+            self._embed(self.ledger.ids_from(fed), seen),
             self._positions(self.ledger, fed),
             opens=part.last,
         )
@@ -265,13 +266,12 @@ class Stream:
     def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
         """Return what is fed for a question in a row of its own, whose slots begin at `start`."""
         ledger = state.ledger if prompt.on_stream else Ledger()
-        encoded = self._model.encode(prompt.frames, self._question_spec)
-        seen = torch.cat([tokens for tokens, _ in encoded]) if encoded else None
+        seen = self._encode(prompt.frames) if prompt.frames else None
         shared = (self._place.start, self._place.end) if prompt.on_stream else (0, 0)
         return Feed(
             row,
             Place(start, start, shared),
-            self._model.embed(prompt.ids, seen),
+            self._embed(prompt.ids, seen),
             self._model.positions([*ledger, *prompt.segments])[:, len(ledger) :],
         )
 
@@ -318,7 +318,7 @@ class Stream:
             text=self._model.chat_format.decode(turn.ids),
             start_ns=chunk.start_ns,
             end_ns=chunk.end_ns,
-            newest_ns=chunk.newest_ns,
+            newest_ns=chunk.frames[-1].stamp_ns,
             frame_id=chunk.frames[-1].frame_id,
             sequence=self._state.round,
             frames=len(chunk.frames),
@@ -332,6 +332,22 @@ class Stream:
     @property
     def _place(self) -> Place:
         return self._runner.place(self.row)
+
+    def _encode(self, groups: Sequence[Sequence[Frame]]) -> Tensor:
+        """Return vision tokens (tokens, hidden) of a question's frames."""
+        images = [[frame.image for frame in frames] for frames in groups]
+        encoded = self._model.vision_encoder.encode(images, self._question_spec)
+        return torch.cat([tokens for tokens, _ in encoded])
+
+    def _embed(self, ids: Sequence[int], seen: Tensor | None) -> Tensor:
+        """Return (tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""
+        decoder, pad_id = self._model.decoder, self._model.chat_format.pad_id
+        embedded = decoder.embed(torch.tensor(ids, device=decoder.device))
+        if seen is None:
+            return embedded
+        pads = [index for index, id in enumerate(ids) if id == pad_id]
+        indices = torch.tensor(pads, device=decoder.device)
+        return embedded.index_copy(0, indices, seen.to(embedded.dtype))
 
     def _positions(self, ledger: Ledger, start: int) -> Tensor:
         """(3, tokens) positions of a ledger's tokens from number `start` on."""

@@ -36,21 +36,21 @@ class Eviction:
 def evict(ledger: Ledger, round: int, window: WindowConfig) -> Eviction:
     """What is kept when `round` is about to be fed."""
     moved: list[tuple[tuple[int, ...], Slots]] = []
-    kept: list[tuple[Segment, Slots]] = []
+    remaining: list[tuple[Segment, Slots]] = []
     start = 0
     for segment in ledger:
         slots = list(range(start, start + len(segment)))
         start += len(segment)
         if not _is_too_old(segment, round, window):
-            kept.append((segment, slots))
+            remaining.append((segment, slots))
         elif segment.kind in (Kind.ANSWER, Kind.NARRATION):
             moved.append((segment.ids, slots))
-    return _rebuild(kept, moved, window)
+    return _rebuild(remaining, moved, window)
 
 
 def cut(previous: Sequence[int], window: WindowConfig) -> list[int]:
     """The previous text's ids with only its sink and its newest tokens."""
-    return [previous[i] for i in _kept_indices(len(previous), window)]
+    return [previous[i] for i in _remaining_indices(len(previous), window)]
 
 
 def token_bound(window: WindowConfig, fixed: int, vision: int, user: int, assistant: int) -> int:
@@ -83,22 +83,22 @@ def _is_too_old(segment: Segment, round: int, window: WindowConfig) -> bool:
 
 
 def _rebuild(
-    kept: list[tuple[Segment, Slots]],
+    remaining: list[tuple[Segment, Slots]],
     moved: list[tuple[tuple[int, ...], Slots]],
     window: WindowConfig,
 ) -> Eviction:
     """Put the moved narrations at the end of the previous text and cut it."""
-    body_ids = [i for s, _ in kept if s.kind is Kind.PREVIOUS_TEXT for i in s.ids]
-    body_slots = [i for s, slots in kept if s.kind is Kind.PREVIOUS_TEXT for i in slots]
+    body_ids = [i for s, _ in remaining if s.kind is Kind.PREVIOUS_TEXT for i in s.ids]
+    body_slots = [i for s, slots in remaining if s.kind is Kind.PREVIOUS_TEXT for i in slots]
     for ids, slots in moved:
         body_ids += ids
         body_slots += slots
-    chosen = _kept_indices(len(body_ids), window)
+    chosen = _remaining_indices(len(body_ids), window)
     body = Segment(Kind.PREVIOUS_TEXT, tuple(body_ids[i] for i in chosen))
 
     segments: list[Segment] = []
     sources: Slots = []
-    for segment, slots in kept:
+    for segment, slots in remaining:
         if segment.kind is Kind.PREVIOUS_TEXT:
             continue
         if segment.kind is Kind.PREVIOUS_END:
@@ -109,7 +109,7 @@ def _rebuild(
     return Eviction(Ledger().append(segments), sources)
 
 
-def _kept_indices(length: int, window: WindowConfig) -> Slots:
+def _remaining_indices(length: int, window: WindowConfig) -> Slots:
     """Which tokens of the previous text stay. Its `<|im_end|>` is the window's last token."""
     newest = window.text_window - 1
     if length <= window.text_sink + newest:

@@ -1,4 +1,4 @@
-"""A model, with settings, that takes part in an evaluation."""
+"""Candidates: models with settings that an evaluation compares."""
 
 from __future__ import annotations
 
@@ -14,61 +14,55 @@ from ..config import Settings, settings_for
 from ..engine.qwen2_5.checkpoint import resolve
 from ..errors import EvaluationError
 from ..setting import located, settings_of
-from .naming import file_part
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is loaded and how it streams. `label` is what the user called it."""
+    """A checkpoint and how it streams. `label` is what the user called it."""
 
     label: str
     checkpoint: Path | str
     settings: Settings
 
-    @property
-    def slug(self) -> str:
-        """The label as a part of file names: no other label's."""
-        return file_part(self.label)
+
+def parse_candidates(labels: Sequence[str]) -> list[Candidate]:
+    """Return all candidates. EvaluationError if a label comes twice."""
+    duplicates = sorted({label for label in labels if labels.count(label) > 1})
+    if duplicates:
+        raise EvaluationError(f"--model {duplicates[0]!r} is named more than once")
+    return [parse_candidate(label) for label in labels]
 
 
-def candidates(labels: Sequence[str]) -> list[Candidate]:
-    """All that take part. EvaluationError if two have the same label."""
-    doubled = sorted({label for label in labels if labels.count(label) > 1})
-    if doubled:
-        raise EvaluationError(f"given twice: --model {doubled[0]!r}")
-    return [candidate(label) for label in labels]
+def parse_candidate(label: str) -> Candidate:
+    """Parse `MODEL` or `MODEL name=value …`, with settings as in the parameter file.
 
-
-def candidate(label: str) -> Candidate:
-    """Return the model and settings of `MODEL` or `MODEL name=value …`.
-
-    Values are written as in the parameter file; one with spaces needs quotes, as in a shell.
+    Values with spaces are quoted as for a shell.
 
     Raises:
         EvaluationError: The label has no model, or a part without "=".
         ConfigError: A setting is unknown or wrong.
     """
-    model, changes = split(label)
+    model, changes = split_label(label)
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
     with located(repr(label)):
-        values = {name: _value(name, text) for name, text in changes.items()}
+        values = {name: _parse_value(name, text) for name, text in changes.items()}
         return Candidate(label, checkpoint, settings.updated(values))
 
 
-def split(label: str) -> tuple[str, dict[str, str]]:
-    """The model of a label and its settings as they are written. EvaluationError if it has none."""
+def split_label(label: str) -> tuple[str, dict[str, str]]:
+    """Return a label's model and its unparsed settings. EvaluationError if there is no model."""
     try:
         model, *pairs = shlex.split(label)
     except ValueError as error:
-        raise EvaluationError(f"no model in {label!r}: write MODEL NAME=VALUE …") from error
+        raise EvaluationError(f"no model in {label!r}; write MODEL NAME=VALUE …") from error
     for pair in pairs:
         if "=" not in pair:
-            raise EvaluationError(f"{pair!r} in {label!r} is no setting: write NAME=VALUE")
+            raise EvaluationError(f"{pair!r} in {label!r} is not a setting; write NAME=VALUE")
     return model, dict(pair.split("=", 1) for pair in pairs)
 
 
-def _value(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     """Return a value as YAML reads it. What isn't YAML stays text, which numbers refuse."""
     setting = settings_of(Settings).get(name)
     if setting is None or setting.kind is str:

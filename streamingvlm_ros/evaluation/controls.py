@@ -1,4 +1,4 @@
-"""What a model is shown instead, to know how much of a score needs the video."""
+"""Controls: changed frames, which show how much of a score depends on the video."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ import numpy as np
 
 from ..session import Event
 from ..types import Chunk, Image
-from .result import ORIGINAL
+from .results import ORIGINAL
 
-_BLOCK = 60
-"""Chunks among which pictures are exchanged. All of a long recording wouldn't fit into memory."""
+_BLOCK_CHUNKS = 60
+"""Chunks that images are shuffled among. A long recording's would not all fit into memory."""
 
 Control = Callable[[Iterable[Event]], Iterator[Event]]
 
 
-def seen(events: Iterable[Event]) -> Iterator[Event]:
-    """The recording as it is."""
+def original(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events unchanged."""
     yield from events
 
 
 def no_frames(events: Iterable[Event]) -> Iterator[Event]:
-    """The same chunks with nothing but grey in their pictures."""
+    """Yield the same chunks with plain grey images."""
     for event in events:
         if isinstance(event, Chunk):
-            yield _with_pictures(event, [np.full_like(event.frames[0].image, 128)])
+            yield _with_images(event, [np.full_like(event.frames[0].image, 128)])
         else:
             yield event
 
 
 def shuffled_frames(events: Iterable[Event]) -> Iterator[Event]:
-    """The same chunks, each with the pictures of another one near it, if there is one."""
-    random, block, before = np.random.default_rng(0), list[Chunk](), list[Chunk]()
+    """Yield the same chunks, each with the images of another chunk nearby, if there is one."""
+    random, block, previous = np.random.default_rng(0), list[Chunk](), list[Chunk]()
     for event in events:
         if isinstance(event, Chunk):
             block.append(event)
-        if block and (len(block) == _BLOCK or not isinstance(event, Chunk)):
-            yield from _exchanged(block, before, random)
-            block, before = [], block[-1:]
+        if block and (len(block) == _BLOCK_CHUNKS or not isinstance(event, Chunk)):
+            yield from _shuffled(block, previous, random=random)
+            block, previous = [], block[-1:]
         if not isinstance(event, Chunk):
             yield event
-    yield from _exchanged(block, before, random)
+    yield from _shuffled(block, previous, random=random)
 
 
 CONTROLS: dict[str, Control] = {
-    ORIGINAL: seen,
+    ORIGINAL: original,
     "no frames": no_frames,
     "shuffled frames": shuffled_frames,
 }
 
 
-def _exchanged(
-    block: list[Chunk], before: list[Chunk], random: np.random.Generator
+def _shuffled(
+    block: list[Chunk], previous: list[Chunk], *, random: np.random.Generator
 ) -> Iterator[Chunk]:
-    """Each chunk with the pictures of the next one in a random ring: never with its own.
+    """Yield each chunk with the images of the next one in a random ring: never with its own.
 
-    One that is alone has those of the one before it.
+    A block of one chunk takes the images of the `previous` chunk.
     """
     ring = random.permutation(len(block))
-    other = np.empty_like(ring)
-    other[ring] = np.roll(ring, 1)
-    given = before if before and len(block) == 1 else [block[number] for number in other]
-    for chunk, shown in zip(block, given, strict=True):
-        yield _with_pictures(chunk, [frame.image for frame in shown.frames])
+    successor = np.empty_like(ring)
+    successor[ring] = np.roll(ring, 1)
+    others = previous if previous and len(block) == 1 else [block[number] for number in successor]
+    for chunk, other in zip(block, others, strict=True):
+        yield _with_images(chunk, [frame.image for frame in other.frames])
 
 
-def _with_pictures(chunk: Chunk, images: Sequence[Image]) -> Chunk:
-    """As many frames with the same stamps; images are used again where there are fewer."""
+def _with_images(chunk: Chunk, images: Sequence[Image]) -> Chunk:
+    """Return a chunk with the same stamps; images repeat where there are fewer than frames."""
     frames = zip(chunk.frames, cycle(images), strict=False)
     return replace(chunk, frames=tuple(replace(frame, image=image) for frame, image in frames))

@@ -1,71 +1,121 @@
-"""What is evaluated: recordings, each with a reference, or questions, or both.
+"""Items: recordings with the references and questions that a model is scored by.
 
-The seam for other benchmarks: whatever yields items can be evaluated.
+An item knows no files of a particular format. Readers of formats and benchmarks, which make the
+items, are in `suites`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
-from ..errors import EvaluationError
-from ..recordings.folder import WORDS, find_recordings, name_of, questions_beside, words_beside
+from ..recordings.annotations import Utterance
+from ..recordings.questions import TimedQuestion
+from ..recordings.recording import Recording
+
+Scorer: TypeAlias = Callable[[TimedQuestion, str], float]
+"""The score of an answer to a question, 0 to 1."""
+
+
+def score_match(question: TimedQuestion, answer: str) -> float:
+    """Return 1 for the true answer or the letter or text of the right option, else 0."""
+    return float(question.is_answered_by(answer))
+
+
+@dataclass(frozen=True)
+class ScoredQuestion:
+    """A question, the task that its score counts for, and how its answers are scored.
+
+    `exact_prompt` replaces the question's own prompt: benchmarks prescribe theirs.
+    """
+
+    question: TimedQuestion
+    task: str = ""
+    scorer: Scorer = score_match
+    exact_prompt: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The text that the model is given."""
+        return self.question.prompt if self.exact_prompt is None else self.exact_prompt
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Short texts that change when a reference or questions change; None if there are none."""
+
+    reference: str | None
+    questions: str | None
+
+
+class LabelSource(Protocol):
+    """Labels that may depend on the camera's clock, such as those in a bag.
+
+    `Labels` is one itself: a reader that has all labels in memory needs nothing else.
+    """
+
+    def fingerprints(self) -> Fingerprints:
+        """Identify the labels without opening the recording."""
+
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+        """Return the labels of an open recording. `start_ns` is the camera's time of second 0.
+
+        Raises:
+            WordsError, BagError: The labels can't be read; the item is skipped.
+        """
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The reference and the questions of a recording, both by time. Either may be empty."""
+
+    reference: tuple[Utterance, ...] = ()
+    questions: tuple[ScoredQuestion, ...] = ()
+
+    def fingerprints(self) -> Fingerprints:
+        """Identify the labels by a hash of their content. Scorers are not part of it."""
+        reference = [asdict(utterance) for utterance in self.reference]
+        questions = [[asdict(q.question), q.task, q.prompt] for q in self.questions]
+        return Fingerprints(
+            _hash(reference) if reference else None, _hash(questions) if questions else None
+        )
+
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+        """Return these labels: they don't depend on the camera's clock."""
+        return self
 
 
 @dataclass(frozen=True)
 class Item:
-    """A recording and what it is scored by.
-
-    `camera` is the image topic, None if there is only one. `reference` is a file, or the name of
-    a narration topic in the bag.
-    """
+    """A recording and its labels. `camera` is the image topic, None if there is only one."""
 
     name: str
     recording: Path
+    labels: LabelSource
     camera: str | None = None
-    reference: Path | str | None = None
+
+
+@dataclass(frozen=True)
+class SuiteArguments:
+    """The user's arguments: recordings or a benchmark's folders, and overrides.
+
+    `reference` is a file, or a narration topic with its leading slash. A suite that has no use for
+    an override raises an EvaluationError if it is not None.
+    """
+
+    paths: tuple[Path, ...]
+    camera: str | None = None
+    reference: str | None = None
     questions: Path | None = None
 
 
-def find_items(
-    paths: Sequence[Path], camera: str | None, reference: str | None, questions: Path | None
-) -> list[Item]:
-    """An item for each recording, or recording in a folder, in the order of the paths.
-
-    Without `reference` and `questions` those beside a recording are taken: of `drive.mp4` or the
-    bag `drive` they are `drive.jsonl`, `.vtt` or `.srt`, and `drive.questions.jsonl`; of a clip
-    that the recorder kept also what it has in it. A `reference` with a leading slash is a topic of
-    each bag. EvaluationError if nothing is found, or there is no such reference.
-    """
-    recordings = [found for path in paths for found in find_recordings(path)]
-    if not recordings:
-        raise EvaluationError(f"no bag and no video in {', '.join(map(str, paths))}")
-    names = [name_of(path) for path in recordings]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise EvaluationError(f"several recordings are called {', '.join(doubled)}: rename them")
-    given = None if reference is None else _reference(reference)
-    if len(recordings) > 1 and (questions or isinstance(given, Path)):
-        raise EvaluationError(
-            "one reference or file of questions can't be that of several recordings: put "
-            "NAME.jsonl and NAME.questions.jsonl beside each instead"
-        )
-    return [
-        Item(name, path, camera, given or words_beside(path), questions or questions_beside(path))
-        for name, path in zip(names, recordings, strict=True)
-    ]
+Suite: TypeAlias = Callable[[SuiteArguments], Sequence[Item]]
+"""A reader: returns items with distinct names, or raises an EvaluationError."""
 
 
-def _reference(given: str) -> Path | str:
-    path = Path(given)
-    if path.suffix in WORDS and path.is_file():
-        return path
-    if path.suffix in WORDS and not path.exists():
-        raise EvaluationError(f"--reference {given}: there is no such file")
-    if given.startswith("/") and not path.exists():
-        return given
-    raise EvaluationError(
-        f"--reference {given} is neither a {', '.join(WORDS)} file nor a narration topic, which "
-        "begins with a slash"
-    )
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

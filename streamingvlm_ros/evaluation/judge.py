@@ -1,4 +1,4 @@
-"""A language model as judge of two narrations: any endpoint that speaks OpenAI's protocol."""
+"""A language model that compares two narrations: any endpoint with OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ import httpx2
 from ..atomic_write import write_text
 from ..errors import EvaluationError
 from ..recordings.annotations import Utterance
+from .results import Judgement, Result, TrialResult, completed
 
-PROMPT = Path(__file__).with_name("judge_prompt.txt")
-KEY = "OPENAI_API_KEY"
-"""Environment variable with the endpoint's key, if it wants one."""
+DEFAULT_PROMPT = Path(__file__).with_name("judge_prompt.txt")
+API_KEY = "OPENAI_API_KEY"
+"""Environment variable with the endpoint's key, if it needs one."""
 
 SEGMENT_S = 30.0
-"""Length of what is judged at once."""
+"""Length of the narrations that are compared at once."""
 
 _TIMEOUT_S = 120.0
 _Z = 1.96
 
 
 class Verdict(Enum):
-    """What is better."""
+    """The better of two narrations, as the judge names it."""
 
     FIRST = "1"
     SECOND = "2"
@@ -40,7 +41,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How often a narration was judged better than, equal to and worse than another."""
+    """Counts of the comparisons that a narration won, tied and lost."""
 
     wins: int
     ties: int
@@ -48,12 +49,12 @@ class Match:
 
     @property
     def count(self) -> int:
-        """How often they were compared."""
+        """Number of comparisons."""
         return self.wins + self.ties + self.losses
 
     @property
     def share(self) -> float:
-        """Share of wins, a tie being half a win. There must be some."""
+        """Share of wins, ties counted as half. There must be at least one comparison."""
         return (self.wins + self.ties / 2) / self.count
 
     @property
@@ -64,12 +65,25 @@ class Match:
         half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
         return middle - half, middle + half
 
+    def judgement(self, against: str) -> Judgement:
+        """Return the figures for the summary; `against` is the other model."""
+        low, high = self.interval
+        return Judgement(
+            against=against,
+            wins=self.wins,
+            ties=self.ties,
+            losses=self.losses,
+            share=self.share,
+            low=low,
+            high=high,
+        )
+
 
 class Judge:
-    """Asks an endpoint, in both orders, and keeps every answer on disk: the same is asked once."""
+    """Asks an endpoint in both orders, and caches every verdict on disk."""
 
-    def __init__(self, url: str, model: str, cache: Path, prompt: Path = PROMPT) -> None:
-        """`url` as OpenAI's clients take it, with its /v1. EvaluationError for an unfit prompt."""
+    def __init__(self, url: str, model: str, *, cache: Path, prompt: Path = DEFAULT_PROMPT) -> None:
+        """`url` ends with /v1, as for OpenAI's clients. EvaluationError for an unusable prompt."""
         self._url, self._model, self._cache = url.rstrip("/"), model, cache
         try:
             self._prompt = prompt.read_text("utf-8")
@@ -77,90 +91,129 @@ class Judge:
             raise EvaluationError(f"{prompt} can't be read: {error}") from error
         for name in ("{reference}", "{first}", "{second}"):
             if name not in self._prompt:
-                raise EvaluationError(f"{prompt} lacks {name}: a judge's prompt needs it")
+                raise EvaluationError(f"{prompt} lacks {name}, which a judge's prompt needs")
         self._client = httpx2.Client(timeout=_TIMEOUT_S, headers=_headers())
 
     def compare(
-        self, reference: Sequence[Utterance], one: Sequence[Utterance], other: Sequence[Utterance]
+        self,
+        reference: Sequence[Utterance],
+        one: Sequence[Utterance],
+        *,
+        other: Sequence[Utterance],
     ) -> Match:
-        """`one` against `other`, segment by segment of the reference, which must not be empty."""
+        """Compare `one` with `other`, segment by segment of the reference."""
         verdicts = [
-            self._both_orders(_told(reference, at_s), _told(one, at_s), _told(other, at_s))
-            for at_s in _segments(reference)
+            self._in_both_orders(
+                _transcript(reference, start_s),
+                _transcript(one, start_s),
+                other=_transcript(other, start_s),
+            )
+            for start_s in _segments(reference)
         ]
         counts = {verdict: verdicts.count(verdict) for verdict in Verdict}
         return Match(counts[Verdict.FIRST], counts[Verdict.TIE], counts[Verdict.SECOND])
 
-    def _both_orders(self, reference: str, one: str, other: str) -> Verdict:
-        """Who stands first is preferred by many judges: what changes with the order is a tie."""
-        forward = self._verdict(reference, one, other)
-        backward = self._verdict(reference, other, one)
+    def _in_both_orders(self, reference: str, one: str, *, other: str) -> Verdict:
+        """Many judges prefer the first narration: a verdict that depends on the order is a tie."""
+        forward = self._verdict(reference, first=one, second=other)
+        backward = self._verdict(reference, first=other, second=one)
         swapped = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
         return forward if forward is swapped.get(backward, backward) else Verdict.TIE
 
-    def _verdict(self, reference: str, first: str, second: str) -> Verdict:
-        # Not str.format: what was narrated may hold braces.
+    def _verdict(self, reference: str, *, first: str, second: str) -> Verdict:
+        # Not str.format: a narration may hold braces.
         parts = {"{reference}": reference, "{first}": first, "{second}": second}
         text = re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self._prompt)
         message = {"role": "user", "content": text}
-        asked = {"model": self._model, "temperature": 0, "messages": [message]}
-        name = hashlib.sha256(json.dumps([self._url, asked]).encode()).hexdigest()
-        kept = self._cache / f"{name[:32]}.json"
-        return _verdict_in(_kept(kept)) or self._new_verdict(asked, kept)
+        request = {"model": self._model, "temperature": 0, "messages": [message]}
+        name = hashlib.sha256(json.dumps([self._url, request]).encode()).hexdigest()
+        file = self._cache / f"{name[:32]}.json"
+        return _parse_verdict(_cached_answer(file)) or self._request_verdict(request, file)
 
-    def _new_verdict(self, asked: dict[str, Any], kept: Path) -> Verdict:
-        """Asks; an answer is kept only if there is a verdict in it: the others are asked again."""
-        answer = self._answer(asked)
-        verdict = _verdict_in(answer)
+    def _request_verdict(self, request: dict[str, Any], file: Path) -> Verdict:
+        """Ask, and cache the answer only if it has a verdict: others are asked for again."""
+        answer = self._request(request)
+        verdict = _parse_verdict(answer)
         if verdict is None:
-            raise EvaluationError(f"the judge said neither 1 nor 2 nor TIE, but: {answer[:200]}")
+            raise EvaluationError(f"the judge answered neither 1 nor 2 nor TIE: {answer[:200]}")
         self._cache.mkdir(parents=True, exist_ok=True)
-        write_text(kept, json.dumps({"asked": asked, "answer": answer}, indent=1))
+        write_text(file, json.dumps({"asked": request, "answer": answer}, indent=1))
         return verdict
 
-    def _answer(self, asked: dict[str, Any]) -> str:
+    def _request(self, request: dict[str, Any]) -> str:
         try:
-            response = self._client.post(f"{self._url}/chat/completions", json=asked)
+            response = self._client.post(f"{self._url}/chat/completions", json=request)
             response.raise_for_status()
             return str(response.json()["choices"][0]["message"]["content"])
         except (httpx2.HTTPError, ValueError, LookupError, TypeError) as error:
             raise EvaluationError(f"the judge at {self._url} gave no answer: {error!r}") from error
 
 
+def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Judgement]:
+    """Compare each model with the first, on the recordings that both have narrated.
+
+    Returns a judgement by model, without the models that have no recording in common with it.
+    """
+    scored = [r for r in completed(results) if r.request.is_original and r.narration_scores]
+    first, *others = dict.fromkeys(result.request.model for result in scored) or [""]
+    baseline = _by_item(scored, first)
+    matches = {model: _match(judge, _by_item(scored, model), baseline=baseline) for model in others}
+    return {model: match.judgement(first) for model, match in matches.items() if match.count}
+
+
+def _by_item(results: Sequence[TrialResult], model: str) -> dict[str, TrialResult]:
+    return {result.request.item: result for result in results if result.request.model == model}
+
+
+def _match(
+    judge: Judge, results: dict[str, TrialResult], *, baseline: dict[str, TrialResult]
+) -> Match:
+    matches = [
+        judge.compare(result.reference, result.narrations, other=baseline[item].narrations)
+        for item, result in results.items()
+        if item in baseline
+    ]
+    return Match(
+        sum(m.wins for m in matches), sum(m.ties for m in matches), sum(m.losses for m in matches)
+    )
+
+
 def _headers() -> dict[str, str]:
-    key = os.environ.get(KEY)
+    key = os.environ.get(API_KEY)
     if not key:
         return {}
-    # Said here: the client's own error would show it.
+    # Checked here because the client's own error would show the key.
     if not (key.isascii() and key.isprintable()):
-        raise EvaluationError(f"{KEY} holds signs that no key has, perhaps a line's end")
+        raise EvaluationError(
+            f"{API_KEY} has characters that no key has, perhaps a line break; set it again"
+        )
     return {"Authorization": f"Bearer {key}"}
 
 
-def _kept(file: Path) -> str:
-    """The answer in a file; nothing if there is none, or the file is damaged."""
+def _cached_answer(file: Path) -> str:
+    """Return the answer in a file, empty if the file is missing or damaged."""
     try:
         return str(json.loads(file.read_text("utf-8"))["answer"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
 
 
-def _verdict_in(answer: str) -> Verdict | None:
+def _parse_verdict(answer: str) -> Verdict | None:
     words = re.findall(r"\b(1|2|TIE)\b", answer.upper())
     return Verdict(words[-1]) if words else None
 
 
 def _segments(reference: Sequence[Utterance]) -> list[float]:
-    """Where the segments begin that the reference says something about."""
-    spoken = [its for its in reference if its.text]
-    return sorted({its.start_s // SEGMENT_S * SEGMENT_S for its in spoken})
+    """Return the starts of the segments in which the reference is not silent."""
+    spoken = [utterance for utterance in reference if utterance.text]
+    return sorted({utterance.start_s // SEGMENT_S * SEGMENT_S for utterance in spoken})
 
 
-def _told(utterances: Sequence[Utterance], begin_s: float) -> str:
-    """What was said in the segment, a line each with its second; '-' for nothing."""
+def _transcript(utterances: Sequence[Utterance], start_s: float) -> str:
+    """Return a line with its second for each utterance of a segment; '-' for silence."""
     lines = [
-        f"{its.start_s:.0f} s: {its.text}"
-        for its in utterances
-        if its.text and begin_s <= its.start_s < begin_s + SEGMENT_S
+        f"{utterance.start_s:.0f} s: {utterance.text}"
+        for utterance in utterances
+        if utterance.text and start_s <= utterance.start_s < start_s + SEGMENT_S
     ]
     return "\n".join(lines) or "-"

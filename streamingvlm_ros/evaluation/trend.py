@@ -1,4 +1,4 @@
-"""Does it get worse with time? Scores in bins of elapsed time, and a line through them."""
+"""Scores over elapsed time: means in bins, and the slope of a line through them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DRAWS = 2000
-_LEVEL = 0.95
-_LEAST = 10
+_CONFIDENCE = 0.95
+_MIN_BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """`slope` is the change of the score per hour; `low` and `high` are its 95 % interval.
+    """`slope` is the change of the score in an hour; `low` and `high` are its 95 % interval.
 
-    All three are None where there are fewer than ten bins: a few say nothing of an hour.
+    All three are None for fewer than ten bins, which are too few for a line.
     """
 
     bins: tuple[Bin, ...]
@@ -35,33 +35,33 @@ class Trend:
     high: float | None
 
 
-def trend(times_s: Sequence[float], scores: Sequence[float], bin_s: float) -> Trend:
-    """The trend of scores at these times.
+def trend(times_s: Sequence[float], scores: Sequence[float], *, bin_s: float) -> Trend:
+    """Return the trend of scores at these times. The result is deterministic.
 
-    Neighbouring seconds are alike, so whole bins are drawn for the interval (block bootstrap), not
-    single scores; the draws are the same every time.
+    Neighbouring seconds are alike, so the interval comes from a bootstrap over bins (blocks), not
+    over single scores.
     """
     times, values = np.asarray(times_s, float), np.asarray(scores, float)
-    numbers, where = np.unique(times // bin_s, return_inverse=True)
-    counts = np.bincount(where)
-    means = np.bincount(where, values) / counts
+    numbers, bin_of_score = np.unique(times // bin_s, return_inverse=True)
+    counts = np.bincount(bin_of_score)
+    means = np.bincount(bin_of_score, values) / counts
     bins = tuple(map(Bin, (numbers * bin_s).tolist(), means.tolist(), counts.tolist()))
-    if len(bins) < _LEAST:
+    if len(bins) < _MIN_BINS:
         return Trend(bins, None, None, None)
     hours = numbers * bin_s / 3600
     draws = np.random.default_rng(0).integers(len(bins), size=(_DRAWS, len(bins)))
     draws = draws[np.ptp(draws, axis=1) > 0]
-    slopes = _slopes(hours[draws], means[draws], counts[draws])
-    low, high = np.quantile(slopes, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    (slope,) = _slopes(hours[None], means[None], counts[None])
+    slopes = _slopes(hours[draws], means[draws], weights=counts[draws])
+    low, high = np.quantile(slopes, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    (slope,) = _slopes(hours[None], means[None], weights=counts[None])
     return Trend(bins, float(slope), float(low), float(high))
 
 
 def _slopes(
-    x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.int64]
+    x: NDArray[np.float64], y: NDArray[np.float64], *, weights: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Least squares for each row, a point as often as it has scores."""
-    whole = weights.sum(1, keepdims=True)
-    dx = x - (weights * x).sum(1, keepdims=True) / whole
+    """Return the weighted least-squares slope of each row."""
+    total = weights.sum(1, keepdims=True)
+    dx = x - (weights * x).sum(1, keepdims=True) / total
     slopes: NDArray[np.float64] = (weights * dx * y).sum(1) / (weights * dx**2).sum(1)
     return slopes

@@ -1,4 +1,4 @@
-"""Pictures to image messages, and stamps to nanoseconds and back."""
+"""Values of this package as ROS messages, and stamps in both directions."""
 
 from __future__ import annotations
 
@@ -9,36 +9,57 @@ import PIL.Image
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
+from streamingvlm_ros.msg import Narration
+
 from .. import types
 from ..types import NS_PER_S
 
 
-def to_message(image: types.Image, stamp_ns: int, frame_id: str) -> Image:
-    """An rgb8 message of a (height, width, 3) uint8 picture."""
-    message = Image(encoding="rgb8", height=image.shape[0], width=image.shape[1])
-    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
-    message.step = 3 * message.width
-    # An array.array is taken over as it is; an ndarray would be copied element by element,
-    # a thousand times slower.
-    message.data = array("B", image.tobytes())
-    return message
-
-
-def to_compressed(image: types.Image, stamp_ns: int, frame_id: str) -> CompressedImage:
-    """A JPEG message of a (height, width, 3) uint8 picture."""
-    message = CompressedImage(format="jpeg")
-    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
-    packed = io.BytesIO()
-    PIL.Image.fromarray(image).save(packed, "JPEG", quality=90)
-    message.data = array("B", packed.getvalue())
-    return message
-
-
 def to_ns(stamp: Time) -> int:
-    """A stamp in nanoseconds."""
+    """Return a stamp in nanoseconds."""
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def to_time(stamp_ns: int) -> Time:
-    """Nanoseconds as a stamp."""
+    """Return nanoseconds as a stamp."""
     return Time(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
+
+
+def image_message(image: types.Image, stamp_ns: int, *, frame_id: str) -> Image:
+    """Return an rgb8 message of a (height, width, 3) uint8 image."""
+    message = Image(encoding="rgb8", height=image.shape[0], width=image.shape[1])
+    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
+    message.step = 3 * message.width
+    # rclpy takes an array.array as it is, but copies an ndarray element by element, which is a
+    # thousand times slower.
+    message.data = array("B", image.tobytes())
+    return message
+
+
+def compressed_image_message(
+    image: types.Image, stamp_ns: int, *, frame_id: str
+) -> CompressedImage:
+    """Return a JPEG message of a (height, width, 3) uint8 image."""
+    message = CompressedImage(format="jpeg")
+    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
+    jpeg = io.BytesIO()
+    PIL.Image.fromarray(image).save(jpeg, "JPEG", quality=90)
+    message.data = array("B", jpeg.getvalue())
+    return message
+
+
+def narration_message(narration: types.Narration, *, latency_s: float = 0.0) -> Narration:
+    """Return a narration as a message; `latency_s` counts from its newest frame's stamp."""
+    message = Narration(
+        start=to_time(narration.start_ns),
+        end=to_time(narration.end_ns),
+        text=narration.text,
+        silent=narration.silent,
+        sequence=narration.sequence,
+        frames=narration.frames,
+        dropped=narration.dropped,
+        latency=latency_s,
+    )
+    message.header.stamp = to_time(narration.newest_ns)
+    message.header.frame_id = narration.frame_id
+    return message

@@ -1,4 +1,4 @@
-"""Running a node as a process of its own."""
+"""Runs a node as a process, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -21,33 +21,37 @@ from .publishing import drop_on_timeout
 
 N = TypeVar("N", bound=Node)
 
-LONGEST_WAIT_S = 1.0
-"""rclpy's shutdown destroys the very condition by which it wakes the executor: one that is just
-about to wait misses it, and would wait for ever."""
+MAX_SPIN_S = 1.0
+"""Longest wait of an executor. rclpy's shutdown destroys the guard condition that wakes it: an
+executor that is just about to wait would miss that and wait forever."""
 
 THREADS = 8
-"""For images, a reset that waits for the model, a transition, an action's goals, and to spare."""
+"""Enough for images, a reset that waits for the model, a transition and an action's goals."""
 
 _DESTROYED = "pointer is invalid"
-"""What a transition destroys in another thread, while the executor collects what to wait for, is
-gone and no reason to end. rclpy guards neither a subscription (InvalidHandle) nor an action server,
-which it finds destroyed and waits for all the same (RCLError with these words)."""
+"""Text of rclpy's RCLError when a transition destroys an action server in another thread while the
+executor collects entities to wait for. A subscription raises InvalidHandle then. Neither is a
+reason to stop spinning."""
 
 
 def run(
     create: Callable[[], N],
     close: Callable[[N], object],
+    *,
     release: Callable[[N], object] = lambda node: None,
-    waiting: Callable[[N], int] = lambda node: 0,
+    extra_threads: Callable[[N], int] = lambda node: 0,
 ) -> int:
-    """Run a node until Ctrl-C or SIGTERM, then `close` it while ROS still works. The exit code.
+    """Run a node until Ctrl-C or SIGTERM, and return the exit code. A second signal exits at once.
 
-    A second signal ends the process at once. `waiting` is how many further callbacks may wait in
-    threads of their own, which `release` lets go of before the executor ends.
+    If `create` raises one of our errors, print it as one line and return 1.
 
-    A node that can't be created for a reason of ours ends the process with that one line.
+    Args:
+        create: makes the node.
+        close: closes the node while ROS still works.
+        release: ends callbacks that wait, before the executor shuts down.
+        extra_threads: number of callbacks that may wait at the same time.
     """
-    # ROS's own handlers end its context at once, under the hands of threads that publish.
+    # ROS's own handlers shut the context down at once, while threads still publish.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = create()
@@ -55,34 +59,36 @@ def run(
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    died = _spin_until_signal(node, partial(release, node), THREADS + waiting(node))
+    failed = _spin_until_signal(node, partial(release, node), threads=THREADS + extra_threads(node))
     close(node)
     node.destroy_node()
     rclpy.shutdown()
-    return int(died)
+    return int(failed)
 
 
-def _spin_until_signal(node: Node, release: Callable[[], object], threads: int) -> bool:
-    """True if it ended because a callback raised."""
+def _spin_until_signal(node: Node, release: Callable[[], object], *, threads: int) -> bool:
+    """Return True if a callback's exception ended the spinning, False if a signal did."""
     executor = MultiThreadedExecutor(num_threads=threads)
     executor.add_node(node)
     ended = threading.Event()
-    signals = _listen(ended)
-    spinner = threading.Thread(target=_spin, args=(executor, signals, ended), name="executor")
-    spinner.start()
+    signals = _catch_signals(ended)
+    thread = threading.Thread(
+        target=spin, args=(executor, signals), kwargs={"ended": ended}, name="executor"
+    )
+    thread.start()
     ended.wait()
     release()
     executor.shutdown()
-    spinner.join()
+    thread.join()
     return not signals
 
 
-def _listen(ended: threading.Event) -> list[int]:
-    """From now on signals set `ended`, and are put into the list; the second ends the process.
+def _catch_signals(ended: threading.Event) -> list[int]:
+    """Return a list that collects signals from now on; the first sets `ended`, the second exits.
 
-    Python's own handlers run in the main thread, interrupt whatever it does, and wait until it
-    wakes up if the signal was given to another thread. What the system's handler writes into a
-    pipe is there at once, for a thread that may take locks.
+    Python's own handlers run in the main thread: they interrupt its code anywhere, and wait until
+    it wakes up if another thread got the signal. The system's handler writes the number into a
+    pipe at once, which a thread reads that may take locks.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -91,25 +97,26 @@ def _listen(ended: threading.Event) -> list[int]:
         signal.signal(number, lambda number, frame: None)
     signals: list[int] = []
 
-    def listen() -> None:
+    def read() -> None:
         while True:
             signals.extend(n for n in os.read(reading, 1) if n in (signal.SIGINT, signal.SIGTERM))
             if len(signals) > 1:
-                os._exit(130)  # what is under way, such as a download, may take for ever
+                os._exit(130)  # what still runs, such as a download, may never end
             if signals:
                 ended.set()
 
-    threading.Thread(target=listen, name="signals", daemon=True).start()
+    threading.Thread(target=read, name="signals", daemon=True).start()
     return signals
 
 
-def _spin(executor: Executor, signals: list[int], ended: threading.Event) -> None:
+def spin(executor: Executor, signals: Sequence[int], *, ended: threading.Event) -> None:
+    """Spin until `signals` has one or a callback raises, and set `ended`."""
     try:
         while not signals:
             try:
-                # What rclpy publishes itself, such as a goal's status.
+                # rclpy publishes by itself, too, such as a goal's status.
                 with drop_on_timeout():
-                    executor.spin_once(timeout_sec=LONGEST_WAIT_S)
+                    executor.spin_once(timeout_sec=MAX_SPIN_S)
             except InvalidHandle:
                 pass
             except RuntimeError as error:

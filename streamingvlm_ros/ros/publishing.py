@@ -1,4 +1,4 @@
-"""What DDS doesn't take: a message is lost then, and nothing else."""
+"""Publishing when DDS can't take a message: that message is dropped, and nothing else happens."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 
 from rclpy.logging import get_logger
 
-REFUSED = "cannot publish data"
-"""How rmw's error begins when DDS did not take a message in time: a subscriber was killed or hangs,
+_TIMEOUT_ERROR = "cannot publish data"
+"""Start of rmw's error when DDS did not take a message in time: a subscriber was killed or hangs,
 or the machine is busy (rmw_fastrtps #310, #338)."""
 
 
 @contextmanager
 def drop_on_timeout() -> Iterator[None]:
-    """Go on when a message is refused, with a warning. What else goes wrong raises.
+    """Drop a message that DDS does not take in time, with a warning.
 
-    rclpy raises a RuntimeError for both.
+    Other errors are raised; rclpy uses RuntimeError for all of them.
     """
     try:
         yield
     except RuntimeError as error:
-        if REFUSED not in str(error):
+        if _TIMEOUT_ERROR not in str(error):
             raise
-        get_logger("delivery").warning(f"a message is lost: {error}")
+        get_logger("publishing").warning(f"dropped a message: {error}")

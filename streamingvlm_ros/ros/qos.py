@@ -1,4 +1,4 @@
-"""Quality of service: how images are subscribed, and what to do when none come."""
+"""Quality of service of topics and services, and the image subscription."""
 
 from __future__ import annotations
 
@@ -22,39 +22,42 @@ from sensor_msgs.msg import CompressedImage, Image
 PUBLISHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=10
 )
-"""For all that is published: whoever subscribes as sensor data is served as well."""
+"""For everything that is published. Sensor-data subscriptions match it, too."""
 
 REQUESTS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_ALL)
-"""For services: however many ask at once, nobody waits for an answer that never comes."""
+"""For services: no request or reply is dropped, however many come at once."""
 
 FEEDBACK = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=1000
 )
-"""For the pieces of answers: whoever is slow to take them in shall miss none."""
+"""For an answer's texts: deep enough that a slow client misses none."""
 
 
 def image_topic(node: Node, transport: str) -> str:
-    """The topic's full name. As with image_transport, remapping `image` moves its variants too."""
+    """Return the image topic's full name.
+
+    Remapping `image` moves `image/compressed`, too, as in image_transport.
+    """
     base = node.resolve_topic_name("image")
     return f"{base}/compressed" if transport == "compressed" else base
 
 
 def subscribe_images(
-    node: Node, transport: str, callback: Callable[[Any], None], group: CallbackGroup
+    node: Node, transport: str, *, callback: Callable[[Any], None], group: CallbackGroup
 ) -> Subscription[Any]:
     """Subscribe to `image` or `image/compressed` as sensor data, which any publisher matches.
 
-    The user may override that (`qos_overrides.<topic>.subscription.reliability` and others); a
-    publisher that then can't be heard is named in the log.
+    Users may override that (`qos_overrides.<topic>.subscription.reliability` and others). The log
+    then names publishers that no longer match.
     """
     topic = image_topic(node, transport)
 
     def warn(event: QoSRequestedIncompatibleQoSInfo) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
         node.get_logger().warning(
-            f"a publisher of {topic} can't be heard: its {policy} does not fit what is asked for "
-            f"here. Set the parameter qos_overrides.{topic}.subscription.{policy} to what "
-            f"`ros2 topic info --verbose {topic}` says it offers"
+            f"no images from a publisher of {topic}: its {policy} is incompatible with this "
+            f"subscription. Set the parameter qos_overrides.{topic}.subscription.{policy} to its "
+            f"value in `ros2 topic info --verbose {topic}`"
         )
 
     return node.create_subscription(

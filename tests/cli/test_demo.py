@@ -29,7 +29,7 @@ needs_model = pytest.mark.skipif(
 @pytest.fixture
 def domain() -> Iterator[str]:
     """A ROS domain that no other test on this machine uses."""
-    from ..ros.peer import own_domain
+    from ..ros.ros_peer import own_domain
 
     number, mark = own_domain()
     with mark:

@@ -217,11 +217,11 @@ def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
     def stopped(judge: object, results: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamingvlm_ros.evaluation.judging.judge_all", stopped)
+    monkeypatch.setattr("streamingvlm_ros.evaluation.judge.judge_all", stopped)
     models = ("--model", "demo fps=1", "--model", "demo")
     done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
     assert done.returncode == 130
-    assert "Stopped. The same command goes on where it was." in done.stderr
+    assert "Stopped. The same command resumes it." in done.stderr
     assert len(summary(folder)) == 2
     assert (folder.parent / "out" / "report.html").exists()
 

@@ -17,8 +17,8 @@ import pytest
 from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.srv import History
 
-from ..ros.babbler import babbler
-from ..ros.peer import TINY, Peer, reliable
+from ..ros.ros_peer import TINY, Peer, reliable
+from ..ros.verbose_model import verbose_model
 from ..support.camera import publish_until_narrated
 from ..support.cli import command, environment, read_terminal, streamingvlm
 
@@ -39,7 +39,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
     """A narrator that has spoken of some seconds and answered one question."""
     folder = tmp_path_factory.mktemp("narrator")
     (folder / "model").mkdir()
-    parameters = {**babbler(folder / "model"), **reliable("/image")}
+    parameters = {**verbose_model(folder / "model"), **reliable("/image")}
     parameters["history_folder"] = str(folder / "history")
     with Peer() as peer, peer.process("narrator", **parameters):
         narrations = peer.subscribe(Narration, "/narrator/narration")

@@ -13,7 +13,7 @@ from streamingvlm_ros.cli.connection import narrator_at
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
 
-from ..ros.peer import Peer
+from ..ros.ros_peer import Peer
 
 
 def test_a_signal_that_comes_when_no_wait_is_left_ends_it_too(

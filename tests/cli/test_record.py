@@ -20,7 +20,7 @@ pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package
 def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> None:
     from std_msgs.msg import String
 
-    from ..ros.peer import Peer
+    from ..ros.ros_peer import Peer
 
     options = ["--topic", "/chatter", "--compression", "none", "--keep-free-mb", "0"]
     with Peer() as peer:
@@ -60,7 +60,7 @@ def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> No
 def test_what_cannot_be_is_said_in_a_line(
     tmp_path: Path, options: list[str], code: int, why: str
 ) -> None:
-    from ..ros.peer import own_domain
+    from ..ros.ros_peer import own_domain
 
     domain, mark = own_domain()
     with mark:

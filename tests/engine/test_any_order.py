@@ -72,7 +72,7 @@ class Watched:
     """Chunks begun: see `parts_of`."""
     waiting: list[ChunkPart] = field(default_factory=list)
     """Parts of the newest chunk that are still to be seen."""
-    said: list[Narration] = field(default_factory=list)
+    narrations: list[Narration] = field(default_factory=list)
     expected: list[Narration] = field(default_factory=list)
     remembers: bool = False
 
@@ -80,7 +80,7 @@ class Watched:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self.chunks, self.waiting, self.said, self.expected = [], [], [], []
+        self.chunks, self.waiting, self.narrations, self.expected = [], [], [], []
         self.remembers, self.alone = False, self.open_alone()
 
     def catch_up(self) -> Stream:
@@ -268,7 +268,7 @@ class AnyOrder(RuleBasedStateMachine):
         )
         asked = Asked(watched, question, patience, raises)
         watched.remembers |= kind == "remember"
-        if not self.engine._questions.waiting and len(self.engine._questions._open) < 2:
+        if not self.engine._questions.waiting and len(self.engine._questions.open) < 2:
             asked.expected = self._answered_alone(watched, question)
         self.asked.append(asked)
         self.engine.ask(
@@ -279,8 +279,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def everybody_is_told_once(self) -> None:
-        waiting = [ask for _, ask in self.engine._questions._waiting]
-        waiting += [answering.ask for answering in self.engine._questions._open]
+        waiting = [ask for _, ask in self.engine._questions.waiting]
+        waiting += [answering.ask for answering in self.engine._questions.open]
         under_way = {ask.on_done.__self__ for ask in waiting}  # type: ignore[attr-defined]
         for asked in self.asked:
             assert len(asked.outcomes) == (asked not in under_way)
@@ -298,7 +298,7 @@ class AnyOrder(RuleBasedStateMachine):
             if w.stream.capacity
             for start in w.stream.regions
         ]
-        for answering in engine._questions._open:
+        for answering in engine._questions.open:
             place = runner.place(answering.turn.row)
             assert place.end - place.start <= answering.prompt.slots
             assert place.start == answering.start
@@ -314,7 +314,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def what_an_answer_sees_is_not_written_to(self) -> None:
-        for answering in self.engine._questions._open:
+        for answering in self.engine._questions.open:
             start, end = self.engine.runner.place(answering.turn.row).shared
             if start == end:
                 continue
@@ -335,7 +335,7 @@ class AnyOrder(RuleBasedStateMachine):
             if watched.remembers or watched.waiting or not watched.stream.ready:
                 continue
             alone = watched.catch_up()
-            assert watched.said == watched.expected
+            assert watched.narrations == watched.expected
             for mine, theirs in zip(cached(watched.stream), cached(alone), strict=True):
                 assert mine.shape == theirs.shape
                 assert not mine.numel() or (mine - theirs).abs().max() < 1e-4  # of about 4
@@ -368,7 +368,7 @@ class AnyOrder(RuleBasedStateMachine):
         of = {watched.stream: watched for watched in self.open}
         for round in self.engine.take_rounds():
             if round.stream in of and of[round.stream] is not forgotten:
-                of[round.stream].said.append(round.narration)
+                of[round.stream].narrations.append(round.narration)
                 assert len(round.chunk.frames) == round.narration.frames
 
     def _check_outcome(self, asked: Asked) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.model import Model
+from streamingvlm_ros.engine.qwen2_5.vision_encoder import VisionEncoder
 from streamingvlm_ros.engine.runner import Feed, RowLimits, Runner
 from streamingvlm_ros.engine.scheduler import Turn
 from streamingvlm_ros.engine.stream import Stream
@@ -35,8 +35,8 @@ def test_questions_leave_the_narration_as_it_was(
     quiet, asked = engine.open_stream(), engine.open_stream()
     random = np.random.default_rng(0)
     for round in range(20):
-        said = quiet.step(chunk_of(round))
-        assert asked.step(chunk_of(round)) == said
+        narration = quiet.step(chunk_of(round))
+        assert asked.step(chunk_of(round)) == narration
         assert asked.context_ids == quiet.context_ids
         for _ in range(int(random.integers(3))):
             kinds = [Question("what?"), recent("now?", round), long_ago("then?", 1, 2)]
@@ -87,9 +87,9 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
     turn = chat_format.user_turn(state.round, *state.span_s, question=question)
     ledger = state.ledger.append([*state.pending, *turn])
     fed = len(state.ledger)
-    embedded = engine.model.embed(ledger.ids_from(fed))
+    embedded = engine.model.decoder.embed(torch.tensor(ledger.ids_from(fed)))
     positions = engine.model.positions(ledger)[:, fed:]
-    said: list[list[int]] = []
+    answers: list[list[int]] = []
     with torch.inference_mode():
         runner.prefill([Feed(stream.row, runner.place(stream.row), embedded, positions)])
         engine.scheduler.open(
@@ -97,12 +97,12 @@ def continued(stream: Stream, question: str, tokens: int) -> str:
                 stream.row,
                 RowLimits(stream.sampling, ledger.distinct_ids, seed=0, tokens=tokens),
                 on_token=lambda id: True,
-                on_done=lambda turn: said.append(turn.ids),
+                on_done=lambda turn: answers.append(turn.ids),
             )
         )
-        while not said:
+        while not answers:
             engine.scheduler.step()
-    return chat_format.decode(said[0])
+    return chat_format.decode(answers[0])
 
 
 def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
@@ -166,7 +166,7 @@ def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_
         assert len(stream._turn.ids) == tokens
     answer = asked.ask("what now?")
     assert answer.text == continued(plain, "what now?", 6)
-    assert answer.seen_until_ns == chunk_of(5).newest_ns
+    assert answer.seen_until_ns == chunk_of(5).frames[-1].stamp_ns
 
 
 def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
@@ -216,11 +216,11 @@ def test_moments_are_a_stream_of_their_own(make_engine: MakeEngine) -> None:
     answers = [watched(engine, rounds).ask(question) for rounds in (0, 9)]
     assert answers[0] == answers[1]
     assert answers[0].seen_until_ns == chunk_of(7).start_ns
-    said = {
+    texts = {
         watched(engine, 9).ask(long_ago("what then?", *rounds)).text
         for rounds in ((2, 7), (2,), (7,), (3, 7))
     }
-    assert len(said) > 1
+    assert len(texts) > 1
 
 
 def test_frames_of_a_question_are_seen_at_their_own_resolution(make_engine: MakeEngine) -> None:
@@ -330,7 +330,7 @@ def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None
     stream = watched(make_engine(vision_rounds=4), 10)
     answer = stream.ask("what moved?")
     assert answer.seen_from_ns == chunk_of(6).start_ns
-    assert answer.seen_until_ns == chunk_of(9).newest_ns
+    assert answer.seen_until_ns == chunk_of(9).frames[-1].stamp_ns
 
 
 def test_a_question_of_megabytes_is_refused_without_counting_its_tokens(
@@ -358,7 +358,7 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
     assert stream.step(chunk_of(5)) == untouched.step(chunk_of(5))
 
 
-@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (Model, "encode")])
+@pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (VisionEncoder, "encode")])
 def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:
@@ -419,7 +419,7 @@ def test_a_listener_that_fails_costs_no_other_turn_a_token(
 
 def no_question_is_open(engine: StreamingEngine) -> bool:
     questions = engine._questions
-    return not engine.busy and not questions._open and not questions._slots._taken
+    return not engine.busy and not questions.open and not questions._slots._taken
 
 
 def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(

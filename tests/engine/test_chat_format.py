@@ -60,9 +60,9 @@ def test_the_closing_dots_are_stripped_only_where_they_stand(chat_format: ChatFo
     with_dots = chat_format.encode(" the ball stops ...")
     without = chat_format.encode(" the ball stops")
     for ids in (with_dots, without):
-        said, rest = chat_format.split_generated(3, ids)
-        assert said.ids == without
-        assert said.ids + rest.ids == ids
+        narration, rest = chat_format.split_generated(3, ids)
+        assert narration.ids == without
+        assert narration.ids + rest.ids == ids
         assert chat_format.decode(ids) == "the ball stops"
 
 
@@ -71,8 +71,8 @@ def test_what_a_ros_message_would_end_at_is_not_said(chat_format: ChatFormat) ->
 
 
 def test_a_silent_round_is_only_dots(chat_format: ChatFormat) -> None:
-    said, dots, closing = chat_format.assistant_turn(0, "  ")
-    assert said.ids == ()
+    narration, dots, closing = chat_format.assistant_turn(0, "  ")
+    assert narration.ids == ()
     assert chat_format.decode(dots.ids) == ""
     assert closing.ids[0] == chat_format.end_id
 

@@ -1,4 +1,4 @@
-"""Pieces of an answer: certain when they are said, and together the whole."""
+"""Pieces of an answer: each is final, and together they are the text."""
 
 from __future__ import annotations
 
@@ -8,35 +8,46 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
-from streamingvlm_ros.engine.detokenizer import IncrementalDetokenizer
 
 from .conftest import CHECKPOINT
 
-DIALOGUE = ChatFormat(AutoTokenizer.from_pretrained(CHECKPOINT))
+CHAT_FORMAT = ChatFormat(AutoTokenizer.from_pretrained(CHECKPOINT))
 
 
 def pieces_of(ids: list[int]) -> list[str]:
-    speech = IncrementalDetokenizer(DIALOGUE)
-    return [*(speech.add(id) for id in ids), speech.end()]
+    detokenizer = CHAT_FORMAT.incremental_detokenizer()
+    return [*(detokenizer.add(id) for id in ids), detokenizer.end()]
 
 
 @given(st.text(alphabet="a .\n\0…é雪🤖", max_size=20))
-def test_pieces_together_are_the_text(text: str) -> None:
-    ids = list(DIALOGUE.encode(text))
-    assert "".join(pieces_of(ids)) == DIALOGUE.decode(ids)
+def test_pieces_join_to_the_decoded_text(text: str) -> None:
+    ids = list(CHAT_FORMAT.encode(text))
+    assert "".join(pieces_of(ids)) == CHAT_FORMAT.decode(ids)
 
 
 @given(st.lists(st.integers(8, 300), max_size=20))
-def test_pieces_of_any_tokens_are_the_text_too(ids: list[int]) -> None:
-    assert "".join(pieces_of(ids)) == DIALOGUE.decode(ids)
+def test_pieces_of_random_tokens_join_to_the_decoded_text(ids: list[int]) -> None:
+    assert "".join(pieces_of(ids)) == CHAT_FORMAT.decode(ids)
 
 
 @pytest.mark.parametrize("text", ["robot 🤖 there", "a door ...", "wait ... there", "one.\n ..."])
-def test_nothing_is_taken_back(text: str) -> None:
-    ids = DIALOGUE.encode(text)
-    said = ""
+def test_no_emitted_text_is_taken_back(text: str) -> None:
+    ids = CHAT_FORMAT.encode(text)
+    emitted = ""
     for piece in pieces_of(list(ids))[:-1]:
-        said += piece
-        assert DIALOGUE.decode(ids).startswith(said)
+        emitted += piece
+        assert CHAT_FORMAT.decode(ids).startswith(emitted)
         assert "\ufffd" not in piece
-    assert said in (DIALOGUE.decode(ids), text.removesuffix(" ...").strip())
+    assert emitted in (CHAT_FORMAT.decode(ids), text.removesuffix(" ...").strip())
+
+
+@given(st.lists(st.integers(0, 368), max_size=20))
+def test_special_tokens_add_no_text(ids: list[int]) -> None:
+    assert "".join(pieces_of(ids)) == CHAT_FORMAT.decode(ids)
+
+
+def test_a_character_is_emitted_with_its_last_byte() -> None:
+    ids = CHAT_FORMAT.encode("a🤖b")
+    pieces = pieces_of(list(ids))
+    assert [piece for piece in pieces if piece] == ["a", "🤖", "b"]
+    assert pieces[-1] == ""

@@ -34,40 +34,40 @@ def make_device_engine(loaded: LoadedModel) -> MakeEngine:
     return make
 
 
-def said(engine: StreamingEngine) -> list[Any]:
+def outputs_of(engine: StreamingEngine) -> list[Any]:
     """Two streams that are asked now and then: all that is said."""
     one, other = engine.open_stream(), engine.open_stream()
-    said: list[Any] = []
+    outputs: list[Any] = []
     for round in range(ROUNDS):
         if round % 8 == 5:
             audience = Audience()
             audience.put(one, Question("what?"), recent("now?", round))
             audience.put(other, Question("where is it?", max_tokens=9))
-            said.append(audience.outcomes)
-        said += engine.step([(one, chunk_of(round)), (other, chunk_of(round, seed=1))])
-        said.append((one.context_ids, other.context_ids))
+            outputs.append(audience.outcomes)
+        outputs += engine.step([(one, chunk_of(round)), (other, chunk_of(round, seed=1))])
+        outputs.append((one.context_ids, other.context_ids))
     engine.finish(one)
     engine.finish(other)
-    assert all(isinstance(a, Answer) for x in said if isinstance(x, dict) for a in x.values())
-    return said
+    assert all(isinstance(a, Answer) for x in outputs if isinstance(x, dict) for a in x.values())
+    return outputs
 
 
 @pytest.mark.parametrize("sampling", [{}, SAMPLED], ids=["greedy", "sampled"])
 def test_the_step_on_the_device_says_the_same(
     make_engine: MakeEngine, make_device_engine: MakeEngine, sampling: dict[str, Any]
 ) -> None:
-    eager = said(make_engine(max_streams=2, **sampling))
-    assert said(make_device_engine(**sampling)) == eager
+    eager = outputs_of(make_engine(max_streams=2, **sampling))
+    assert outputs_of(make_device_engine(**sampling)) == eager
 
 
 @pytest.mark.parametrize("sampling", [{}, SAMPLED], ids=["greedy", "sampled"])
 def test_a_recorded_step_that_is_replayed_says_the_same(
     make_device_engine: MakeEngine, sampling: dict[str, Any]
 ) -> None:
-    expected = said(make_device_engine(**sampling))
+    expected = outputs_of(make_device_engine(**sampling))
     engine = make_device_engine(**sampling)
     engine.runner._graph = graph = ReplayedGraph()
-    assert said(engine) == expected
+    assert outputs_of(engine) == expected
     assert graph.replays >= 160
 
 
@@ -75,7 +75,7 @@ def test_a_replayed_step_that_holds_a_value_of_the_host_says_something_else(
     make_device_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the test above would find."""
-    expected = said(make_device_engine())
+    expected = outputs_of(make_device_engine())
     grow = Runner._grow
 
     def grow_by_the_host(runner: Runner, rows: slice) -> Any:
@@ -86,7 +86,7 @@ def test_a_replayed_step_that_holds_a_value_of_the_host_says_something_else(
     monkeypatch.setattr(Runner, "_grow", grow_by_the_host)
     engine = make_device_engine()
     engine.runner._graph = ReplayedGraph()
-    assert said(engine) != expected
+    assert outputs_of(engine) != expected
 
 
 def test_a_row_that_stopped_is_not_moved_by_the_pass_that_was_launched_ahead(

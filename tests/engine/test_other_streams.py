@@ -85,4 +85,4 @@ def test_what_was_glanced_at_is_gone_when_something_is_said(loaded: LoadedModel)
             engine.advance()
         assert stream.cached_tokens == len(stream.ledger)
     assert len(kinds) >= ROUNDS
-    assert not any(Kind.VISION in there for there in kinds)
+    assert not any(Kind.VISION in kinds_of_round for kinds_of_round in kinds)

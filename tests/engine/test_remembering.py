@@ -114,9 +114,9 @@ def test_two_in_one_second_stand_in_the_same_round(make_stream: Callable[..., St
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     stream.step(chunk(3))
-    (said,) = [s.ids for s in of_round(stream, 3) if s.kind is Kind.ANSWER]
+    (answer,) = [s.ids for s in of_round(stream, 3) if s.kind is Kind.ANSWER]
     text = f"{first.text}\n{second.text}\n"
-    assert said == stream.engine.model.chat_format.encode(text)
+    assert answer == stream.engine.model.chat_format.encode(text)
 
 
 def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
@@ -182,7 +182,7 @@ def test_an_answer_of_broken_characters_takes_no_more_room_than_it_was_given(
     engine = StreamingEngine(demo, settings)
     stream, chat_format = engine.open_stream(), engine.model.chat_format
     broken = next(id for id in range(1000) if chat_format.decode([id]) == "\ufffd")
-    engine.runner.sampler = Stutters(engine, said=broken, end=chat_format.end_id)
+    engine.runner.sampler = Stutters(engine, token=broken, end=chat_format.end_id)
     remembered = 0
     for second in range(20):
         stream.step(chunk(second))
@@ -196,9 +196,9 @@ def test_an_answer_of_broken_characters_takes_no_more_room_than_it_was_given(
 class Stutters(RowSampler):
     """Says one token again and again, as often as it may, and then the end."""
 
-    def __init__(self, engine: StreamingEngine, *, said: int, end: int) -> None:
+    def __init__(self, engine: StreamingEngine, *, token: int, end: int) -> None:
         super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
-        self._left, self._said, self._end = engine.runner._left, said, end
+        self._left, self._token, self._end = engine.runner._left, token, end
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
-        return torch.where(self._left[rows] > 1, self._said, self._end)
+        return torch.where(self._left[rows] > 1, self._token, self._end)

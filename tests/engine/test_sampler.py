@@ -140,8 +140,8 @@ def test_ids_that_tie_at_a_limit_stay_as_with_transformers_processors(
     for seed in range(40):
         scores = tied(logits(seed))
         expected = processors(config)(torch.tensor([[0]]), scores[None])[0]
-        kept = scores[support(config, scores)]
-        assert kept.sort().values.equal(expected[expected.isfinite()].sort().values)
+        allowed = scores[support(config, scores)]
+        assert allowed.sort().values.equal(expected[expected.isfinite()].sort().values)
 
 
 def test_of_ids_that_tie_at_the_limit_of_top_p_the_lowest_stay() -> None:

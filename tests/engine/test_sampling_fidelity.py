@@ -47,13 +47,13 @@ USERS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def load_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedModel]:
     """Loads the small checkpoint with another generation_config.json, once for each."""
-    kept: dict[str, LoadedModel] = {}
+    models: dict[str, LoadedModel] = {}
 
     def load_once(name: str) -> LoadedModel:
-        if name not in kept:
+        if name not in models:
             folder = write(tmp_path_factory.mktemp(name) / "model", CHECKPOINTS[name])
-            kept[name] = load(folder, ModelConfig())
-        return kept[name]
+            models[name] = load(folder, ModelConfig())
+        return models[name]
 
     return load_once
 

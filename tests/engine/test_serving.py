@@ -28,17 +28,17 @@ def test_what_is_being_said_when_a_reset_comes_is_told_before_the_reset(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_answer_tokens=9)
-    told: list[str] = []
+    events: list[str] = []
 
     def sink(camera: str, chunk: Chunk, narration: Narration) -> None:
-        told.append(f"{camera} {narration.sequence}")
+        events.append(f"{camera} {narration.sequence}")
 
     whole = PartEvent("front", ChunkPart.whole(chunk_of(0)))
-    ask = Ask(Question("what?"), lambda answer: told.append("answer"))
-    reset = Reset(lambda: told.append("reset"))
+    ask = Ask(Question("what?"), lambda answer: events.append("answer"))
+    reset = Reset(lambda: events.append("reset"))
     script = Script(
         [whole], [RequestEvent("front", ask), RequestEvent("front", reset), whole], [], []
     )
     serve(script, engine, {"front": engine.open_stream()}, [sink])
-    assert set(told[:2]) == {"front 0", "answer"}
-    assert told[2:] == ["reset", "front 0"]
+    assert set(events[:2]) == {"front 0", "answer"}
+    assert events[2:] == ["reset", "front 0"]

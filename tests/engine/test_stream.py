@@ -19,11 +19,11 @@ MakeEngine = Callable[..., StreamingEngine]
 
 
 def say(stream: Stream, rounds: range, seed: int = 0) -> list[tuple[str, int, list[int]]]:
-    said = []
+    outputs = []
     for round in rounds:
         narration = stream.step(chunk_of(round, seed=seed))
-        said.append((narration.text, narration.tokens, stream.context_ids))
-    return said
+        outputs.append((narration.text, narration.tokens, stream.context_ids))
+    return outputs
 
 
 def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> None:
@@ -31,12 +31,12 @@ def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> Non
     stream = engine.open_stream()
     stream.step(chunk_of(0))
     arenas = [arena.data_ptr() for arena in arenas_of(engine)]
-    most = 0
+    max_cached = 0
     for round in range(1, 100):
         stream.step(chunk_of(round))
         assert stream.cached_tokens == len(stream.ledger)
-        most = max(most, stream.cached_tokens)
-    assert most <= stream.capacity - stream.budget.remembered
+        max_cached = max(max_cached, stream.cached_tokens)
+    assert max_cached <= stream.capacity - stream.budget.remembered
     assert [arena.data_ptr() for arena in arenas_of(engine)] == arenas
 
 

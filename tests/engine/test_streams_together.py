@@ -69,23 +69,23 @@ def resets(number: int, round: int) -> bool:
 
 def alone(make_engine: MakeEngine, number: int) -> tuple[list[Narration], list[torch.Tensor]]:
     stream = make_engine(max_streams=1).open_stream(settings_of(number))
-    said = []
+    narrations = []
     for round in range(ROUNDS):
         if resets(number, round):
             stream.reset()
         if attends(number, round):
-            said.append(stream.step(seen(number, round)))
-    return said, cached(stream)
+            narrations.append(stream.step(seen(number, round)))
+    return narrations, cached(stream)
 
 
-def step_together(streams: list[Stream], round: int, said: list[list[Narration]]) -> None:
+def step_together(streams: list[Stream], round: int, narrations: list[list[Narration]]) -> None:
     for number, stream in enumerate(streams):
         if resets(number, round):
             stream.reset()
     due = [number for number in range(len(streams)) if attends(number, round)]
     chunks = [(streams[number], seen(number, round)) for number in due]
     for number, narration in zip(due, streams[0].engine.step(chunks), strict=True):
-        said[number].append(narration)
+        narrations[number].append(narration)
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["quiet", "asked"])
@@ -94,16 +94,16 @@ def test_eight_streams_together_are_the_same_as_each_alone(
 ) -> None:
     engine = make_engine(max_streams=STREAMS, max_answer_tokens=30)
     streams = [engine.open_stream(settings_of(number)) for number in range(STREAMS)]
-    said: list[list[Narration]] = [[] for _ in streams]
+    narrations: list[list[Narration]] = [[] for _ in streams]
     audience = Audience()
     for round in range(ROUNDS):
         if asked and round > 2:
             audience.put(streams[round % 3], Question("what is it?"))
-        step_together(streams, round, said)
+        step_together(streams, round, narrations)
     assert len(audience.outcomes) >= 5 * asked
     for number, stream in enumerate(streams):
         expected, arenas = alone(make_engine, number)
-        assert said[number] == expected, f"stream {number}"
+        assert narrations[number] == expected, f"stream {number}"
         for mine, theirs in zip(cached(stream), arenas, strict=True):
             assert (mine - theirs).abs().max() < 1e-5, f"stream {number}"
 
@@ -113,7 +113,7 @@ def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
 ) -> None:
     engine = make_engine(max_streams=3, max_answer_tokens=12)
     streams = [engine.open_stream(settings_of(number)) for number in range(3)]
-    said: list[list[Narration]] = [[] for _ in streams]
+    narrations: list[list[Narration]] = [[] for _ in streams]
     audience = Audience()
     for round in range(ROUNDS):
         if round == 6:
@@ -125,10 +125,10 @@ def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
             engine.finish(streams[2])
             streams[2].close()
             streams[2] = engine.open_stream(settings_of(2))
-        step_together(streams[:2], round, said)
+        step_together(streams[:2], round, narrations)
     assert isinstance(audience.outcomes[0], Answer)
     for number in (0, 1):
-        assert said[number] == alone(make_engine, number)[0]
+        assert narrations[number] == alone(make_engine, number)[0]
     assert streams[2].cached_tokens == 0
 
 

@@ -179,9 +179,9 @@ def test_groups_of_one_size_share_every_call_after_their_patches(encoder: Vision
         assert one[name] == four[name] > 0
 
 
-@pytest.mark.parametrize(("backend", "most"), [("varlen", 640), ("masked", 800)])
+@pytest.mark.parametrize(("backend", "max_operations"), [("varlen", 640), ("masked", 800)])
 def test_7b_tower_at_8_fps_takes_few_launches_and_no_value_from_the_device(
-    backend: str, most: int
+    backend: str, max_operations: int
 ) -> None:
     config = Qwen2_5_VLVisionConfig(**SEVEN_B)
     with torch.device("meta"):
@@ -191,7 +191,7 @@ def test_7b_tower_at_8_fps_takes_few_launches_and_no_value_from_the_device(
     assert grid == (4, 17, 23)
     assert tokens.shape == (4 * 17 * 23, 3584)
     assert tokens.device.type == "meta"
-    assert 400 < counted(encoder, [images]).total() <= most
+    assert 400 < counted(encoder, [images]).total() <= max_operations
 
 
 def on_cuda(tower: Any) -> Any:

@@ -89,11 +89,11 @@ def test_ten_thousand_rounds_stay_within_the_bound_and_keep_what_must_stay(
 ) -> None:
     feeder = Feeder(window, seed=window.vision_rounds)
     bound = token_bound(window, feeder.fixed, MAX_VISION, MAX_TEXT, MAX_SAID)
-    said = tokens_of(feeder.ledger, Kind.PREVIOUS_TEXT)
+    carried = tokens_of(feeder.ledger, Kind.PREVIOUS_TEXT)
     for round in range(10_000):
         if round >= window.text_rounds:
             old = round - window.text_rounds
-            said += tokens_of(feeder.ledger, Kind.NARRATION, old)
+            carried += tokens_of(feeder.ledger, Kind.NARRATION, old)
         feeder.feed(round)
         ledger = feeder.ledger
 
@@ -102,10 +102,10 @@ def test_ten_thousand_rounds_stay_within_the_bound_and_keep_what_must_stay(
         newest = [s for s in ledger if s.round == round]
         assert {Kind.VISION, Kind.TIME, Kind.ASSISTANT_END} <= {s.kind for s in newest}
         body = tokens_of(ledger, Kind.PREVIOUS_TEXT)
-        assert body[: window.text_sink] == said[: window.text_sink]
+        assert body[: window.text_sink] == carried[: window.text_sink]
         recent = window.text_window - 1
-        assert len(body) == min(len(said), window.text_sink + recent)
-        assert not recent or body[-recent:] == said[-min(recent, len(said)) :]
+        assert len(body) == min(len(carried), window.text_sink + recent)
+        assert not recent or body[-recent:] == carried[-min(recent, len(carried)) :]
         assert len(of_kind(ledger, Kind.VISION)) == min(round + 1, window.vision_rounds)
         assert_contiguous(ledger, bound)
 

@@ -1,4 +1,4 @@
-"""A judge behind HTTP: here a server of the test's own, on loopback."""
+"""The judge, asked over HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -16,106 +16,115 @@ REFERENCE = [Utterance(n, n + 1, f"event {n}") for n in range(90)]
 NOTHING = [Utterance(n, n + 1, "hm") for n in range(90)]
 
 
-def test_a_fair_judge_prefers_what_is_right_in_whichever_order(tmp_path: Path) -> None:
+def test_a_fair_judge_prefers_the_right_narration_in_either_order(tmp_path: Path) -> None:
     with judge_server(fair_judge) as s:
-        judge = Judge(s.url, "any", tmp_path)
-        assert judge.compare(REFERENCE, REFERENCE, NOTHING) == Match(3, 0, 0)
-        assert judge.compare(REFERENCE, NOTHING, REFERENCE) == Match(0, 0, 3)
-        assert judge.compare(REFERENCE, NOTHING, NOTHING) == Match(0, 3, 0)
-        # Thirty seconds at a time: what a model and a person can hold together.
+        judge = Judge(s.url, "any", cache=tmp_path)
+        assert judge.compare(REFERENCE, REFERENCE, other=NOTHING) == Match(3, 0, 0)
+        assert judge.compare(REFERENCE, NOTHING, other=REFERENCE) == Match(0, 0, 3)
+        assert judge.compare(REFERENCE, NOTHING, other=NOTHING) == Match(0, 3, 0)
+        # Thirty seconds at a time, which a model and a person can still survey.
         assert "29 s: event 29" in s.prompts[0]
         assert "30 s" not in s.prompts[0]
 
 
-def test_a_judge_who_always_prefers_the_first_decides_nothing(tmp_path: Path) -> None:
+def test_a_judge_that_always_prefers_the_first_narration_only_gives_ties(tmp_path: Path) -> None:
     with judge_server(lambda prompt: "1") as s:
-        assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
+        assert (
+            Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING).ties
+            == 3
+        )
 
 
-def test_the_same_is_asked_once_and_kept_on_disk(tmp_path: Path) -> None:
+def test_verdicts_are_cached_on_disk(tmp_path: Path) -> None:
     with judge_server(fair_judge) as s:
-        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
-        asked = len(s.prompts)
-        assert asked == 6
-        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
-        assert len(s.prompts) == asked
-        Judge(s.url, "another", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
-        assert len(s.prompts) == 2 * asked
+        Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
+        prompts = len(s.prompts)
+        assert prompts == 6
+        Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
+        assert len(s.prompts) == prompts
+        Judge(s.url, "another", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
+        assert len(s.prompts) == 2 * prompts
 
 
-def test_a_key_is_sent_only_if_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_is_sent_only_if_one_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with judge_server(fair_judge) as s:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        Judge(s.url, "one", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
+        Judge(s.url, "one", cache=tmp_path).compare(REFERENCE[:1], REFERENCE, other=NOTHING)
         monkeypatch.setenv("OPENAI_API_KEY", "secret")
-        Judge(s.url, "two", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
+        Judge(s.url, "two", cache=tmp_path).compare(REFERENCE[:1], REFERENCE, other=NOTHING)
         assert s.keys == [None, None, "Bearer secret", "Bearer secret"]
     assert "secret" not in "".join(p.read_text() for p in tmp_path.iterdir())
 
 
-def test_narrations_with_braces_are_judged_as_they_are(tmp_path: Path) -> None:
+def test_braces_in_narrations_are_not_placeholders(tmp_path: Path) -> None:
     odd = [Utterance(0, 1, "{second} {0}")]
     with judge_server(lambda prompt: "TIE") as s:
-        Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], odd, NOTHING[:1])
+        Judge(s.url, "any", cache=tmp_path).compare(REFERENCE[:1], odd, other=NOTHING[:1])
         assert "0 s: {second} {0}" in s.prompts[0]
 
 
-def test_a_judge_that_cannot_be_reached_or_understood_is_one_clear_error(tmp_path: Path) -> None:
-    judge = Judge("http://127.0.0.1:9/v1", "any", tmp_path)
+def test_an_unreachable_or_unclear_judge_is_an_error(tmp_path: Path) -> None:
+    judge = Judge("http://127.0.0.1:9/v1", "any", cache=tmp_path)
     with pytest.raises(EvaluationError, match="gave no answer"):
-        judge.compare(REFERENCE, REFERENCE, NOTHING)
+        judge.compare(REFERENCE, REFERENCE, other=NOTHING)
     with (
         judge_server(lambda prompt: "It depends.") as s,
-        pytest.raises(EvaluationError, match="neither 1 nor 2 nor TIE, but: It depends"),
+        pytest.raises(EvaluationError, match="neither 1 nor 2 nor TIE: It depends"),
     ):
-        Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
+        Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
 
 
 def test_an_answer_without_a_verdict_is_asked_for_again(tmp_path: Path) -> None:
-    says = iter(["It depends.", *["TIE"] * 6])
-    with judge_server(lambda prompt: next(says)) as s:
+    replies = iter(["It depends.", *["TIE"] * 6])
+    with judge_server(lambda prompt: next(replies)) as s:
         with pytest.raises(EvaluationError, match="It depends"):
-            Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING)
-        assert Judge(s.url, "any", tmp_path).compare(REFERENCE, REFERENCE, NOTHING).ties == 3
+            Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
+        assert (
+            Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING).ties
+            == 3
+        )
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"answer": "hm"}', b"\xff", b"{}"])
-def test_a_damaged_answer_is_asked_for_again(tmp_path: Path, damaged: bytes) -> None:
+def test_a_damaged_cache_file_is_replaced(tmp_path: Path, damaged: bytes) -> None:
     with judge_server(fair_judge) as s:
-        before = Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING)
-        for kept in tmp_path.iterdir():
-            kept.write_bytes(damaged)
-        assert Judge(s.url, "any", tmp_path).compare(REFERENCE[:1], REFERENCE, NOTHING) == before
+        before = Judge(s.url, "any", cache=tmp_path).compare(
+            REFERENCE[:1], REFERENCE, other=NOTHING
+        )
+        for file in tmp_path.iterdir():
+            file.write_bytes(damaged)
+        assert (
+            Judge(s.url, "any", cache=tmp_path).compare(REFERENCE[:1], REFERENCE, other=NOTHING)
+            == before
+        )
         assert len(s.prompts) == 4
 
 
 @pytest.mark.parametrize("key", ["schlüssel", "secret\n"])
-def test_a_key_that_cannot_be_sent_is_an_error_that_does_not_show_it(
+def test_an_unusable_key_is_an_error_that_does_not_show_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(EvaluationError, match="OPENAI_API_KEY") as caught:
-        Judge("http://127.0.0.1:9/v1", "any", tmp_path)
+        Judge("http://127.0.0.1:9/v1", "any", cache=tmp_path)
     assert key.strip() not in str(caught.value)
 
 
-def test_a_prompt_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+def test_a_prompt_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_bytes(b"{reference} {first} {second} \xff")
     with pytest.raises(EvaluationError, match=r"prompt\.txt can't be read"):
-        Judge("http://127.0.0.1:9/v1", "any", tmp_path, prompt)
+        Judge("http://127.0.0.1:9/v1", "any", cache=tmp_path, prompt=prompt)
 
 
-def test_a_prompt_must_have_places_for_all_three(tmp_path: Path) -> None:
+def test_a_prompt_must_have_all_three_placeholders(tmp_path: Path) -> None:
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("{reference} {first}")
     with pytest.raises(EvaluationError, match=r"lacks \{second\}"):
-        Judge("http://127.0.0.1:9/v1", "any", tmp_path, prompt)
+        Judge("http://127.0.0.1:9/v1", "any", cache=tmp_path, prompt=prompt)
 
 
-def test_the_interval_is_wilsons() -> None:
+def test_the_interval_is_wilsons_score_interval() -> None:
     low, high = Match(8, 0, 2).interval
     assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
     assert Match(1, 2, 1).share == 0.5

@@ -12,7 +12,15 @@ import PIL.Image
 import pytest
 
 from ..recordings.scene import film
-from .test_report import HOSTILE, SECONDS, TRUTH, result, three, written
+from .sample_results import (
+    HOSTILE,
+    SECONDS,
+    TRUTH,
+    report_html,
+    request,
+    result,
+    three_trials,
+)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -31,7 +39,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(NAM
 
 PROBE = """<!DOCTYPE html>
 <iframe id="page" src="report.html" style="width:{width}px;height:900px;border:0"></iframe>
-<pre id="found"></pre>
+<pre id="output"></pre>
 <script>
 document.getElementById("page").onload = async (event) => {{
   const page = event.target.contentWindow, errors = [], copied = [];
@@ -43,13 +51,13 @@ document.getElementById("page").onload = async (event) => {{
   button.click();
   await new Promise((resolve) => setTimeout(resolve, 100));
   const root = page.document.documentElement, box = page.document.getElementById("only");
-  const shown = () => Array.from(page.document.querySelectorAll(".group"))
+  const visible = () => Array.from(page.document.querySelectorAll(".group"))
     .filter((group) => group.getBoundingClientRect().height > 0).length;
-  const before = shown();
+  const before = visible();
   box.click();
-  document.getElementById("found").textContent = JSON.stringify({{
+  document.getElementById("output").textContent = JSON.stringify({{
     width: root.clientWidth, needed: root.scrollWidth, errors, hidden, copied,
-    label: button.textContent, groups: [before, shown()],
+    label: button.textContent, groups: [before, visible()],
     command: button.previousElementSibling.textContent,
     scripts: page.document.scripts.length,
   }});
@@ -59,7 +67,7 @@ document.getElementById("page").onload = async (event) => {{
 
 
 def browse(folder: Path, *arguments: str) -> str:
-    """What the browser prints, with a profile of its own."""
+    """Run the browser with a fresh profile and return what it prints."""
     profile = f"--user-data-dir={folder / 'profile'}"
     done = subprocess.run(
         [str(BROWSER), *FLAGS, profile, *arguments],
@@ -74,36 +82,37 @@ def browse(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     bag = film(tmp_path / "world", range(SECONDS))
-    long = result([HOSTILE + "x" * 300] * SECONDS, model=f"long {'m' * 200}", path=bag)
-    right = result(TRUTH, item="right", path=bag)
-    written(tmp_path, [*three(bag), long, right])
+    texts = [HOSTILE + "x" * 300] * SECONDS
+    long = result(texts, of=request(model=f"long {'m' * 200}", path=bag))
+    right = result(TRUTH, of=request("right", path=bag))
+    report_html(tmp_path, [*three_trials(bag), long, right])
     return tmp_path / "report.html"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_and_its_buttons_copy(report: Path, width: int) -> None:
+def test_the_page_fits_the_window_and_its_buttons_copy(report: Path, width: int) -> None:
     probe = report.with_name("probe.html")
     probe.write_text(PROBE.format(width=width))
     dom = browse(report.parent, "--dump-dom", "--virtual-time-budget=5000", probe.as_uri())
-    match = re.search('<pre id="found">(.+?)</pre>', dom)
+    match = re.search('<pre id="output">(.+?)</pre>', dom)
     assert match, "the page's script has not run to its end"
-    found = json.loads(match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
-    assert found["errors"] == []
-    assert found["width"] == width
-    assert found["needed"] <= width
-    assert not found["hidden"]
-    assert found["copied"] == [found["command"]]
-    assert found["command"].startswith("streamingvlm replay /")
-    assert found["label"] == "Copied"
-    assert found["scripts"] == 1
-    assert found["groups"] == [8, 4], "only those of the recording with mistakes are left"
+    output = json.loads(match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
+    assert output["errors"] == []
+    assert output["width"] == width
+    assert output["needed"] <= width
+    assert not output["hidden"]
+    assert output["copied"] == [output["command"]]
+    assert output["command"].startswith("streamingvlm replay /")
+    assert output["label"] == "Copied"
+    assert output["scripts"] == 1
+    assert output["groups"] == [8, 4], "only groups with mistakes are left"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_can_be_looked_at(report: Path, width: int) -> None:
+def test_the_page_is_rendered_in_colour(report: Path, width: int) -> None:
     shot = report.with_name("shot.png")
     frame = report.with_name("frame.html")
-    # A window can't be as narrow as a telephone; a frame in it can.
+    # A browser window can't be as narrow as a phone, but a frame in it can.
     frame.write_text(
         f'<body style="margin:0"><iframe src="report.html" '
         f'style="width:{width}px;height:2000px;border:0;display:block"></iframe>'

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import rclpy
-from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from streamingvlm_ros.config import ConfigError, SamplingConfig, Settings
 from streamingvlm_ros.ros import params
 
-from .peer import own_domain
-
-
-@contextmanager
-def node(**parameters: Any) -> Iterator[Node]:
-    arguments = ["--ros-args"]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name}:={value}"]
-    domain, mark = own_domain()
-    context = Context()
-    rclpy.init(args=arguments, context=context, domain_id=domain)
-    node = Node("settings", context=context)
-    with mark:
-        try:
-            yield node
-        finally:
-            node.destroy_node()
-            context.try_shutdown()
+from .ros_peer import local_node
 
 
 def test_every_setting_is_a_parameter_with_its_default_and_meaning() -> None:
-    with node() as n:
+    with local_node() as n:
         params.declare_model(n)
         assert params.declare_settings(n, Settings()) == Settings()
         for name, default in Settings().flat().items():
@@ -52,7 +30,7 @@ LIVE = {"temperature", "top_k", "top_p", "repetition_penalty"}
 
 
 def test_the_users_values_take_precedence_over_the_checkpoints() -> None:
-    with node(fps=4.0) as n:
+    with local_node(fps=4.0) as n:
         checkpoint = Settings().updated({"fps": 8.0, "text_rounds": 3})
         settings = params.declare_settings(n, checkpoint)
         assert settings.frames.fps == 4.0
@@ -60,7 +38,7 @@ def test_the_users_values_take_precedence_over_the_checkpoints() -> None:
 
 
 def test_a_whole_number_is_accepted_for_a_fraction() -> None:
-    with node(fps=4, temperature=0) as n:
+    with local_node(fps=4, temperature=0) as n:
         settings = params.declare_settings(n, Settings())
         assert settings.frames.fps == 4.0
         assert type(settings.sampling.temperature) is float
@@ -80,14 +58,14 @@ def test_a_whole_number_is_accepted_for_a_fraction() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_and_not_declared(name: str, value: Any) -> None:
-    with node(**{name: value}) as n:
+    with local_node(**{name: value}) as n:
         with pytest.raises(ConfigError, match=f"^{name} must be [^;]*, not [^;]*$"):
             params.declare_settings(n, Settings())
         assert not n.has_parameter(name)
 
 
 def test_all_wrong_values_are_listed_in_one_line() -> None:
-    with node(fps=99, vision_rounds=0, instruction=7) as n:
+    with local_node(fps=99, vision_rounds=0, instruction=7) as n:
         with pytest.raises(ConfigError) as refused:
             params.declare_settings(n, Settings())
         assert str(refused.value).split("; ") == [
@@ -98,7 +76,7 @@ def test_all_wrong_values_are_listed_in_one_line() -> None:
 
 
 def test_a_declared_parameter_keeps_type_range_and_read_only_flag() -> None:
-    with node(seed=3) as n:
+    with local_node(seed=3) as n:
         params.declare_settings(n, Settings())
         for name, value in (("top_k", 0.5), ("top_k", -2), ("top_k", "all"), ("seed", 4)):
             assert not n.set_parameters([Parameter(name, value=value)])[0].successful
@@ -106,7 +84,7 @@ def test_a_declared_parameter_keeps_type_range_and_read_only_flag() -> None:
 
 
 def test_live_changes_are_passed_on_and_wrong_ones_are_refused() -> None:
-    with node() as n:
+    with local_node() as n:
         changes: list[SamplingConfig] = []
         settings = params.declare_settings(n, Settings())
         callback = params.on_sampling_change(n, settings.sampling, changes.append)
@@ -130,7 +108,7 @@ def test_live_changes_are_passed_on_and_wrong_ones_are_refused() -> None:
 
 
 def test_declaring_again_keeps_changed_values() -> None:
-    with node() as n:
+    with local_node() as n:
         params.declare_settings(n, Settings())
         n.set_parameters([Parameter("temperature", value=0.25)])
         assert params.declare_settings(n, Settings()).sampling.temperature == 0.25

@@ -1,4 +1,4 @@
-"""A node's executor outlives what transitions create and destroy."""
+"""A node's executor survives entities that transitions create and destroy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from streamingvlm_ros.action import Ask
 
-from streamingvlm_ros.ros.process import _spin
+from streamingvlm_ros.ros.process import spin
 from streamingvlm_ros.ros.publishing import drop_on_timeout
 
-from .peer import PATIENCE_S, own_domain
+from .node_process import PATIENCE_S
+from .ros_peer import own_domain
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def node() -> Iterator[Node]:
         context.shutdown()
 
 
-def test_a_message_that_is_refused_does_not_end_the_executor(node: Node) -> None:
+def test_a_publishing_timeout_does_not_end_the_executor(node: Node) -> None:
     executor = MultiThreadedExecutor(num_threads=2, context=node.context)
     executor.add_node(node)
     called, signals, ended = threading.Event(), list[int](), threading.Event()
@@ -45,30 +46,30 @@ def test_a_message_that_is_refused_does_not_end_the_executor(node: Node) -> None
         raise RCLError("Failed publish goal status array: cannot publish data, at rmw_publish.cpp")
 
     node.create_timer(0.01, publish)
-    spinner = threading.Thread(target=_spin, args=(executor, signals, ended))
+    spinner = threading.Thread(target=spin, args=(executor, signals), kwargs={"ended": ended})
     spinner.start()
-    went_on = called.wait(PATIENCE_S)
+    still_running = called.wait(PATIENCE_S)
     signals.append(2)
     executor.shutdown()
     spinner.join()
-    assert went_on
+    assert still_running
 
 
-def test_what_is_lost_is_only_what_is_refused() -> None:
+def test_only_publishing_timeouts_are_dropped() -> None:
     with drop_on_timeout():
         raise RCLError("Failed to publish: cannot publish data, at rmw_publish.cpp:68")
     with pytest.raises(RCLError, match="invalid"), drop_on_timeout():
         raise RCLError("publisher is invalid")
 
 
-def test_an_action_server_that_is_destroyed_meanwhile_does_not_end_the_executor(
+def test_destroying_an_action_server_does_not_end_the_executor(
     node: Node,
 ) -> None:
     executor = MultiThreadedExecutor(num_threads=2, context=node.context)
     executor.add_node(node)
     signals: list[int] = []
     ended = threading.Event()
-    spinner = threading.Thread(target=_spin, args=(executor, signals, ended))
+    spinner = threading.Thread(target=spin, args=(executor, signals), kwargs={"ended": ended})
     spinner.start()
     for _ in range(300):
         server = ActionServer(node, Ask, "~/ask", lambda goal: Ask.Result())
@@ -76,19 +77,21 @@ def test_an_action_server_that_is_destroyed_meanwhile_does_not_end_the_executor(
         server.destroy()
         if ended.is_set():
             break
-    went_on = not ended.is_set()
+    still_running = not ended.is_set()
     signals.append(2)
     executor.shutdown()
     spinner.join()
-    assert went_on
+    assert still_running
 
 
-def test_an_executor_that_misses_its_shutdown_ends_all_the_same(node: Node) -> None:
+def test_an_executor_that_misses_its_shutdown_ends_anyway(node: Node) -> None:
     executor = MultiThreadedExecutor(num_threads=2, context=node.context)
     executor.add_node(node)
     signals: list[int] = []
-    args = (executor, signals, threading.Event())
-    spinner = threading.Thread(target=_spin, args=args, daemon=True)
+    ended = threading.Event()
+    spinner = threading.Thread(
+        target=spin, args=(executor, signals), kwargs={"ended": ended}, daemon=True
+    )
     spinner.start()
     executor._guard.trigger = lambda: None
     signals.append(2)

@@ -50,7 +50,7 @@ def record(folder: Path) -> Path:
     """Record some seconds of a camera that sees new things, in real time."""
     from streamingvlm_ros.msg import Narration
 
-    from ..ros.peer import Peer
+    from ..ros.ros_peer import Peer
 
     with Peer() as peer:
         child = subprocess.Popen(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ...config import DEMO_CHECKPOINT
 from ...errors import StreamingVLMError
-from ...ros.demo.listener import Listener, Said, Truth, listening
+from ...ros.demo.listener import Listener, NarratedSecond, TrueSecond, open_listener
 from .processes import Node, Process, running
 from .scoreboard import Scoreboard
 from .view import Refresh
@@ -35,10 +35,10 @@ def watch(
             f"the demo model isn't in {DEMO_CHECKPOINT}: install this package again, "
             "it belongs to it"
         )
-    with listening(_NAMESPACE) as listener:
+    with open_listener(_NAMESPACE) as listener:
         _refuse_second_demo(listener)
         if pictures:
-            listener.watch()
+            listener.subscribe_images()
         with running(_nodes(seed), _NAMESPACE) as processes:
             for _ in _score_rounds(listener, processes, scoreboard, rounds):
                 refresh(listener.picture())
@@ -92,15 +92,15 @@ def _score_rounds(
     deadline = time.monotonic() + _LAST_TRUTH_S
     while not scoreboard.complete() and time.monotonic() < deadline:
         late = listener.next(_TICK_S)
-        _score(late if isinstance(late, Truth) else None, scoreboard)
+        _score(late if isinstance(late, TrueSecond) else None, scoreboard)
         yield
 
 
-def _score(heard: Truth | Said | None, scoreboard: Scoreboard) -> None:
+def _score(heard: TrueSecond | NarratedSecond | None, scoreboard: Scoreboard) -> None:
     match heard:
-        case Truth():
+        case TrueSecond():
             scoreboard.add_truth(heard.start_ns, heard.text)
-        case Said():
+        case NarratedSecond():
             scoreboard.add_narration(heard.start_ns, heard.text, heard.lag_s, heard.dropped)
 
 

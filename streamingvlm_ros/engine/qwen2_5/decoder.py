@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..attention import Attend
+from ..attention import Attend, rotate, signed
 from ..kv_cache import CacheShape, KVCache
-from ..rotary import rotate, signed
 
 Linear = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from ..ledger import Grid, Segment
 
 
-def positions(segments: Iterable[Segment], tokens_per_second: float, start: float = 0.0) -> Tensor:
+def positions(
+    segments: Iterable[Segment], tokens_per_second: float, *, start: float = 0.0
+) -> Tensor:
     """Return (3, tokens) float32 positions on the time, height and width axes.
 
     Text advances all three axes by one. A vision block lies in a box from its start: time in

@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...types import Image
-from ..attention import AttendRun, within_runs
+from ..attention import AttendRun, rotate, signed, within_runs
 from ..ledger import Grid
-from ..rotary import rotate, signed
 from .vision import VisionSpec, to_patches
 
 LAYOUTS_KEPT = 16

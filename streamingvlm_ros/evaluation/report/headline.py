@@ -1,75 +1,74 @@
-"""What was compared, on what, and how it ended: the page's first lines."""
+"""The first lines of the page: what was compared, and the result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ...time_format import format_clock
-from ..result import ORIGINAL, Result
-from .timeline import length_s
-
-Row = dict[str, Any]
+from ..results import ORIGINAL, Request, Result, SettingValue, SkippedTrial, TrialResult
+from ..summary import SummaryRow
+from .timeline import end_s
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
-    """A score (0 to 1) of a model, or of a control."""
+class RankedScore:
+    """A score (0 to 1) of a model, or of the best model under a control."""
 
     label: str
     score: float
-    control: bool
+    is_control: bool
 
 
-_SHOWN = {
+_CONTROL_LABELS = {
     ORIGINAL: "",
     "no frames": "without frames",
-    "shuffled frames": "with frames of other times",
+    "shuffled frames": "with shuffled frames",
 }
 
 
-def compared(results: Mapping[str, Sequence[Result]], rows: Sequence[Row]) -> str:
-    """How many models, on how much; `results` are those of each recording."""
-    first = [its[0] for its in results.values()]
-    said = sum(len(result["reference"]) for result in first)
-    asked = sum(len({str(a["asked"]) for a in result["answers"]}) for result in first)
-    length = format_clock(sum(length_s(its) for its in results.values()))
+def overview(results: Mapping[str, Sequence[TrialResult]], rows: Sequence[SummaryRow]) -> str:
+    """Return how many models were compared, and on how much; `results` are by recording."""
+    one_each = [trials[0] for trials in results.values()]
+    utterances = sum(len(result.reference) for result in one_each)
+    questions = sum(len({a.question for a in result.answers}) for result in one_each)
+    duration = format_clock(sum(end_s(trials) for trials in results.values()))
     parts = [
-        f"{_count(len({row['model'] for row in rows}), 'model')} on "
-        f"{_count(len(results), 'recording')} of {length} in all",
-        f"{said:,} utterances of reference" if said else "",
-        _count(asked, "question") if asked else "",
-        "with controls" if any(row["control"] != ORIGINAL for row in rows) else "",
+        f"{_count(len({row.model for row in rows}), 'model')} on "
+        f"{_count(len(results), 'recording')} ({duration} in total)",
+        _count(utterances, "reference utterance") if utterances else "",
+        _count(questions, "question") if questions else "",
+        "with controls" if any(not row.is_original for row in rows) else "",
     ]
     return ", ".join(filter(None, parts)) + "."
 
 
-def verdicts(rows: Sequence[Row]) -> dict[str, list[Rank]]:
-    """By score: every model, the best first, and then what the best owes to the pictures."""
-    modes = dict.fromkeys(mode for row in rows for mode in row["questions"])
-    told = [(row, (row["narration"] or {}).get("rouge_l")) for row in rows]
-    found = {"Narration (ROUGE-L)": _ranks(told)}
+def rankings(rows: Sequence[SummaryRow]) -> dict[str, list[RankedScore]]:
+    """Return for each score all models, best first, and then the controls of the best."""
+    modes = dict.fromkeys(mode for row in rows for mode in row.questions)
+    narration = [(row, row.narration.rouge_l if row.narration else None) for row in rows]
+    ranked = {"Narration (ROUGE-L)": _rank(narration)}
     for mode in modes:
-        shares = [(row, row["questions"].get(mode)) for row in rows]
-        found[f"Right answers ({mode})"] = _ranks(shares)
-    return {name: ranks for name, ranks in found.items() if ranks}
+        scores = [(row, row.questions.get(mode)) for row in rows]
+        ranked[f"Right answers ({mode})"] = _rank(scores)
+    return {title: scores for title, scores in ranked.items() if scores}
 
 
-def skipped(results: Sequence[Result]) -> dict[tuple[str, str], list[str]]:
-    """Which models were not tried on a recording, by the recording and the reason."""
-    found: dict[tuple[str, str], list[str]] = {}
+def skipped_trials(results: Sequence[Result]) -> dict[tuple[str, str], list[str]]:
+    """Return the models that were skipped, by recording and reason."""
+    trials: dict[tuple[str, str], list[str]] = {}
     for result in results:
-        if "skipped" in result:
-            request = result["request"]
-            trial = f"{request['model']} {_shown(request)}"
-            found.setdefault((request["item"], result["skipped"]), []).append(trial.strip())
-    return found
+        if isinstance(result, SkippedTrial):
+            key = result.request.item, result.reason
+            trials.setdefault(key, []).append(_label(result.request))
+    return trials
 
 
-def differing(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """Settings that are not the same for all models: by setting, each model's."""
-    models = {r["request"]["model"]: r["request"]["settings"] for r in results}
+def differing_settings(
+    results: Sequence[TrialResult],
+) -> dict[str, dict[str, SettingValue | None]]:
+    """Return the settings that differ between models: each model's value by setting."""
+    models = {result.request.model: result.request.settings for result in results}
     names = dict.fromkeys(name for settings in models.values() for name in settings)
     return {
         name: {model: settings.get(name) for model, settings in models.items()}
@@ -78,18 +77,20 @@ def differing(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _ranks(scores: Sequence[tuple[Row, float | None]]) -> list[Rank]:
+def _rank(scores: Sequence[tuple[SummaryRow, float | None]]) -> list[RankedScore]:
     known = [(row, score) for row, score in scores if score is not None]
-    seen = sorted((its for its in known if its[0]["control"] == ORIGINAL), key=lambda its: -its[1])
-    return [Rank(row["model"], score, False) for row, score in seen] + [
-        Rank(f"{row['model']} {_shown(row)}", score, True)
+    models = sorted(
+        ((row, score) for row, score in known if row.is_original), key=lambda pair: -pair[1]
+    )
+    return [RankedScore(row.model, score, is_control=False) for row, score in models] + [
+        RankedScore(_label(row), score, is_control=True)
         for row, score in known
-        if row["control"] != ORIGINAL and seen and row["model"] == seen[0][0]["model"]
+        if not row.is_original and models and row.model == models[0][0].model
     ]
 
 
-def _shown(row: Row) -> str:
-    return _SHOWN.get(row["control"], str(row["control"]))
+def _label(trial: Request | SummaryRow) -> str:
+    return f"{trial.model} {_CONTROL_LABELS.get(trial.control, trial.control)}".strip()
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,39 +1,45 @@
-"""Plots as numbers: what is where, in the units of the drawing. The page draws them."""
+"""Plots as numbers in the units of the drawing; the page's template draws them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from ...time_format import format_clock
-from ..outcome import BIN_S
-from ..result import ORIGINAL, Result
+from ..results import ORIGINAL, TrialResult
+from ..scoring import BIN_S
+from ..summary import SummaryRow
+from ..trend import Bin
 
 WIDTH, HEIGHT = 420, 210
-"""Of a drawing; the page scales it."""
+"""Size of a drawing; the page scales it."""
 LEFT, RIGHT, TOP, BOTTOM = 38, 398, 10, 182
-"""Where the axes are."""
+"""Position of the axes."""
 
-_STEPS_S = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+_TICK_STEPS_S = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+_MAX_TICKS = 6
+
+_Key: TypeAlias = tuple[str, str]
+"""A model and a control."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A model's scores; `number` is the model's, which chooses colour and mark."""
+    """Scores of a model; `number` is the model's, which selects colour and marker."""
 
     label: str
     number: int
-    control: bool
+    is_control: bool
     points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Scores over elapsed time; ticks are where they are and what they say."""
+    """Scores over elapsed time. A tick is its position and its label."""
 
     title: str
     lines: tuple[Line, ...]
@@ -42,7 +48,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A model's figure as a length, and a further one, `whisker`, or the same again."""
+    """A model's figure as a length, with a second one, `whisker`, that may be the same."""
 
     label: str
     number: int
@@ -52,83 +58,93 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """Models side by side in one figure."""
+class BarChart:
+    """One figure of several models."""
 
     title: str
     bars: tuple[Bar, ...]
 
 
-Bins = list[dict[str, Any]]
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A model's values for a bar, before they are scaled."""
+
+    row: SummaryRow
+    value: float
+    whisker: float
+    text: str
 
 
-def plots(rows: Sequence[dict[str, Any]], results: Sequence[Result]) -> list[Plot]:
-    """ROUGE-L over time, and right answers over time in each mode."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    told = {(r["model"], r["control"]): r["over time"]["bins"] for r in rows if r["over time"]}
-    drawn = [_plot("ROUGE-L, %", models, told)]
-    for mode in dict.fromkeys(mode for row in rows for mode in row["questions"]):
-        found = {key: _answers(key, results, mode) for key in _keys(rows)}
-        drawn.append(_plot(f"Right answers in mode {mode}, %", models, found))
+def plots(rows: Sequence[SummaryRow], results: Sequence[TrialResult]) -> list[Plot]:
+    """Return ROUGE-L over time, and right answers over time in each mode."""
+    models = _models(rows)
+    narration = {_key(row): row.over_time.bins for row in rows if row.over_time}
+    drawn = [_plot("ROUGE-L, %", models, bins_by_key=narration)]
+    for mode in dict.fromkeys(mode for row in rows for mode in row.questions):
+        answers = {_key(row): _answer_bins(row, results, mode=mode) for row in rows}
+        drawn.append(_plot(f"Right answers in mode {mode}, %", models, bins_by_key=answers))
     return [plot for plot in drawn if any(line.points for line in plot.lines)]
 
 
-def bars(rows: Sequence[dict[str, Any]]) -> list[Bars]:
-    """Time of a round, and memory, of what was shown as it is."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    seen = [row for row in rows if row["speed"] and row["control"] == ORIGINAL]
-    if not seen:
-        return []
-    labels = [(row["model"], models.index(row["model"])) for row in seen]
-    figures = ("round_p50_ms", "round_p95_ms", "memory_mb")
-    p50, p95, mb = ([row["speed"][name] for row in seen] for name in figures)
-    spans = [f"{half:,.0f} ms, p95 {most:,.0f} ms" for half, most in zip(p50, p95, strict=True)]
-    return [
-        _bars("Time of a round: median, and a line to p95", labels, p50, p95, spans),
-        _bars("Most memory", labels, mb, mb, [f"{its:,.0f} MB" for its in mb]),
-    ]
+def bar_charts(rows: Sequence[SummaryRow]) -> list[BarChart]:
+    """Return round times and peak memory of the models, without controls."""
+    models, times, memory = _models(rows), list[_Figure](), list[_Figure]()
+    for row in rows:
+        if not row.speed or not row.is_original:
+            continue
+        p50, p95, mb = row.speed.round_p50_ms, row.speed.round_p95_ms, row.speed.memory_mb
+        if p50 is not None and p95 is not None:
+            times.append(_Figure(row, p50, p95, f"{p50:,.0f} ms, p95 {p95:,.0f} ms"))
+        if mb is not None:
+            memory.append(_Figure(row, mb, mb, f"{mb:,.0f} MB"))
+    charts = {"Round time: median, with a line to p95": times, "Peak memory": memory}
+    return [_bar_chart(title, models, figures=each) for title, each in charts.items() if each]
 
 
-def _keys(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(row["model"], row["control"]) for row in rows]
+def _models(rows: Sequence[SummaryRow]) -> list[str]:
+    return list(dict.fromkeys(row.model for row in rows))
 
 
-def _answers(key: tuple[str, str], results: Sequence[Result], mode: str) -> Bins:
-    """The bins of all recordings together."""
-    bins = [
-        its
-        for result in results
-        if (result["request"]["model"], result["request"]["control"]) == key
-        for its in result["questions"].get(mode, {"over time": {"bins": []}})["over time"]["bins"]
-    ]
-    return [
-        {
-            "start_s": start_s,
-            "mean": np.average(
-                [b["mean"] for b in bins if b["start_s"] == start_s],
-                weights=[b["count"] for b in bins if b["start_s"] == start_s],
-            ),
-        }
-        for start_s in sorted({b["start_s"] for b in bins})
-    ]
+def _key(row: SummaryRow) -> _Key:
+    return row.model, row.control
 
 
-def _plot(title: str, models: Sequence[str], found: dict[tuple[str, str], Bins]) -> Plot:
-    ends = [its["start_s"] + BIN_S for bins in found.values() for its in bins]
-    end_s = max(ends, default=BIN_S)
+def _answer_bins(row: SummaryRow, results: Sequence[TrialResult], *, mode: str) -> list[Bin]:
+    """Return the bins of all recordings together."""
+    by_start: dict[float, list[Bin]] = {}
+    for result in results:
+        request, scores = result.request, result.question_scores.get(mode)
+        if (request.model, request.control) == _key(row) and scores:
+            for one in scores.over_time.bins:
+                by_start.setdefault(one.start_s, []).append(one)
+    return [_merged(by_start[start_s]) for start_s in sorted(by_start)]
+
+
+def _merged(bins: Sequence[Bin]) -> Bin:
+    counts = [one.count for one in bins]
+    mean = float(np.average([one.mean for one in bins], weights=counts))
+    return Bin(bins[0].start_s, mean, sum(counts))
+
+
+def _plot(title: str, models: Sequence[str], *, bins_by_key: Mapping[_Key, Sequence[Bin]]) -> Plot:
+    ends_s = [one.start_s + BIN_S for bins in bins_by_key.values() for one in bins]
+    end_s = max(ends_s, default=BIN_S)
     lines = tuple(
         Line(
             model if control == ORIGINAL else f"{model}, {control}",
             models.index(model),
             control != ORIGINAL,
-            tuple(_point(its["start_s"] + BIN_S / 2, its["mean"], end_s) for its in bins),
+            tuple(_point(one.start_s + BIN_S / 2, one.mean, end_s) for one in bins),
         )
-        for (model, control), bins in found.items()
+        for (model, control), bins in bins_by_key.items()
     )
-    days_s = 86400 * math.ceil(end_s / 6 / 86400)
-    step_s = next((step for step in _STEPS_S if end_s / step <= 6), days_s)
-    marks = range(0, int(end_s) + 1, step_s)
-    return Plot(title, lines, tuple((_x(time_s, end_s), format_clock(time_s)) for time_s in marks))
+    return Plot(title, lines, _ticks(end_s))
+
+
+def _ticks(end_s: float) -> tuple[tuple[float, str], ...]:
+    days_s = 86400 * math.ceil(end_s / _MAX_TICKS / 86400)
+    step_s = next((step for step in _TICK_STEPS_S if end_s / step <= _MAX_TICKS), days_s)
+    return tuple((_x(s, end_s), format_clock(s)) for s in range(0, int(end_s) + 1, step_s))
 
 
 def _point(time_s: float, share: float, end_s: float) -> tuple[float, float]:
@@ -139,20 +155,19 @@ def _x(time_s: float, end_s: float) -> float:
     return round(LEFT + time_s / end_s * (RIGHT - LEFT), 1)
 
 
-def _bars(
-    title: str,
-    labels: Sequence[tuple[str, int]],
-    values: Sequence[float],
-    whiskers: Sequence[float],
-    texts: Sequence[str],
-) -> Bars:
-    most = max(*values, *whiskers) or 1.0
-    scale = (WIDTH - 4) / most
-    drawn = zip(labels, values, whiskers, texts, strict=True)
-    return Bars(
+def _bar_chart(title: str, models: Sequence[str], *, figures: Sequence[_Figure]) -> BarChart:
+    longest = max(max(figure.value, figure.whisker) for figure in figures) or 1.0
+    scale = (WIDTH - 4) / longest
+    return BarChart(
         title,
         tuple(
-            Bar(label, number, round(value * scale, 1), round(whisker * scale, 1), text)
-            for (label, number), value, whisker, text in drawn
+            Bar(
+                figure.row.model,
+                models.index(figure.row.model),
+                round(figure.value * scale, 1),
+                round(figure.whisker * scale, 1),
+                figure.text,
+            )
+            for figure in figures
         ),
     )

@@ -1,4 +1,4 @@
-"""report.html: all of an evaluation on one page that needs nothing else."""
+"""report.html: an evaluation on one page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -7,112 +7,108 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...atomic_write import write_text
 from ...time_format import format_clock
-from ..result import ORIGINAL, Result
+from ..results import Result, TrialResult, completed
+from ..summary import SummaryRow
 from . import headline, plots, table
-from .difference import NEAR
-from .shown import Shown, shown, step_for
-from .worst import SHOWN, WorstCase, worst_narrations, wrong_answers
+from .recording_view import RecordingView, picture_step_s, view_recording
+from .text_diff import NEAR_ROUGE_L
+from .worst_cases import MAX_CASES, ModelCases, worst_cases
 
 PAGE = Path(__file__).parent / "page"
 FILE = "report.html"
 
 
-def write_report(folder: Path, results: Sequence[Result], rows: Sequence[dict[str, Any]]) -> Path:
-    """report.html in the folder.
+def write_report(folder: Path, results: Sequence[Result], *, rows: Sequence[SummaryRow]) -> Path:
+    """Write report.html into the folder and return its path.
 
-    `results` and `rows` are an evaluation's and its summary's. Pictures are taken from the
-    recordings, in one pass over each; one that can't be read has none.
+    `rows` is the summary of `results`. Pictures are taken from the recordings, in one pass over
+    each; a recording that can't be read has none.
     """
     path = folder / FILE
     write_text(path, _page(results, rows))
     return path
 
 
-def _page(results: Sequence[Result], rows: Sequence[dict[str, Any]]) -> str:
-    done = [result for result in results if "skipped" not in result]
+def _page(results: Sequence[Result], rows: Sequence[SummaryRow]) -> str:
+    done = completed(results)
+    originals = _by_item([result for result in done if result.request.is_original])
+    cases = _cases_by_model(originals, rows)
     script = (PAGE / "script.js").read_text()
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            rows=rows,
-            skipped=headline.skipped(results),
-            written=datetime.now().astimezone(),
-            style=(PAGE / "style.css").read_text(),
-            script=script,
-            script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
-            **_figures(done, rows),
-            **_moments(done, rows),
-        )
+    template = _environment().get_template("report.html")
+    return template.render(
+        rows=rows,
+        models=list(dict.fromkeys(row.model for row in rows)),
+        judged=[row for row in rows if row.judged],
+        overview=headline.overview(originals, rows),
+        rankings=headline.rankings(rows),
+        skipped=headline.skipped_trials(results),
+        differing=headline.differing_settings(done),
+        columns=table.columns(rows),
+        plots=plots.plots(rows, done),
+        bar_charts=plots.bar_charts(rows),
+        cases=cases,
+        recordings=_view_recordings(originals, cases),
+        written=datetime.now().astimezone(),
+        style=(PAGE / "style.css").read_text(),
+        script=script,
+        script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
     )
 
 
-def _figures(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "verdicts": headline.verdicts(rows),
-        "differing": headline.differing(done),
-        "columns": table.columns(rows),
-        "plots": plots.plots(rows, done),
-        "bars": plots.bars(rows),
-    }
-
-
-def _moments(done: Sequence[Result], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    seen = _by_item([result for result in done if result["request"]["control"] == ORIGINAL])
-    worst = _worst(seen, rows)
-    return {
-        "headline": headline.compared(seen, rows),
-        "worst": worst,
-        "at_most": SHOWN,
-        "recordings": _recordings(seen, worst),
-    }
-
-
 def _environment() -> Environment:
-    """Everything is escaped: what models say, and what files are called, is anybody's text."""
-    its = Environment(
+    """Return an environment that escapes all texts: models and file names are not trusted."""
+    environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    its.filters["clock"] = format_clock
-    its.globals |= {"slope": table.slope, "plot": plots, "near": NEAR}
-    return its
+    environment.filters["clock"] = format_clock
+    environment.globals |= {
+        "slope": table.slope,
+        "plot": plots,
+        "near_rouge_l": NEAR_ROUGE_L,
+        "max_cases": MAX_CASES,
+    }
+    return environment
 
 
-def _by_item(results: Sequence[Result]) -> dict[str, list[Result]]:
-    found: dict[str, list[Result]] = {}
+def _by_item(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
+    by_item: dict[str, list[TrialResult]] = {}
     for result in results:
-        found.setdefault(result["request"]["item"], []).append(result)
-    return found
+        by_item.setdefault(result.request.item, []).append(result)
+    return by_item
 
 
-def _worst(
-    seen: Mapping[str, Sequence[Result]], rows: Sequence[dict[str, Any]]
-) -> dict[str, tuple[list[WorstCase], list[WorstCase]]]:
-    """By model: where it told worst, and all its wrong answers."""
-    found = {}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        its = [r for results in seen.values() for r in results if r["request"]["model"] == model]
-        found[model] = worst_narrations(its), wrong_answers(its)
-    return found
-
-
-def _recordings(
-    seen: Mapping[str, Sequence[Result]],
-    worst: Mapping[str, tuple[list[WorstCase], list[WorstCase]]],
-) -> dict[str, Shown]:
-    step_s = step_for(results[0] for results in seen.values())
-    moments = [m for told, wrong in worst.values() for m in (*told, *wrong[:SHOWN])]
+def _cases_by_model(
+    by_item: Mapping[str, Sequence[TrialResult]], rows: Sequence[SummaryRow]
+) -> dict[str, ModelCases]:
+    results = [result for trials in by_item.values() for result in trials]
+    models = dict.fromkeys(row.model for row in rows)
     return {
-        name: shown(name, number, results, step_s, [m.seen_s for m in moments if m.item == name])
-        for number, (name, results) in enumerate(seen.items(), 1)
+        model: worst_cases([result for result in results if result.request.model == model])
+        for model in models
+    }
+
+
+def _view_recordings(
+    by_item: Mapping[str, Sequence[TrialResult]], cases: Mapping[str, ModelCases]
+) -> dict[str, RecordingView]:
+    step_s = picture_step_s(results[0] for results in by_item.values())
+    on_page = [case for of_model in cases.values() for case in of_model.on_page]
+    return {
+        item: view_recording(
+            item,
+            number,
+            results=results,
+            step_s=step_s,
+            times_s=[case.picture_s for case in on_page if case.item == item],
+        )
+        for number, (item, results) in enumerate(by_item.items(), 1)
     }

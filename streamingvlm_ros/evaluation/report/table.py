@@ -1,110 +1,112 @@
-"""The table of models: figures, and which of them are the best."""
+"""The table of models: its columns, and the best value of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-from ..result import ORIGINAL
+from ..summary import NarrationMeans, SpeedMeans, SummaryRow
 
-Row = dict[str, Any]
+Choice: TypeAlias = Callable[[Sequence[float]], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
-    """A figure of each row. `better` is max or min, None where no value is a merit by itself."""
+    """A figure of each row. `best` is max or min."""
 
     title: str
-    explained: str
-    value: Callable[[Row], float | None]
-    better: Callable[[Sequence[float]], float] | None = max
+    tooltip: str
+    value: Callable[[SummaryRow], float | None]
+    best: Choice = max
     decimals: int = 1
 
-    def text(self, row: Row) -> str:
-        """The figure as it is shown."""
+    def text(self, row: SummaryRow) -> str:
+        """Return the figure as the page shows it."""
         value = self.value(row)
-        return "-" if value is None else f"{value:,.{self.decimals}f}"
+        return "-" if value is None else self._format(value)
 
-    def is_best(self, row: Row, rows: Sequence[Row]) -> bool:
-        """Whether it shows the best figure of the models, which are several and not all alike."""
-        shown = {self.text(its) for its in rows if _is_seen(its) and self.value(its) is not None}
-        known = [value for its in rows if _is_seen(its) and (value := self.value(its)) is not None]
-        if not (self.better and _is_seen(row) and len(shown) > 1):
+    def is_best(self, row: SummaryRow, rows: Sequence[SummaryRow]) -> bool:
+        """Return True for the best figure of the models, unless all models have the same."""
+        values = [v for other in rows if other.is_original and (v := self.value(other)) is not None]
+        if not row.is_original or len(set(map(self._format, values))) < 2:
             return False
-        best = self.better(known)
-        return self.text(row) == f"{best:,.{self.decimals}f}"
+        return self.text(row) == self._format(self.best(values))
+
+    def _format(self, value: float) -> str:
+        return f"{value:,.{self.decimals}f}"
 
 
-def columns(rows: Sequence[Row]) -> dict[str, list[Column]]:
-    """The table's columns under their headings; those of which no row has a figure are left out."""
-    modes = dict.fromkeys(mode for row in rows for mode in row["questions"])
-    wanted = {
-        "Narration, %": [_narration(*its) for its in _NARRATION],
-        "Events told, %": [_narration(*its) for its in _EVENTS],
-        "Right answers, %": [_mode(mode) for mode in modes],
-        "Speed": [_speed(*its) for its in _SPEED],
+def columns(rows: Sequence[SummaryRow]) -> dict[str, list[Column]]:
+    """Return the columns by heading, without those that have no figure in any row."""
+    modes = dict.fromkeys(mode for row in rows for mode in row.questions)
+    headings = {
+        "Narration, %": _NARRATION,
+        "Events, %": _EVENTS,
+        "Right answers, %": [_mode_column(mode) for mode in modes],
+        **{f"Tasks ({mode}), %": _task_columns(rows, mode) for mode in modes},
+        "Speed": _SPEED,
     }
-    there = {
-        heading: [c for c in its if any(c.value(row) is not None for row in rows)]
-        for heading, its in wanted.items()
+    filled = {
+        heading: [column for column in each if any(column.value(row) is not None for row in rows)]
+        for heading, each in headings.items()
     }
-    return {heading: its for heading, its in there.items() if its}
+    return {heading: each for heading, each in filled.items() if each}
 
 
-def slope(row: Row) -> tuple[str, str] | None:
-    """Points of ROUGE-L an hour, and their 95 % interval; None if it was too short to tell."""
-    trend = row["over time"]
-    if not trend or trend["slope"] is None:
+def slope(row: SummaryRow) -> tuple[str, str] | None:
+    """Return the change of ROUGE-L in an hour, in points, and its 95 % interval.
+
+    None if the recordings were too short for one.
+    """
+    trend = row.over_time
+    if trend is None or trend.slope is None or trend.low is None or trend.high is None:
         return None
-    low, high = _points(trend["low"]), _points(trend["high"])
-    return _points(trend["slope"]), f"{low} to {high}"
+    return _points(trend.slope), f"{_points(trend.low)} to {_points(trend.high)}"
 
 
-_NARRATION = (
-    ("exact", "exact", "Utterances that are, word by word, what they should be"),
-    ("ROUGE-L", "rouge_l", "Words in the same order as in the reference"),
-    ("BLEU", "bleu", "Runs of up to four words that the reference has, too"),
-    ("coverage", "coverage", "Of the time to speak, how much was spoken in"),
-    ("silence", "silence", "Of the time to be silent, how much was kept silent"),
-)
-
-_EVENTS = (
-    ("recall", "event_recall", "Utterances of the reference that were told within 2 s"),
-    ("precision", "event_precision", "Utterances that tell of one in the reference within 2 s"),
-)
-
-_SPEED = (
-    ("p50, ms", "round_p50_ms", "Half of the rounds took no longer", min, 0),
-    ("p95, ms", "round_p95_ms", "95 of 100 rounds took no longer", min, 0),
-    (
-        "\N{MULTIPLICATION SIGN} real time",
-        "times_real_time",
-        "Seconds of recording in a second",
-        max,
-        1,
-    ),
-    ("MB", "memory_mb", "The most memory that was held: the GPU's, or else the process's", min, 0),
-)
-
-
-def _narration(title: str, name: str, explained: str) -> Column:
-    return Column(title, explained, lambda row: _percent((row["narration"] or {}).get(name)))
-
-
-def _mode(mode: str) -> Column:
-    explained = f"Right answers in mode {mode}"
-    return Column(mode, explained, lambda row: _percent(row["questions"].get(mode)))
-
-
-def _speed(
-    title: str,
-    name: str,
-    explained: str,
-    better: Callable[[Sequence[float]], float],
-    decimals: int,
+def _narration_column(
+    title: str, score: Callable[[NarrationMeans], float | None], *, tooltip: str
 ) -> Column:
-    return Column(title, explained, lambda row: (row["speed"] or {}).get(name), better, decimals)
+    def value(row: SummaryRow) -> float | None:
+        return _percent(score(row.narration)) if row.narration else None
+
+    return Column(title=title, tooltip=tooltip, value=value)
+
+
+def _mode_column(mode: str) -> Column:
+    return Column(
+        title=mode,
+        tooltip=f"Right answers in mode {mode}",
+        value=lambda row: _percent(row.questions.get(mode)),
+    )
+
+
+def _task_columns(rows: Sequence[SummaryRow], mode: str) -> list[Column]:
+    tasks = dict.fromkeys(task for row in rows for task in row.tasks.get(mode, {}))
+    return [_task_column(mode, task) for task in tasks]
+
+
+def _task_column(mode: str, task: str) -> Column:
+    return Column(
+        title=task or "(no task)",
+        tooltip=f"Right answers to questions of task {task or '(none)'} in mode {mode}",
+        value=lambda row: _percent(row.tasks.get(mode, {}).get(task)),
+    )
+
+
+def _speed_column(
+    title: str,
+    figure: Callable[[SpeedMeans], float | None],
+    *,
+    tooltip: str,
+    best: Choice = min,
+    decimals: int = 0,
+) -> Column:
+    def value(row: SummaryRow) -> float | None:
+        return figure(row.speed) if row.speed else None
+
+    return Column(title=title, tooltip=tooltip, value=value, best=best, decimals=decimals)
 
 
 def _percent(share: float | None) -> float | None:
@@ -117,5 +119,58 @@ def _points(share: float) -> str:
     return "0" if not float(text) else text.replace("-", "\N{MINUS SIGN}")
 
 
-def _is_seen(row: Row) -> bool:
-    return bool(row["control"] == ORIGINAL)
+_NARRATION = [
+    _narration_column(
+        "exact", lambda s: s.exact, tooltip="Utterances that match the reference word for word"
+    ),
+    _narration_column(
+        "ROUGE-L", lambda s: s.rouge_l, tooltip="Words in the same order as in the reference"
+    ),
+    _narration_column(
+        "BLEU",
+        lambda s: s.bleu,
+        tooltip="Sequences of one to four words that the reference has, too",
+    ),
+    _narration_column(
+        "coverage",
+        lambda s: s.coverage,
+        tooltip="Share of the time with speech in the reference that was narrated",
+    ),
+    _narration_column(
+        "silence",
+        lambda s: s.silence,
+        tooltip="Share of the silent time in the reference that stayed silent",
+    ),
+]
+
+_EVENTS = [
+    _narration_column(
+        "recall",
+        lambda s: s.event_recall,
+        tooltip="Reference utterances that were narrated within 2 s",
+    ),
+    _narration_column(
+        "precision",
+        lambda s: s.event_precision,
+        tooltip="Narrations that match a reference utterance within 2 s",
+    ),
+]
+
+_SPEED = [
+    _speed_column(
+        "p50, ms", lambda s: s.round_p50_ms, tooltip="Half of the rounds took at most this long"
+    ),
+    _speed_column(
+        "p95, ms", lambda s: s.round_p95_ms, tooltip="95 % of the rounds took at most this long"
+    ),
+    _speed_column(
+        "\N{MULTIPLICATION SIGN} real time",
+        lambda s: s.times_real_time,
+        tooltip="Seconds of recording processed in a second",
+        best=max,
+        decimals=1,
+    ),
+    _speed_column(
+        "MB", lambda s: s.memory_mb, tooltip="Peak memory of the GPU, or without one of the process"
+    ),
+]

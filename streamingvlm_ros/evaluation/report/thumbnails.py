@@ -1,4 +1,4 @@
-"""Small pictures of a recording, as data addresses for a page."""
+"""Small pictures of a recording as data URLs."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from ...recordings.recording import open_recording
 from ...types import NS_PER_S, Chunk, Frame, Image
 
 SIDE_PX = 160
-"""Longest side of a thumbnail: two of its pixels on one of a laptop's would be wasted."""
+"""Longest side: more pixels would not be seen at the size of the page's pictures."""
 
-_QUALITY = 60
+_JPEG_QUALITY = 60
 
 
 def thumbnails(
-    path: Path, camera: str | None, config: FrameConfig, times_s: Iterable[float]
+    path: Path, camera: str | None, *, config: FrameConfig, times_s: Iterable[float]
 ) -> dict[float, str]:
-    """For each time the newest frame of those that a model was shown until then.
+    """Return for each time the newest frame that a model had seen by then.
 
-    One pass over the recording, which ends after the last time. What can't be read has no pictures.
+    Reads the recording once, up to the last time. A recording that can't be read has no pictures.
     """
-    found: dict[float, str] = {}
+    pictures: dict[float, str] = {}
     try:
         with open_recording(path, camera) as recording:
             events, start_ns = recording.chunks(config), recording.start_ns(config)
             frames = (f for e in events if isinstance(e, Chunk) for f in e.frames)
-            for time_s, image in _newest(frames, start_ns, sorted(set(times_s))):
-                found[time_s] = _address(image)
+            for time_s, image in _newest(frames, start_ns, times_s=sorted(set(times_s))):
+                pictures[time_s] = _data_url(image)
     except (BagError, SourceError):
-        pass  # The evaluation has said why; the page's words don't need pictures.
-    return found
+        pass  # The evaluation has reported it, and the texts need no pictures.
+    return pictures
 
 
 def _newest(
-    frames: Iterator[Frame], start_ns: int, times_s: list[float]
+    frames: Iterator[Frame], start_ns: int, *, times_s: list[float]
 ) -> Iterator[tuple[float, Image]]:
     newest = following = next(frames, None)
     for time_s in times_s:
@@ -50,8 +50,8 @@ def _newest(
             yield time_s, newest.image
 
 
-def _address(image: Image) -> str:
-    picture, packed = PIL.Image.fromarray(image), io.BytesIO()
+def _data_url(image: Image) -> str:
+    picture, jpeg = PIL.Image.fromarray(image), io.BytesIO()
     picture.thumbnail((SIDE_PX, SIDE_PX))
-    picture.save(packed, "JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
+    picture.save(jpeg, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"

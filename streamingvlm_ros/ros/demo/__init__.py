@@ -1,1 +1,1 @@
-"""The demo's synthetic camera, and the listener that compares narration with the truth."""
+"""The demo's synthetic camera, and the listener that receives its captions and the narrations."""

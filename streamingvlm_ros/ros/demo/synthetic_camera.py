@@ -1,4 +1,4 @@
-"""The node `synthetic_camera`: the synthetic world as a camera's images, and the truth about it."""
+"""The node `synthetic_camera`: images of the synthetic world, and captions that are true."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from streamingvlm_ros.msg import Narration
 
+from ... import types
 from ...demo.world import World
 from ...types import NS_PER_S
 from .. import params, qos
 from ..config import CameraConfig
-from ..conversions import to_compressed, to_message, to_time
+from ..conversions import compressed_image_message, image_message, narration_message
 from ..process import run
 from ..publishing import drop_on_timeout
 
 
 class SyntheticCamera(Node):
-    """Films from the next whole second of its clock on: there the world's second 0 begins.
+    """Publishes images from the next whole second of its clock on, which is the world's second 0.
 
-    Image i is stamped exactly i / rate_hz seconds after that. When the machine is too slow for
-    the rate, images are left out; the others keep their time.
+    Image i is stamped exactly i / rate_hz seconds later. A machine too slow for the rate skips
+    images; the others keep their times.
     """
 
     def __init__(self) -> None:
@@ -30,7 +31,7 @@ class SyntheticCamera(Node):
         self._config = params.declare_all(self, CameraConfig)
         self._world = World(self._config.seed, self._config.new_things)
         raw = self._config.image_transport == "raw"
-        self._to_message = to_message if raw else to_compressed
+        self._image_message = image_message if raw else compressed_image_message
         topic = qos.image_topic(self, self._config.image_transport)
         self._images = self.create_publisher(
             Image if raw else CompressedImage, topic, qos.PUBLISHED
@@ -38,17 +39,17 @@ class SyntheticCamera(Node):
         self._truth = self.create_publisher(Narration, "~/truth", qos.PUBLISHED)
         self._start_ns, self._last, self._second = 0, -1, -1
         wait_ns = -self._now_ns() % NS_PER_S
-        self._timer = self.create_timer(wait_ns / NS_PER_S, self._begin)
+        self._timer = self.create_timer(wait_ns / NS_PER_S, self._start)
 
-    def _begin(self) -> None:
-        """Start the clockwork. ROS timers don't drift: they keep the phase they begin with."""
+    def _start(self) -> None:
+        """Start the frame timer. ROS timers don't drift: they keep their first phase."""
         self.destroy_timer(self._timer)
         self._start_ns = round(self._now_ns() / NS_PER_S) * NS_PER_S
-        self._timer = self.create_timer(1.0 / self._config.rate_hz, self._film)
-        self._film()
+        self._timer = self.create_timer(1.0 / self._config.rate_hz, self._publish_image)
+        self._publish_image()
 
-    def _film(self) -> None:
-        """Publish the image that is due, and with the first of a second its truth."""
+    def _publish_image(self) -> None:
+        """Publish the image that is due, and with the first of each second its caption."""
         due = round((self._now_ns() - self._start_ns) * self._config.rate_hz / NS_PER_S)
         if due <= self._last:
             return
@@ -57,31 +58,32 @@ class SyntheticCamera(Node):
         stamp_ns = self._start_ns + round(t_s * NS_PER_S)
         image = self._world.frame(t_s, self._config.height_px, self._config.width_px)
         with drop_on_timeout():
-            self._images.publish(self._to_message(image, stamp_ns, self._config.frame_id))
+            self._images.publish(
+                self._image_message(image, stamp_ns, frame_id=self._config.frame_id)
+            )
         if int(t_s) != self._second:
             self._second = int(t_s)
-            self._tell(stamp_ns)
+            self._publish_truth(stamp_ns)
 
-    def _tell(self, stamp_ns: int) -> None:
+    def _publish_truth(self, stamp_ns: int) -> None:
         start_ns = self._start_ns + self._second * NS_PER_S
-        text = self._world.caption(self._second)
-        truth = Narration(
-            start=to_time(start_ns),
-            end=to_time(start_ns + NS_PER_S),
-            text=text,
-            silent=not text,
+        truth = types.Narration(
+            self._world.caption(self._second),
+            start_ns,
+            start_ns + NS_PER_S,
+            newest_ns=stamp_ns,
+            frame_id=self._config.frame_id,
             sequence=self._second,
         )
-        truth.header.stamp, truth.header.frame_id = to_time(stamp_ns), self._config.frame_id
         with drop_on_timeout():
-            self._truth.publish(truth)
+            self._truth.publish(narration_message(truth))
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
 
 def main() -> int:
-    """`ros2 run streamingvlm_ros synthetic_camera`."""
+    """Run `ros2 run streamingvlm_ros synthetic_camera`."""
     return run(SyntheticCamera, lambda node: None)
 
 

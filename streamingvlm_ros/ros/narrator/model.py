@@ -1,4 +1,4 @@
-"""What a narrator has while it is configured: settings from parameters, a model and a stream."""
+"""The narrator's model: settings from parameters, the engine, and one stream."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 
 class NarratorModel:
-    """A checkpoint, and the one stream that a node watches with it, until `unload`."""
+    """A loaded checkpoint with the node's one stream, until `unload`."""
 
     def __init__(self, node: Node, model: str) -> None:
         """Declare the settings, with the checkpoint's own as defaults, and load it.
 
-        ModelError if it can't be loaded, ConfigError for settings that make no sense.
+        Raises:
+            ModelError: the checkpoint can't be loaded.
+            ConfigError: a setting is out of range, or settings contradict each other.
         """
-        # torch takes seconds to import: the node is seen by others before that.
+        # Importing torch takes seconds: other nodes shall see this one before that.
         from ...engine.engine import StreamingEngine
         from ...engine.qwen2_5.checkpoint import resolve
 
         self.checkpoint = resolve(model)
         if model == "auto" and self.checkpoint == DEMO_CHECKPOINT:
             node.get_logger().warning(
-                "no GPU was found: narrating with the small demo model, which knows nothing but "
-                "the synthetic camera's world. Set the parameter `model` to use another"
+                "no GPU found: narrating with the small demo model, which knows only the synthetic "
+                "camera's world. Set the parameter `model` to use another"
             )
         settings = params.declare_settings(node, settings_for(self.checkpoint))
         self.frames, self.asking = settings.frames, settings.asking
@@ -37,12 +39,12 @@ class NarratorModel:
         node.get_logger().info(f"attention: {self.engine.model.attention} on {self.engine.device}")
         self.stream: Stream = self.engine.open_stream()
         self.sampling: SamplingConfig = settings.sampling
-        """How to sample now; changes with the parameters."""
+        """The sampling settings now; they follow the parameters."""
         self._node = node
         self._on_set = params.on_sampling_change(node, settings.sampling, self._change)
 
     def unload(self) -> None:
-        """Give the model's memory back; the parameters keep their values."""
+        """Free the model's memory. The parameters keep their values."""
         from ...engine.memory import release_memory
 
         self._node.remove_on_set_parameters_callback(self._on_set)

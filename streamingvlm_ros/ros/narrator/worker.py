@@ -1,4 +1,4 @@
-"""The thread that owns the engine: everything that takes long happens here."""
+"""The thread that owns the engine: everything slow happens here."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ from ...errors import StreamingVLMError
 from ...inbox import Inbox
 from ...session import CameraSink, PartEvent, Request, RequestEvent
 from ...types import Ask
-from ..diagnostics import FAILURES, Counters
+from ..diagnostics import Counters
 from .model import NarratorModel
+from .status import FAILURES
 
 CAMERA = "image"
-"""The name by which the inbox and the session know the one camera."""
+"""Name of the one camera in the inbox and the session."""
 
 
 class Worker:
-    """Serves an inbox's parts and requests until it is stopped.
+    """Serves an inbox's frames and requests until it is stopped.
 
-    Whatever goes wrong is logged and counted, the stream is reset, and the next chunk goes on.
-    Every request is replied to, also when the worker stops.
+    An exception is logged and counted, the stream is reset, and narration continues with the next
+    chunk. Every request gets a reply, also when the worker stops.
     """
 
     def __init__(
         self,
-        loaded: NarratorModel,
+        model: NarratorModel,
         inbox: Inbox,
         *,
         counters: Counters,
-        publish: CameraSink,
+        sinks: Sequence[CameraSink],
         log_error: Callable[[str], Any],
     ) -> None:
-        """`publish` is called from the worker's thread, with each narration and its chunk."""
-        self._loaded, self._engine, self._stream = loaded, loaded.engine, loaded.stream
+        """Call each of `sinks` from the worker's thread, with a camera, a chunk, its narration."""
+        self._model, self._engine, self._stream = model, model.engine, model.stream
         self._inbox, self._counters = inbox, counters
-        self._publish, self._log_error = publish, log_error
+        self._sinks, self._log_error = sinks, log_error
         self._requests: list[Request] = []
         self._sampling: SamplingConfig | None = None
-        self._stale = True  # what the stream saw before this worker is not worth keeping
+        self._stale = True  # what the stream saw before this worker started doesn't count
         self._thread = threading.Thread(target=self._run, name="narration")
 
     def start(self) -> None:
-        """Begin, with an empty stream."""
+        """Start the thread, with an empty stream."""
         self._thread.start()
 
-    def stop(self, why: str) -> None:
-        """End when the narration in flight is done. Who still waits is told `why`."""
-        _refuse(self._inbox.close(), StreamingVLMError(why))
+    def stop(self, reason: str) -> None:
+        """Stop when the round in progress is done. Open requests fail with `reason`."""
+        _refuse(self._inbox.close(), StreamingVLMError(reason))
         self._thread.join()
 
     def take(
         self, *, wait: bool, ready: Collection[str]
     ) -> Sequence[PartEvent | RequestEvent] | None:
-        """Take from the inbox, for the session, and prepare the stream; None if it is closed."""
+        """Take the session's next events from the inbox; None if it is closed."""
         events = self._inbox.take(wait=wait, ready=ready)
         if events is None:
             return None
@@ -68,27 +69,26 @@ class Worker:
         if self._stale and events:
             self._stream.reset()
             self._stale = False
-        # It is asked after every token: settings are checked again only when they have changed.
-        if self._sampling is not self._loaded.sampling:
-            self._stream.sampling = self._sampling = self._loaded.sampling
+        # This runs after every token: set the sampling, which checks it, only when it changed.
+        if self._sampling is not self._model.sampling:
+            self._stream.sampling = self._sampling = self._model.sampling
         return events
 
     def _run(self) -> None:
         while True:
             try:
-                streams = {CAMERA: self._stream}
-                return session.serve(self, self._engine, streams, [self._publish])
+                return session.serve(self, self._engine, {CAMERA: self._stream}, self._sinks)
             except Exception as error:
-                self._fail(error)
+                self._recover(error)
 
-    def _fail(self, error: Exception) -> None:
+    def _recover(self, error: Exception) -> None:
         self._stale = True
         self._counters.add(FAILURES)
-        self._log_error(f"the stream begins anew after a failure:\n{traceback.format_exc()}")
+        self._log_error(f"the stream is reset after an error:\n{traceback.format_exc()}")
         self._inbox.drop_started()
         failure = StreamingVLMError(f"the model failed: {error!r}")
         self._engine.abort(failure)
-        # Those that had not reached the engine. Whoever was replied to listens no more.
+        # Requests that had not reached the engine yet. A second reply to one that had is ignored.
         _refuse(self._requests, failure)
 
 

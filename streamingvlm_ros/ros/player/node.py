@@ -1,4 +1,4 @@
-"""The node `player`: publishes what a bag holds, in the bag's time, for a narrator to watch."""
+"""The node `player`: publishes a bag's messages in the bag's time, for a narrator to watch."""
 
 from __future__ import annotations
 
@@ -31,49 +31,51 @@ from ..publishing import drop_on_timeout
 from ..recorder.topics import message_class
 
 TICK_S = 0.01
-"""From one message on /clock to the next, at most: others' timers rest on it."""
+"""Maximum interval of messages on /clock, on which other nodes' timers depend."""
 
-GAP_S = 10.0
-"""Seconds of the bag without a message, from which on it is said."""
+MIN_LOGGED_GAP_S = 10.0
+"""Gaps between messages of the bag are logged from this length on."""
 
-KEPT = QoSProfile(
+TRANSIENT_LOCAL = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
     history=HistoryPolicy.KEEP_LAST,
     depth=100,
 )
-"""For topics whose publishers kept messages for those who come later, such as /tf_static."""
+"""For topics whose publishers were transient local, such as /tf_static."""
 
-_FAREWELL = Duration(seconds=2)
-"""Longest time that the last messages are given to arrive."""
+_ACK_TIMEOUT = Duration(seconds=2)
+"""Longest wait for subscribers to acknowledge the last messages."""
 
 
 class Player(Node):
-    """Plays once every image topic has a subscriber, or one has had for a while; then ends.
+    """Waits for subscribers of the images, plays the bag, and ends the process.
 
-    What a narrator said is not played: it would speak with two voices. Messages are published as
-    they were recorded, without being decoded.
+    It plays when every image topic has a subscriber, or one has had one for a while. A narrator's
+    output is not played: it would mix with that of the narrator that watches. Messages are
+    published as recorded, without decoding them.
     """
 
     def __init__(self, config: PlayerConfig | None = None) -> None:
-        """`config` None takes it from the node's parameters.
+        """Open the bag; without `config` the settings are the node's parameters.
 
-        BagError if there is no such bag, or no such camera in it.
+        Raises:
+            BagError: the bag can't be read, or has no such camera.
         """
         super().__init__("player")
         self._config = config or params.declare_all(self, PlayerConfig)
         self._bag = BagReader(self._config.bag)
         self._topics = played(self._bag.topics, self._config.camera)
-        self._time = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
-        self._publishers_of = dict(self._advertised())
+        self._clock_publisher = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
+        self._bag_publishers = dict(self._create_publishers())
         self._cameras = [t.name for t in self._topics if t.type in IMAGE_TYPES]
         self.failed = False
-        """Whether playing ended because something was wrong."""
+        """True if playing ended with an error."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        # By the executor, not here: from then on the signal at the end is waited for.
+        # The executor starts the thread: only then can the signal at the end stop the process.
         steady = ROSClock(clock_type=ClockType.STEADY_TIME)
-        self._start = self.create_timer(TICK_S, self._begin, clock=steady)
+        self._start_timer = self.create_timer(TICK_S, self._start_thread, clock=steady)
 
     def close(self) -> None:
         """Stop playing."""
@@ -82,37 +84,37 @@ class Player(Node):
             self._thread.join()
         self._bag.close()
 
-    def _begin(self) -> None:
-        self._start.cancel()
+    def _start_thread(self) -> None:
+        self._start_timer.cancel()
         self._thread.start()
 
     def _run(self) -> None:
         try:
             self._wait_for_subscribers()
             self._play_all()
-        # Whatever it is: nobody else would end the process.
+        # Any exception: otherwise the process would wait forever.
         except Exception as error:
             self.failed = True
-            why = str(error) if isinstance(error, BagError) else repr(error)
-            self.get_logger().error(f"{self._config.bag} can't be played: {why}")
+            reason = str(error) if isinstance(error, BagError) else repr(error)
+            self.get_logger().error(f"{self._config.bag} can't be played: {reason}")
         finally:
-            for name, why in self._bag.losses.items():
-                self.get_logger().warning(f"{name}: {why}")
+            for name, loss in self._bag.losses.items():
+                self.get_logger().warning(f"{name}: {loss}")
             if not self._stopped.is_set():
-                # As Ctrl-C does: the process then ends in good order.
+                # Ends the process as Ctrl-C does.
                 signal.raise_signal(signal.SIGINT)
 
     def _play_all(self) -> None:
-        # A bag of one moment would otherwise be played as often as the processor can.
+        # The wait keeps a loop of a very short bag from taking all of the processor.
         while not self._stopped.wait(TICK_S):
             self._play()
             if not self._config.loop:
                 break
-        for publisher in self._publishers_of.values():
-            publisher.wait_for_all_acked(_FAREWELL)
+        for publisher in self._bag_publishers.values():
+            publisher.wait_for_all_acked(_ACK_TIMEOUT)
 
     def _wait_for_subscribers(self) -> None:
-        audience = Audience([n for n in self._cameras if n in self._publishers_of])
+        audience = Audience([n for n in self._cameras if n in self._bag_publishers])
         while not audience.is_there(watched := self._watched(), time.monotonic()):
             self.get_logger().info(
                 f"waiting for a subscriber of {', '.join(audience.missing(watched))}",
@@ -121,42 +123,40 @@ class Player(Node):
             if self._stopped.wait(TICK_S):
                 return
         if missing := audience.missing(watched):
-            self.get_logger().warning(
-                f"nobody subscribes to {', '.join(missing)}: it plays all the same"
-            )
+            self.get_logger().warning(f"nobody subscribes to {', '.join(missing)}: playing anyway")
 
     def _watched(self) -> list[str]:
-        publishers = self._publishers_of.items()
+        publishers = self._bag_publishers.items()
         return [n for n, p in publishers if n in self._cameras and p.get_subscription_count()]
 
     def _play(self) -> None:
-        """Publish the messages, each at its time, until the end or until it is stopped."""
+        """Publish each message at its time, until the end of the bag or `close`."""
         pace: Pace | None = None
-        for recorded in left(self._bag.messages(self._publishers_of), self._config.start_s):
-            pace = pace or Pace(recorded.stamp_ns, self._config.rate)
-            self._announce(pace, recorded.stamp_ns)
-            while (now_ns := pace.now_ns()) < recorded.stamp_ns:
-                self._tell(now_ns)
-                if self._stopped.wait(min(TICK_S, pace.seconds_until(recorded.stamp_ns))):
+        for message in left(self._bag.messages(self._bag_publishers), self._config.start_s):
+            pace = pace or Pace(message.stamp_ns, self._config.rate)
+            self._log_gap(pace, message.stamp_ns)
+            while (now_ns := pace.now_ns()) < message.stamp_ns:
+                self._publish_time(now_ns)
+                if self._stopped.wait(min(TICK_S, pace.seconds_until(message.stamp_ns))):
                     return
-            self._tell(recorded.stamp_ns)
+            self._publish_time(message.stamp_ns)
             with drop_on_timeout():
-                self._publishers_of[recorded.topic.name].publish(recorded.data)
+                self._bag_publishers[message.topic.name].publish(message.data)
 
-    def _announce(self, pace: Pace, stamp_ns: int) -> None:
-        """Say so if nothing comes for long: it is the bag's gap, and nobody's fault."""
+    def _log_gap(self, pace: Pace, stamp_ns: int) -> None:
+        """Log a long gap in the bag, so that it doesn't look like a fault."""
         gap_s = (stamp_ns - pace.now_ns()) / NS_PER_S
-        if gap_s > GAP_S:
+        if gap_s > MIN_LOGGED_GAP_S:
             wait_s = pace.seconds_until(stamp_ns)
             self.get_logger().info(
-                f"the bag has nothing for {gap_s:.0f} s: it goes on in {wait_s:.0f} s"
+                f"the bag has no messages for {gap_s:.0f} s: playing continues in {wait_s:.0f} s"
             )
 
-    def _tell(self, now_ns: int) -> None:
+    def _publish_time(self, now_ns: int) -> None:
         with drop_on_timeout():
-            self._time.publish(Clock(clock=to_time(now_ns)))
+            self._clock_publisher.publish(Clock(clock=to_time(now_ns)))
 
-    def _advertised(self) -> Iterator[tuple[str, Publisher[Any]]]:
+    def _create_publishers(self) -> Iterator[tuple[str, Publisher[Any]]]:
         for topic in self._topics:
             try:
                 kind = message_class(topic.type)
@@ -165,19 +165,20 @@ class Player(Node):
                     f"{topic.name} is not played: {topic.type} is not installed"
                 )
                 continue
-            profile = KEPT if topic.transient_local else qos.PUBLISHED
+            profile = TRANSIENT_LOCAL if topic.transient_local else qos.PUBLISHED
             yield topic.name, self.create_publisher(kind, topic.name, profile)
 
 
 def main(config: PlayerConfig | None = None) -> int:
-    """`ros2 run streamingvlm_ros player --ros-args -p bag:=BAG`."""
-    failed: list[bool] = []
+    """Run `ros2 run streamingvlm_ros player --ros-args -p bag:=BAG`."""
+    failed = False
 
     def close(player: Player) -> None:
+        nonlocal failed
         player.close()
-        failed.append(player.failed)
+        failed = player.failed
 
-    return run(partial(Player, config), close) or int(any(failed))
+    return run(partial(Player, config), close) or int(failed)
 
 
 if __name__ == "__main__":

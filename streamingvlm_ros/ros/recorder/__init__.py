@@ -1,1 +1,1 @@
-"""The node `recorder`: topics into bags, and clips of moments worth keeping."""
+"""The node `recorder`: topics into bags, and clips of single moments."""

@@ -1,4 +1,4 @@
-"""Which topics are recorded, and how they are subscribed: as their publishers offer them."""
+"""Topics that are recorded, and subscriptions that match their publishers."""
 
 from __future__ import annotations
 
@@ -12,59 +12,72 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ...bags.types import IMAGE_TYPES, NARRATION
+from ...types import NS_PER_S
 
-TYPES = (*IMAGE_TYPES, "sensor_msgs/msg/CameraInfo", NARRATION, "streamingvlm_ros/msg/Answer")
+RECORDED_TYPES = (
+    *IMAGE_TYPES,
+    "sensor_msgs/msg/CameraInfo",
+    NARRATION,
+    "streamingvlm_ros/msg/Answer",
+)
 """All topics of these types are recorded."""
 
-NAMES = {
+RECORDED_TOPICS = {
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
     "/tf": "tf2_msgs/msg/TFMessage",
     "/tf_static": "tf2_msgs/msg/TFMessage",
 }
-"""And these topics."""
+"""These topics are recorded if they have this type."""
 
-BESIDE = {"text": "std_msgs/msg/String"}
-"""And what has such a name beside a narration."""
+RECORDED_NARRATOR_TOPICS = {"text": "std_msgs/msg/String"}
+"""Topics of a narrator that are recorded, by their name beside its narration."""
 
-NOT_BESIDE = ("annotated/compressed",)
-"""But not this: the camera's images and the words are there, and it is drawn only for watchers."""
+EXCLUDED_NARRATOR_TOPICS = ("annotated/compressed",)
+"""Not recorded: images with the text drawn in. The bag has the images and the text themselves."""
 
 _IMAGE_DEPTH, _DEPTH = 30, 1000
-"""Messages that may wait for the recorder when it is kept from running: raw images are large."""
+"""Messages that may wait while the recorder can't run. Raw images are large."""
 
 
-def chosen(there: Mapping[str, str]) -> list[str]:
-    """The names of those topics that are recorded, of all (name: type) that there are."""
-    narrators = [name.rpartition("/")[0] for name, kind in there.items() if kind == NARRATION]
-    beside = {f"{at}/{name}": kind for at in narrators for name, kind in BESIDE.items()}
-    named = {**NAMES, **beside}
-    never = {f"{at}/{name}" for at in narrators for name in NOT_BESIDE}
+def recorded_topics(types: Mapping[str, str]) -> list[str]:
+    """Return the names of the topics that are recorded by default, of all `types` by name."""
+    narrators = [name.rpartition("/")[0] for name, type_ in types.items() if type_ == NARRATION]
+    by_name = RECORDED_TOPICS | {
+        f"{narrator}/{name}": type_
+        for narrator in narrators
+        for name, type_ in RECORDED_NARRATOR_TOPICS.items()
+    }
+    excluded = {f"{narrator}/{name}" for narrator in narrators for name in EXCLUDED_NARRATOR_TOPICS}
     return [
         name
-        for name, kind in there.items()
-        if (kind in TYPES or named.get(name) == kind) and name not in never
+        for name, type_ in types.items()
+        if (type_ in RECORDED_TYPES or by_name.get(name) == type_) and name not in excluded
     ]
 
 
-def message_class(kind: str) -> Any:
-    """The Python class of a type such as 'std_msgs/msg/String'. ImportError if there is none."""
-    package, _, name = kind.partition("/msg/")
+def message_class(type_name: str) -> Any:
+    """Return the Python class of a type such as 'std_msgs/msg/String'.
+
+    Raises:
+        ImportError: no such type is installed.
+    """
+    package, _, name = type_name.partition("/msg/")
     if not package.isidentifier():
-        raise ImportError(f"{kind!r} is no type of a message")
+        raise ImportError(f"{type_name!r} is not a message type")
     try:
         return getattr(import_module(f"{package}.msg"), name)
     except AttributeError as error:
-        raise ImportError(f"{package} has no message {name}") from error
+        raise ImportError(f"package {package} has no message {name}") from error
 
 
-def fitting(kind: str, publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
-    """What hears all of the publishers, and as much of each as it gives to those that do."""
+def matching_profile(type_name: str, publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
+    """Return the strictest profile of a subscription that matches all of the publishers."""
     offered = [publisher.qos_profile for publisher in publishers]
     reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
     transient_local = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=_IMAGE_DEPTH if kind == IMAGE_TYPES[0] else _DEPTH,
+        depth=_IMAGE_DEPTH if type_name == IMAGE_TYPES[0] else _DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL
         if transient_local
@@ -72,8 +85,8 @@ def fitting(kind: str, publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
     )
 
 
-def offered(publishers: Sequence[TopicEndpointInfo]) -> str:
-    """The publishers' quality of service, in the YAML that rosbag2 puts into bags."""
+def offered_profiles_yaml(publishers: Sequence[TopicEndpointInfo]) -> str:
+    """Return the publishers' quality of service in the YAML that rosbag2 writes into bags."""
     return str(yaml.safe_dump([_profile(p.qos_profile) for p in publishers], sort_keys=False))
 
 
@@ -92,5 +105,5 @@ def _profile(qos: QoSProfile) -> dict[str, Any]:
 
 
 def _duration(duration: Duration) -> dict[str, int]:
-    seconds, nanoseconds = divmod(duration.nanoseconds, 10**9)
+    seconds, nanoseconds = divmod(duration.nanoseconds, NS_PER_S)
     return {"sec": seconds, "nsec": nanoseconds}

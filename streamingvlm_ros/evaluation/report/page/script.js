@@ -1,12 +1,12 @@
 "use strict";
-// Only what HTML can't do by itself: the buttons that copy a command.
+// HTML can't copy a command by itself.
 const copy = async (button) => {
   const code = button.previousElementSibling;
   let done = true;
   try {
     await navigator.clipboard.writeText(code.textContent);
   } catch {
-    // Where a page may not write to the clipboard, it may still copy what is selected.
+    // A page that may not write to the clipboard may still copy its selection.
     getSelection().selectAllChildren(code);
     done = document.execCommand("copy");
   }

@@ -184,7 +184,7 @@ def _ask_of_guest(
 ) -> None:
     """One question of a guest. The truth is that of the moments that the answer names."""
     named = next(
-        question for second in seconds if (question := about_moments([second], guest, kind))
+        question for second in seconds if (question := about_moments([second], guest, kind=kind))
     )
     moments = recall(named.question)
     blank = draw([], SIDE_PX, SIDE_PX)
@@ -196,7 +196,7 @@ def _ask_of_guest(
         ],
     }
     shown = [seconds[m.start_ns // NS_PER_S] for m in moments]
-    asked = about_moments(shown, guest, kind)
+    asked = about_moments(shown, guest, kind=kind)
     if not asked and any(act.thing == guest for second in shown for act in second.acts):
         return  # it was in transit, or with one thing and then with another: there is no telling
     for name, given in controls.items():

@@ -27,7 +27,7 @@ from other_streams import GlancingEngine, GrowingEngine, GrowingStream, Recomput
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
-from streamingvlm_ros.demo.questions import Asked, about_now, about_past
+from streamingvlm_ros.demo.questions import QuestionAnswer, about_now, about_past
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import load
@@ -82,7 +82,7 @@ class Watcher:
         self.round_ms.append((time.process_time() - begin) * 1e3)
         self.right.append(narration == truth)
 
-    def ask(self, now: Asked, past: Asked | None) -> None:
+    def ask(self, now: QuestionAnswer, past: QuestionAnswer | None) -> None:
         """Of what is visible, and of what was said."""
         if self._asks:
             self.now.append(self._stream.ask(now.question).text == now.answer)

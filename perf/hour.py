@@ -26,7 +26,7 @@ import PIL.Image
 
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
-from streamingvlm_ros.demo.questions import NOW, PAST, Asked
+from streamingvlm_ros.demo.questions import NOW, PAST, QuestionAnswer
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.types import NS_PER_S
 
@@ -106,7 +106,7 @@ def questions_past(world: World, seconds: int) -> Iterator[dict[str, Any]]:
             yield line(at_s, asked)
 
 
-def line(at_s: int, asked: Asked) -> dict[str, Any]:
+def line(at_s: int, asked: QuestionAnswer) -> dict[str, Any]:
     """As `streamingvlm evaluate` reads it."""
     return {"time_s": at_s, "question": asked.question, "answer": asked.answer}
 

@@ -31,7 +31,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
-from streamingvlm_ros.cli.dds import use_packaged_profile
+from streamingvlm_ros.cli.ros_environment import use_packaged_profile
 
 TOPICS = ("/left/image_raw", "/right/image_raw")
 HEIGHT, WIDTH = 1080, 1920

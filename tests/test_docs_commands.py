@@ -13,6 +13,7 @@ import yaml
 from typer.core import TyperGroup
 
 from streamingvlm_ros.cli.app import app
+from streamingvlm_ros.cli.settings_table import settings_table
 from streamingvlm_ros.config import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -124,6 +125,20 @@ def check_python(words: list[str]) -> None:
 
 def sources(room: str) -> list[Path]:
     return sorted((ROOT / "streamingvlm_ros" / room).rglob("*.py"))
+
+
+SETTINGS_HEAD = """# Settings
+
+Every setting is declared once, in Python. `python -m streamingvlm_ros.cli.settings_table` prints
+these tables.
+
+## By group
+
+"""
+
+
+def test_the_page_of_settings_is_generated_from_their_declarations() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == SETTINGS_HEAD + settings_table()
 
 
 PATH = re.compile(r"`((?:[\w*-]+/)+[\w*-]*\.(?:py|md|yaml|xml|msg|srv|action))`")

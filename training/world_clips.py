@@ -14,7 +14,7 @@ from streamingvlm_ros.demo.questions import (
     MOMENTS,
     NOW,
     PAST,
-    Asked,
+    QuestionAnswer,
     about_colour,
     about_moments,
 )
@@ -176,7 +176,7 @@ class WorldClips(Dataset[ClipSample]):
             at = int(random.integers(1, len(rounds)))
             known = any_question(seconds[: len(before) + at], random)
             rounds[at] = replace(rounds[at], question=known.question, answer=known.answer)
-        questions: list[Asked] = []
+        questions: list[QuestionAnswer] = []
         if random.random() < self._clips.question:
             questions = questions_about_now(seconds[-1], random)
             questions += _questions_about_past(seconds, random)
@@ -203,7 +203,7 @@ class WorldClips(Dataset[ClipSample]):
         world: World,
         number: int,
         *,
-        questions: Sequence[Asked],
+        questions: Sequence[QuestionAnswer],
         random: np.random.Generator,
     ) -> ClipSample:
         frames = [
@@ -220,7 +220,7 @@ class WorldClips(Dataset[ClipSample]):
         max_moments = self._asking.history_moments
         numbers, thing = moments_of_one_thing(world, block, max_moments=max_moments, random=random)
         seconds = [world.second(n) for n in numbers]
-        questions = [about_moments(seconds, thing, kind) for kind in MOMENTS]
+        questions = [about_moments(seconds, thing, kind=kind) for kind in MOMENTS]
         sources = [(world, number) for number in numbers]
         while len(sources) < max_moments and random.random() < 0.3:
             index = int(random.integers(len(sources) + 1))
@@ -284,11 +284,13 @@ def world_texts(prompt: PromptConfig) -> Iterator[str]:
         yield from [text, " " + text] * 50
 
 
-def _questions_about_past(seconds: Sequence[Second], random: np.random.Generator) -> list[Asked]:
+def _questions_about_past(
+    seconds: Sequence[Second], random: np.random.Generator
+) -> list[QuestionAnswer]:
     return [question for make in PAST.values() if (question := make(seconds, random))]
 
 
-def _every_question(second: Second, random: np.random.Generator) -> Iterator[Asked]:
+def _every_question(second: Second, random: np.random.Generator) -> Iterator[QuestionAnswer]:
     """Yield every kind of question about a second: while it goes on, just after, and much later."""
     yield from (make(second, random) for make in NOW.values())
     recent = [make([second, second], random) for make in PAST.values()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamingvlm_ros.demo.acts import Second, Thing, Verb
-from streamingvlm_ros.demo.questions import NOW, Asked, about_now, about_past
+from streamingvlm_ros.demo.questions import NOW, QuestionAnswer, about_now, about_past
 from streamingvlm_ros.demo.story import BLOCK_S
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 
@@ -43,19 +43,19 @@ def eventful_second(random: np.random.Generator) -> tuple[World, int]:
                 return world, int(number)
 
 
-def any_question(seconds: Sequence[Second], random: np.random.Generator) -> Asked:
+def any_question(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer:
     """Return a question about the last second or about those before."""
     past = about_past(seconds, random) if random.random() < 0.5 else None
     return past or about_now(seconds[-1], random)
 
 
-def questions_about_now(now: Second, random: np.random.Generator) -> list[Asked]:
+def questions_about_now(now: Second, random: np.random.Generator) -> list[QuestionAnswer]:
     """Return questions of every kind about now, without repetition."""
     questions = (make(now, random) for make in NOW.values() for _ in range(_EACH))
     return list(dict.fromkeys(questions))
 
 
-def question_pairs(questions: Sequence[Asked]) -> tuple[tuple[str, str], ...]:
+def question_pairs(questions: Sequence[QuestionAnswer]) -> tuple[tuple[str, str], ...]:
     """Return pairs of question and answer, as a ClipSample has them."""
     return tuple((question.question, question.answer) for question in questions)
 

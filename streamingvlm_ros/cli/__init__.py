@@ -1,10 +1,10 @@
-"""The command line `streamingvlm`. `--help` needs neither torch nor ROS: commands import late."""
+"""The command line `streamingvlm`. Commands import torch and ROS late: `--help` needs neither."""
 
 import sys
 
 try:
     from .app import main
-except KeyboardInterrupt:  # the imports take long enough to be interrupted
+except KeyboardInterrupt:  # importing takes long enough to be interrupted
     sys.exit(130)
 
 __all__ = ["main"]

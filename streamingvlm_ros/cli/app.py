@@ -1,4 +1,4 @@
-"""The commands, and how an error of ours reaches a person: as one line."""
+"""The commands, and the one line by which an error of ours is reported."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import os
 import sys
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from ..atomic_write import DISK_FULL
 from ..errors import StreamingVLMError
 from .ask import ask
+from .console import print_error
 from .demo.command import demo
 from .doctor import doctor
 from .evaluate import evaluate
@@ -25,7 +24,8 @@ from .replay import replay
 
 app = typer.Typer(
     name="streamingvlm",
-    help="A robot that watches and speaks: StreamingVLM for ROS 2.",
+    help="Live commentary on a robot's cameras, and answers to your questions: "
+    "StreamingVLM for ROS 2.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,49 +41,50 @@ app.command()(history)
 app.command()(doctor)
 
 _UNWRITABLE = DISK_FULL | {errno.EBADF, errno.EPIPE}
-"""How the system says that the standard output takes no more."""
+"""Error numbers of a standard output that accepts no more."""
 
 
 def main() -> None:
-    """Run the command line. Exit code 1 for an error of ours, 2 for a command that can't be."""
+    """Run the command line.
+
+    Exits with 1 after an error of ours, with 2 after a usage error.
+    """
     try:
         _prepare_output()
         try:
             app(prog_name="streamingvlm")
         finally:
-            sys.stdout.flush()  # at the interpreter's end it would be too late to say it well
+            sys.stdout.flush()  # at interpreter exit a failure can no longer be reported well
     except StreamingVLMError as error:
-        _tell(str(error))
+        print_error(str(error))
         sys.exit(1)
     except OSError as error:
         file = error.filename2 or error.filename
         if file is not None:
-            _tell(f"{file}: {error.strerror}")
+            print_error(f"{file}: {error.strerror}")
             sys.exit(1)
         if error.errno not in _UNWRITABLE:
             raise
-        _drop_output()
-        if error.errno != errno.EPIPE:  # who went away needs no word
-            _tell(f"can't write the output: {error.strerror}")
+        _discard_output()
+        if error.errno != errno.EPIPE:  # a reader that has gone away needs no message
+            print_error(f"can't write the output: {error.strerror}")
         sys.exit(1)
-    except KeyboardInterrupt:  # before a command has begun
+    except KeyboardInterrupt:  # before a command has started
         sys.exit(130)
 
 
 def _prepare_output() -> None:
-    """Let no text fail because of the output's encoding. StreamingVLMError if it is closed."""
+    """Replace characters that the output's encoding lacks.
+
+    Raises:
+        StreamingVLMError: the standard output is closed.
+    """
     if sys.stdout is None:
-        raise StreamingVLMError("the standard output is closed: >/dev/null throws it away")
+        raise StreamingVLMError("the standard output is closed; use >/dev/null to discard it")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
-def _drop_output() -> None:
-    """Else Python would try once more, and complain, when it ends."""
+def _discard_output() -> None:
+    """Send the rest to /dev/null: Python would fail to write it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _tell(error: str) -> None:
-    Console(stderr=True, highlight=False).print(
-        f"[bold red]error:[/] {escape(error)}", soft_wrap=True
-    )

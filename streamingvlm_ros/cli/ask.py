@@ -1,69 +1,75 @@
-"""`streamingvlm ask`: a question to a running narrator, answered word by word."""
+"""`streamingvlm ask`: a question to a running narrator, answered token by token."""
 
 from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from datetime import date
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.status import Status
 
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
 from ..setting import settings_of
-from ..types import NS_PER_S
-from .connection import DEFAULT_NODE, NodeName, narrator_at, parse_text
-from .times import span_text
+from ..types import NS_PER_S, AnswerMode
+from .connection import DEFAULT_NODE, NodeName, connect_to_narrator, parse_text
+from .console import stderr_console, without_control_characters
+from .times import format_span
 
 if TYPE_CHECKING:
     from ..ros.client import Reply
 
-_MOST_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
-
-
-class Mode(str, Enum):
-    """What a question is answered from."""
-
-    STREAM = "stream"
-    RECENT = "recent"
-    HISTORY = "history"
+_MAX_TOKENS = settings_of(AskingConfig)["max_answer_tokens"].high
 
 
 def ask(
     question: Annotated[
-        str, typer.Argument(help="Plain text.", show_default=False, parser=parse_text)
+        str,
+        typer.Argument(help="The question, in plain text.", show_default=False, parser=parse_text),
     ],
     mode: Annotated[
-        Mode,
+        AnswerMode,
         typer.Option(
-            help="Answered from what the model has in mind, from the newest frames alone, or from "
-            "moments long past."
+            help="Source of the answer. stream: everything in the model's context; recent: only "
+            "the newest frames; history: past moments retrieved from disk."
         ),
-    ] = Mode.STREAM,
+    ] = AnswerMode.STREAM,
+    *,
     node: NodeName = DEFAULT_NODE,
     max_tokens: Annotated[
         int | None,
-        typer.Option(help="Most tokens of the answer.", min=1, max=_MOST_TOKENS),
+        typer.Option(
+            help="Maximum length of the answer in tokens. Default: the narrator's "
+            "max_answer_tokens.",
+            min=1,
+            max=_MAX_TOKENS,
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
-            help="Seconds after which what there is so far is the answer.", min=0.0, max=86_400.0
+            help="Seconds after which the answer is cut off where it is. Default: no limit.",
+            min=0.0,
+            max=86_400.0,
         ),
     ] = None,
     remember: Annotated[
-        bool, typer.Option("--remember", help="The model keeps question and answer in mind.")
+        bool,
+        typer.Option(
+            "--remember",
+            help="Keep the question and its answer in the model's context (mode stream only).",
+        ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object at the end instead of words.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object at the end instead of the answer as it comes."
+        ),
     ] = False,
 ) -> None:
-    """Ask a running narrator what it sees, has seen or has said; the answer comes word by word."""
+    """Ask a running narrator about what it sees, has seen or has said."""
     goal = {
         "question": question,
         "mode": mode.value,
@@ -71,15 +77,15 @@ def ask(
         "timeout": timeout or 0.0,
         "remember": remember,
     }
-    console = Console(stderr=True, highlight=False)
-    with console.status(f"Asking {node}") as status, narrator_at(node) as client:
+    console = stderr_console()
+    with console.status(f"Asking {node}") as status, connect_to_narrator(node) as client:
         if as_json:
-            reply = client.ask(goal, lambda piece: None)
+            reply = client.ask(goal, lambda text: None)
         else:
-            with Line(status) as line:
+            with AnswerLine(status) as line:
                 reply = client.ask(goal, line.add)
                 line.complete(reply.answer)
-    # Not above: while a status is shown, rich sends what is printed to the standard error.
+    # Only now: while a status is displayed, rich redirects prints to standard error.
     if as_json:
         print(json.dumps(_record(reply), ensure_ascii=False))
     if not reply.success:
@@ -87,42 +93,38 @@ def ask(
     if reply.message:
         console.print(reply.message, style="yellow", markup=False, soft_wrap=True)
     if console.is_terminal:
-        console.print(_grounds(reply, date.today()), style="dim", markup=False)
+        console.print(_basis(reply, date.today()), style="dim", markup=False)
 
 
-class Line:
-    """An answer as it comes, on the standard output, in a line of its own."""
+class AnswerLine:
+    """An answer printed on standard output as it arrives, on a line of its own."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
         self._text = ""
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> AnswerLine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end_line()
 
-    def add(self, piece: str) -> None:
-        """Show the next piece at once."""
-        if piece:
-            self._status.stop()  # the line that it stands on is the answer's now
-            print(shown(piece) if sys.stdout.isatty() else piece, end="", flush=True)
-            self._text += piece
+    def add(self, text: str) -> None:
+        """Print the next part of the answer at once."""
+        if text:
+            self._status.stop()  # the answer takes over its line
+            visible = without_control_characters(text) if sys.stdout.isatty() else text
+            print(visible, end="", flush=True)
+            self._text += text
 
     def complete(self, answer: str) -> None:
-        """Show what is missing: the last pieces may come later than the whole answer."""
+        """Print what is still missing: the complete answer may arrive before its last parts."""
         self.add(answer[len(self._text) :])
 
     def _end_line(self) -> None:
         if self._text:
             print(flush=True)
             self._text = ""
-
-
-def shown(text: str) -> str:
-    """A text that can't command a terminal: no control characters but the ends of lines."""
-    return "".join(sign for sign in text if sign == "\n" or unicodedata.category(sign) != "Cc")
 
 
 def _record(reply: Reply) -> dict[str, Any]:
@@ -138,15 +140,15 @@ def _record(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _grounds(reply: Reply, today: date) -> str:
-    """One line: what the answer rests on, and what it took."""
-    facts = [f"seen {span_text(reply.seen_from_ns, reply.seen_until_ns, today)}"]
+def _basis(reply: Reply, today: date) -> str:
+    """Return one line: what the answer is based on, its latency and its length."""
+    facts = [f"seen {format_span(reply.seen_from_ns, reply.seen_until_ns, today=today)}"]
     if reply.moments_ns:
-        facts.append(_counted(len(reply.moments_ns), "moment"))
+        facts.append(_plural(len(reply.moments_ns), "moment"))
     facts.append(f"first token after {reply.time_to_first_token_s:.2f} s")
-    facts.append(_counted(reply.tokens, "token"))
+    facts.append(_plural(reply.tokens, "token"))
     return "  ·  ".join(facts)
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

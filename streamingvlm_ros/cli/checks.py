@@ -1,4 +1,4 @@
-"""What `streamingvlm doctor` looks at. Nothing here loads weights or starts a node."""
+"""The checks of `streamingvlm doctor`. None loads weights or starts a node."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from types import ModuleType
 
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL
 from ..resources import resource
-from .dds import PROFILE, PROFILE_VARIABLE
+from .ros_environment import PROFILE, PROFILE_VARIABLE
 
-# Ends with 1 where there is no rclpy, with another number where its middleware ends the process.
-_MIDDLEWARE = "import rclpy.utilities as u; print(u.get_rmw_implementation_identifier())"
+# Exits with 1 without rclpy; with another code if the middleware kills the process.
+_PRINT_MIDDLEWARE = "import rclpy.utilities as u; print(u.get_rmw_implementation_identifier())"
 
 
 class State(Enum):
-    """How a thing stands: OPTIONAL is missing, but this machine works without it."""
+    """State of one check. OPTIONAL: missing, but this machine works without it."""
 
     OK = "ok"
     OPTIONAL = "optional"
@@ -32,16 +32,16 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `remedy` says what to do, where something can be done."""
+    """One line of the report. `remedy` says what to do; empty if there is nothing to do."""
 
-    what: str
+    subject: str
     state: State
     detail: str
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Every finding, in the order of the report."""
+def run_checks() -> Iterator[Finding]:
+    """Yield every finding, in the order of the report."""
     yield _python()
     torch, transformers = _import("torch"), _import("transformers")
     yield _library("torch", torch)
@@ -74,7 +74,7 @@ def _library(name: str, module: ModuleType | None) -> Finding:
 
 def _gpu(torch: ModuleType) -> Finding:
     if not torch.cuda.is_available():
-        detail = "none that torch can use: the demo model runs on the CPU, a 7B model needs one"
+        detail = "none that torch can use; the demo model runs on the CPU, a 7B model needs a GPU"
         return Finding("GPU", State.OPTIONAL, detail)
     device = torch.cuda.get_device_properties(0)
     return Finding("GPU", State.OK, f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
@@ -89,23 +89,24 @@ def _attention(torch: ModuleType) -> Finding:
     device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
     backend = choose_backend("auto", torch.device(device), dtype)
     training = "flash-attn" if is_flash_attn_2_available() else "sdpa (no flash-attn)"
-    return Finding("attention", State.OK, f"{backend}; in training {training}")
+    return Finding("attention", State.OK, f"{backend}; for training {training}")
 
 
 def _ros() -> Iterator[Finding]:
-    # In a process of its own: a middleware that can't be loaded ends the process that asks.
-    asked = subprocess.run([sys.executable, "-c", _MIDDLEWARE], capture_output=True, text=True)
-    if asked.returncode == 1:
-        detail = "rclpy can't be imported: `narrate` works, the node and the demo need it"
+    # In a child process: a middleware that can't be loaded kills the process that loads it.
+    command = [sys.executable, "-c", _PRINT_MIDDLEWARE]
+    child = subprocess.run(command, capture_output=True, text=True)
+    if child.returncode == 1:
+        detail = "rclpy can't be imported; `narrate` works without it, the nodes and the demo don't"
         remedy = "source /opt/ros/<distro>/setup.bash, or run `make demo` in a checkout"
         yield Finding("ROS 2", State.OPTIONAL, detail, remedy)
         return
-    if asked.returncode:
-        chosen = os.environ.get("RMW_IMPLEMENTATION", "the middleware")
+    if child.returncode:
+        implementation = os.environ.get("RMW_IMPLEMENTATION", "the middleware")
         remedy = "install it, or `unset RMW_IMPLEMENTATION`"
-        yield Finding("ROS 2", State.BROKEN, f"{chosen} can't be loaded", remedy)
+        yield Finding("ROS 2", State.BROKEN, f"{implementation} can't be loaded", remedy)
         return
-    middleware = asked.stdout.strip()
+    middleware = child.stdout.strip()
     distro = os.environ.get("ROS_DISTRO", "from Python wheels")
     yield Finding("ROS 2", State.OK, f"{distro}, {middleware}")
     yield _interfaces()
@@ -116,21 +117,21 @@ def _ros() -> Iterator[Finding]:
 def _interfaces() -> Finding:
     if _import("streamingvlm_ros.msg") and _import("streamingvlm_ros.srv"):
         return Finding("interfaces", State.OK, "streamingvlm_ros/msg and srv")
-    remedy = "`pip install .` in a checkout, or `colcon build` and source install/setup.bash"
+    remedy = "run `pip install .` in a checkout, or `colcon build` and source install/setup.bash"
     return Finding("interfaces", State.BROKEN, "streamingvlm_ros/msg isn't built", remedy)
 
 
 def _dds_profile() -> Finding:
-    chosen, profile = os.environ.get(PROFILE_VARIABLE), resource(PROFILE)
-    if chosen and Path(chosen).is_file():
-        return Finding("DDS profile", State.OK, chosen)
-    if chosen:
-        remedy = f"correct {PROFILE_VARIABLE}, or unset it"
-        return Finding("DDS profile", State.BROKEN, f"{chosen} isn't there", remedy)
+    selected, profile = os.environ.get(PROFILE_VARIABLE), resource(PROFILE)
+    if selected and Path(selected).is_file():
+        return Finding("DDS profile", State.OK, selected)
+    if selected:
+        remedy = f"correct or unset {PROFILE_VARIABLE}"
+        return Finding("DDS profile", State.BROKEN, f"{selected} doesn't exist", remedy)
     if profile is None:
-        remedy = "install the package again: config/fastdds.xml belongs to it"
+        remedy = "reinstall this package, which contains config/fastdds.xml"
         return Finding("DDS profile", State.BROKEN, "not found", remedy)
-    detail = "not set in this shell: the demo and the launch files set it, your camera needs it too"
+    detail = "not set in this shell; the demo and the launch files set it, but your camera needs it"
     remedy = f"export {PROFILE_VARIABLE}={profile}"
     return Finding("DDS profile", State.OPTIONAL, detail, remedy)
 
@@ -139,19 +140,20 @@ def _models(torch: ModuleType) -> Iterator[Finding]:
     if (DEMO_CHECKPOINT / "config.json").is_file():
         yield Finding("demo model", State.OK, str(DEMO_CHECKPOINT))
     else:
-        remedy = "install this package again, it belongs to it"
+        remedy = "reinstall this package, which contains it"
         yield Finding("demo model", State.BROKEN, f"not in {DEMO_CHECKPOINT}", remedy)
     if _is_cached(PUBLISHED_MODEL):
         yield Finding("7B model", State.OK, f"{PUBLISHED_MODEL} is in the local cache")
     elif torch.cuda.is_available():
-        remedy = f"it is fetched on first use, or now with `hf download {PUBLISHED_MODEL}`"
-        yield Finding("7B model", State.OPTIONAL, f"{PUBLISHED_MODEL} isn't here yet", remedy)
+        remedy = f"downloaded on first use, or now with `hf download {PUBLISHED_MODEL}`"
+        yield Finding("7B model", State.OPTIONAL, f"{PUBLISHED_MODEL} isn't downloaded yet", remedy)
     else:
-        yield Finding("7B model", State.OPTIONAL, f"{PUBLISHED_MODEL} isn't here; no GPU for it")
+        detail = f"{PUBLISHED_MODEL} isn't downloaded; it needs a GPU"
+        yield Finding("7B model", State.OPTIONAL, detail)
 
 
 def _is_cached(hub_id: str) -> bool:
-    """Whether every file of weights of a hub model has been downloaded."""
+    """Return True if every weight file of a hub model has been downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     index = try_to_load_from_cache(hub_id, "model.safetensors.index.json")

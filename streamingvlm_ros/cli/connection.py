@@ -1,4 +1,4 @@
-"""How a command reaches a narrator that runs somewhere else, and how Ctrl-C reaches the command."""
+"""Connection of a command to a narrator in another process, interruptible by signals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .require_ros import needing_ros
+from .ros_environment import require_ros
 
 if TYPE_CHECKING:
     from ..ros.client import Client
@@ -19,57 +19,62 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parse_text(text: str) -> str:
-    """A text as it is; a usage error for bytes that are no UTF-8, which no message can hold."""
+    """Return `text` unchanged. Bytes that aren't UTF-8 are a usage error: no message holds them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise typer.BadParameter(f"{text!r} is no text: it must be UTF-8") from error
+        raise typer.BadParameter(f"{text!r} isn't valid UTF-8 text") from error
     return text
 
 
 NodeName = Annotated[
     str,
-    typer.Option("--node", help="The narrator's name.", metavar="NAME", parser=parse_text),
+    typer.Option("--node", help="Name of the narrator node.", metavar="NAME", parser=parse_text),
 ]
 
 DEFAULT_NODE = "/narrator"
 
 
 @contextmanager
-def narrator_at(name: str) -> Iterator[Client]:
-    """A client of a narrator. StreamingVLMError where ROS or this package's interfaces are missing.
+def connect_to_narrator(name: str) -> Iterator[Client]:
+    """Yield a client of the narrator `name`.
 
-    Within the block a signal ends a wait with typer.Exit; after it, the process.
+    Within the block a signal ends a wait with typer.Exit. After the block, signals end the process.
+
+    Raises:
+        StreamingVLMError: ROS or this package's interfaces are missing.
     """
-    with _noted_signals() as check:
-        with needing_ros("asking"):
+    with _deferred_signals() as check:
+        with require_ros("asking"):
             from ..ros.client import connected
         with connected(name, check) as client:
             yield client
 
 
 @contextmanager
-def _noted_signals() -> Iterator[Callable[[], None]]:
-    """Note Ctrl-C, a polite kill and a closed terminal, each of which `check` then raises once.
+def _deferred_signals() -> Iterator[Callable[[], None]]:
+    """Record SIGINT, SIGTERM and SIGHUP; `check` raises typer.Exit once for each.
 
-    As KeyboardInterrupt they would strike anywhere in ROS's code, which isn't made for it.
+    A KeyboardInterrupt would strike anywhere in ROS's code, which isn't prepared for it. A signal
+    that was ignored from the start (nohup, a background job) stays ignored.
     """
-    noted: deque[int] = deque()
+    received: deque[int] = deque()
 
-    def note(number: int, _: object) -> None:
-        noted.append(number)
+    def on_signal(number: int, _: object) -> None:
+        received.append(number)
 
     def check() -> None:
-        if noted:
-            raise typer.Exit(128 + noted.popleft())
+        if received:
+            raise typer.Exit(128 + received.popleft())
 
-    for number in _SIGNALS:
-        signal.signal(number, note)
+    handled = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, on_signal)
     try:
         yield check
     finally:
-        # Not Python's handlers: what KeyboardInterrupt leaves unwritten is written at the end,
-        # into a pipe that perhaps nobody reads.
-        for number in _SIGNALS:
+        # Not Python's own handler: after a KeyboardInterrupt, Python still flushes its output at
+        # exit, and blocks if that is a pipe that nobody reads.
+        for number in handled:
             signal.signal(number, signal.SIG_DFL)
     check()

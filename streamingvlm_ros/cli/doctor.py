@@ -1,4 +1,4 @@
-"""`streamingvlm doctor`: what is there, what is missing, and what to do about it."""
+"""`streamingvlm doctor`: what is installed, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .checks import Finding, State, examine
+from .checks import Finding, State, run_checks
 
 _MARKS = {
     State.OK: ("✓", "green"),
@@ -16,23 +16,24 @@ _MARKS = {
 
 
 def doctor() -> None:
-    """Check Python, torch, GPU, attention, ROS, DDS profile and models: ok, or what to do."""
+    """Check the installation: Python, torch, GPU, ROS 2 and models; say how to fix problems."""
     console = Console(highlight=False)
-    with console.status("Looking around"):
-        findings = list(examine())
+    with console.status("Checking"):
+        findings = list(run_checks())
     for finding in findings:
-        # Long lines are left to the terminal: a command that is wrapped here can't be copied.
+        # The terminal wraps long lines: a command wrapped here could not be copied.
         console.print(_line(finding), soft_wrap=True)
     broken = sum(finding.state is State.BROKEN for finding in findings)
     if broken:
-        console.print(f"[bold red]{broken} to repair.[/]")
+        problems = "1 problem" if broken == 1 else f"{broken} problems"
+        console.print(f"[bold red]{problems} to fix.[/]")
         raise typer.Exit(1)
-    console.print("[green]Ready: what this machine needs is here.[/]")
+    console.print("[green]Ready: everything that this machine needs is installed.[/]")
 
 
 def _line(finding: Finding) -> Text:
     mark, style = _MARKS[finding.state]
-    text = Text.assemble((f"{mark} ", style), (f"{finding.what:<14}", "bold"), finding.detail)
+    text = Text.assemble((f"{mark} ", style), (f"{finding.subject:<14}", "bold"), finding.detail)
     if finding.remedy:
         text.append(f"\n{'':<16}→ {finding.remedy}", style=style)
     return text

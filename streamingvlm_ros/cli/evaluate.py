@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..errors import EvaluationError
 from ..rank import Rank, process_rank
 from ..time_format import clamp
+from ..types import AnswerMode
 from .connection import parse_text
+from .console import print_message, stderr_console
 from .evaluation_output import print_scores
 from .options import Recordings
 
@@ -28,19 +29,11 @@ if TYPE_CHECKING:
     from ..evaluation.trial import Trial
 
 
-_STOPPED = "Stopped. The same command resumes it."
+_STOPPED = "Stopped. Run the same command again to resume."
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
 
 
-class Mode(str, Enum):
-    """The source of answers: the context, the newest frames, or the history."""
-
-    STREAM = "stream"
-    RECENT = "recent"
-    HISTORY = "history"
-
-
-_DEFAULT_MODELS, _DEFAULT_MODES = ["auto"], [Mode.STREAM]
+_DEFAULT_MODELS, _DEFAULT_MODES = ["auto"], [AnswerMode.STREAM]
 
 
 def evaluate(
@@ -53,10 +46,12 @@ def evaluate(
             show_default=False,
         ),
     ],
+    *,
     model: Annotated[
         list[str],
         typer.Option(
-            help="A model, with settings after spaces: --model 'demo fps=4'. Repeatable.",
+            help="A model and, after spaces, its settings: --model 'demo fps=4'. Repeat the option "
+            "to compare models.",
             parser=parse_text,
             metavar="TEXT",
         ),
@@ -64,21 +59,22 @@ def evaluate(
     suite: Annotated[
         str,
         typer.Option(
-            help="Reader of recordings and their labels. `own`: files beside each recording."
+            help="Format of recordings and labels. own: label files beside each recording."
         ),
     ] = "own",
     reference: Annotated[
         str | None,
         typer.Option(
-            help="The right narration: .jsonl, .vtt, .srt or a narration topic. Default: "
-            "RECORDING.jsonl, .vtt or .srt beside the recording.",
+            help="Reference narration: a .jsonl, .vtt or .srt file, or a narration topic of the "
+            "bag. Default: RECORDING.jsonl, .vtt or .srt beside the recording.",
             show_default=False,
         ),
     ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
-            help="Timed questions (.jsonl). Default: RECORDING.questions.jsonl.",
+            help="Timed questions with answers (.jsonl). Default: RECORDING.questions.jsonl beside "
+            "the recording.",
             exists=True,
             dir_okay=False,
             show_default=False,
@@ -86,41 +82,44 @@ def evaluate(
     ] = None,
     topic: Annotated[
         str | None,
-        typer.Option(help="The camera's topic, if a bag has several.", show_default=False),
+        typer.Option(help="Image topic. Needed if a bag has several cameras.", show_default=False),
     ] = None,
     mode: Annotated[
-        list[Mode], typer.Option(help="What questions are answered from. Repeatable.")
+        list[AnswerMode],
+        typer.Option(help="Source of the answers (see `ask`). Repeat the option to compare modes."),
     ] = _DEFAULT_MODES,
     controls: Annotated[
         bool,
-        typer.Option("--controls", help="Also run without frames and with shuffled frames."),
+        typer.Option(
+            "--controls", help="Also run each model without frames and with shuffled frames."
+        ),
     ] = False,
     judge: Annotated[
         str | None,
         typer.Option(
-            help="OpenAI-compatible endpoint, such as http://localhost:8000/v1, that compares "
-            "each model's narration with the first model's. Its key: OPENAI_API_KEY.",
+            help="OpenAI-compatible endpoint, such as http://localhost:8000/v1, whose model judges "
+            "each narration against the first model's. Reads its key from OPENAI_API_KEY.",
             metavar="URL",
             show_default=False,
         ),
     ] = None,
     judge_model: Annotated[
-        str, typer.Option(help="The judge's model at that endpoint.")
+        str, typer.Option(help="Name of the judge's model at that endpoint.")
     ] = "default",
     judge_prompt: Annotated[
         Path | None,
         typer.Option(
-            help="Prompt for the judge, instead of the built-in one.",
+            help="Text file with the judge's prompt. Default: the built-in prompt.",
             exists=True,
             dir_okay=False,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Score and compare the narrations and answers of models on recordings.
+    """Compare models on recordings: narration scores, answers, speed and memory.
 
-    Can be stopped and resumed, and shared between GPUs and hosts with `torchrun` or
-    `accelerate launch`.
+    You can stop the run and resume it, and share it between GPUs and hosts
+    with `torchrun` or `accelerate launch`.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from ..evaluation.evaluation import Evaluation
@@ -130,14 +129,14 @@ def evaluate(
     from ..evaluation.summary import summarize, write_summary
 
     if judge and len(model) == 1:
-        raise typer.BadParameter("--judge compares models: name another with --model")
+        raise typer.BadParameter("--judge compares models; add a second --model")
     rank = process_rank()
     arguments = SuiteArguments(tuple(recordings), topic, reference, questions)
     trials = _trials(suite, arguments, models=model, modes=mode, controls=controls)
     evaluation = Evaluation(output, trials)
     cache, prompt = output / "judge", judge_prompt or DEFAULT_PROMPT
-    asked_judge = Judge(judge, judge_model, cache=cache, prompt=prompt) if judge else None
-    console = Console(stderr=True, highlight=False)
+    comparer = Judge(judge, judge_model, cache=cache, prompt=prompt) if judge else None
+    console = stderr_console()
     try:
         _run(evaluation, rank, console=console)
     except KeyboardInterrupt:
@@ -145,15 +144,15 @@ def evaluate(
         raise typer.Exit(130) from None
     results = evaluation.results()
     if len(results) < len(evaluation.trials):
-        console.print("The process that finishes last writes summary and report.")
+        console.print("The last process to finish writes the summary and the report.")
         return
     rows = summarize(results)
-    code = _judge(asked_judge, results, rows=rows, console=console) if asked_judge else 0
+    code = _judge(comparer, results, rows=rows, console=console) if comparer else 0
     write_summary(output, rows)
     print_scores(results, rows, console=console)
     _report(output, results, rows=rows, console=console)
     if not completed(results):
-        raise EvaluationError("nothing could be evaluated: every recording was skipped")
+        raise EvaluationError("nothing was evaluated: every recording was skipped")
     if code:
         raise typer.Exit(code)
 
@@ -163,7 +162,7 @@ def _trials(
     arguments: SuiteArguments,
     *,
     models: list[str],
-    modes: list[Mode],
+    modes: list[AnswerMode],
     controls: bool,
 ) -> list[Trial]:
     """Return the trials, model after model, so that each model is loaded once."""
@@ -205,8 +204,7 @@ def _judge(
         with console.status("Waiting for the judge"):
             judgements = judge_all(judge, results)
     except EvaluationError as error:
-        message = f"error: {error}; the same command asks again"
-        console.print(message, markup=False, soft_wrap=True)
+        print_message(console, f"error: {error}. Run the same command again to retry")
         return 1
     except KeyboardInterrupt:
         console.print(_STOPPED)
@@ -222,13 +220,13 @@ def _report(
 ) -> None:
     from ..evaluation.report.report import write_report
 
-    with console.status("Writing the report, with pictures from the recordings"):
+    with console.status("Writing the report"):
         report = write_report(output, results, rows=rows)
-    console.print(f"Report: {report}", markup=False, soft_wrap=True)
+    print_message(console, f"Report: {report}")
 
 
 class _ProgressBars:
-    """One bar for all trials, one for the current recording."""
+    """A bar for all trials, and one for the current recording."""
 
     def __init__(self, progress: Progress, count: int) -> None:
         self._progress = progress

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from .console import print_message, print_warning
 
 if TYPE_CHECKING:
     from ..evaluation.results import Judgement, Result
@@ -22,18 +23,13 @@ def print_scores(
     """Print warnings and judgements to the console, and the table to stdout."""
     for row in rows:
         for item, reason in row.skipped.items():
-            warn(console, f"skipped {item}", reason)
+            print_warning(console, f"skipped {item}", reason)
     for item, part, reason in sorted(_losses(results)):
-        warn(console, f"{item}, {part}", reason)
+        print_warning(console, f"{item}, {part}", reason)
     Console(highlight=False).print(_table(rows))
     for row in rows:
         if row.judged:
-            console.print(_judgement(row.model, row.judged), markup=False, soft_wrap=True)
-
-
-def warn(console: Console, what: str, why: str) -> None:
-    """Print a warning in one line."""
-    console.print(f"[yellow]{escape(what)}:[/] {escape(why)}", soft_wrap=True)
+            print_message(console, _judgement(row.model, row.judged))
 
 
 def _losses(results: Sequence[Result]) -> set[tuple[str, str, str]]:
@@ -56,8 +52,8 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
     modes = list(dict.fromkeys(mode for row in rows for mode in row.questions))
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
-    for head in ("exact", "ROUGE-L", "events", *modes, "ms", "MB", "per hour"):
-        table.add_column(head, justify="right", no_wrap=True)
+    for header in ("exact", "ROUGE-L", "events", *modes, "ms", "MB", "per hour"):
+        table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
         narration, speed = row.narration, row.speed
         scores = [
@@ -79,7 +75,7 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
 def _judgement(model: str, judged: Judgement) -> str:
     share, low, high = (100 * value for value in (judged.share, judged.low, judged.high))
     return (
-        f"The judge on {model} against {judged.against}: {judged.wins} won, {judged.ties} tied, "
+        f"Judge: {model} against {judged.against}: {judged.wins} won, {judged.ties} tied, "
         f"{judged.losses} lost; {share:.0f} % (95 %: {low:.0f} to {high:.0f})"
     )
 
@@ -95,5 +91,5 @@ def _percent(share: float | None) -> str:
     return _figure(None if share is None else 100 * share, ".1f")
 
 
-def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _figure(value: float | None, format_spec: str) -> str:
+    return "-" if value is None else format(value, format_spec)

@@ -1,4 +1,4 @@
-"""`streamingvlm export`: recordings to clips that a model can be trained on."""
+"""`streamingvlm export`: cut recordings into clips to train a model on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..rank import process_rank
+from .console import print_message, stderr_console
 from .options import Recordings
 
 if TYPE_CHECKING:
     from streamingvlm_training.datasets.export import Exported
 
-_SHOWN = 5
-"""Problems of a recording, and names of those that are left out."""
+_MAX_LISTED = 5
+"""Limit of the problems listed for a recording, and of the names of recordings left out."""
 
 
 def export(
@@ -25,44 +26,55 @@ def export(
     output: Annotated[
         Path,
         typer.Option(
-            help="Folder for videos, train.jsonl and validation.jsonl.",
+            help="Output folder for videos, train.jsonl and validation.jsonl.",
             file_okay=False,
             show_default=False,
         ),
     ],
+    *,
     model: Annotated[
-        str, typer.Option(help="The model to adapt: its frames per second and windows are taken.")
+        str,
+        typer.Option(
+            help="The model to train: its frame rate and window sizes are used for the clips."
+        ),
     ] = "auto",
     topic: Annotated[
         str | None,
-        typer.Option(help="The camera, if a bag has several.", show_default=False),
+        typer.Option(help="Image topic. Needed if a bag has several cameras.", show_default=False),
     ] = None,
     clip: Annotated[
         float | None,
-        typer.Option(help="Seconds of a clip; without it the paper's 24.", show_default=False),
+        typer.Option(
+            help="Length of a clip in seconds. Default: 24, as in the paper.", show_default=False
+        ),
     ] = None,
     overlap: Annotated[
         float | None,
-        typer.Option(help="Seconds that two share; without it the paper's 12.", show_default=False),
+        typer.Option(
+            help="Seconds shared by consecutive clips. Default: 12, as in the paper.",
+            show_default=False,
+        ),
     ] = None,
     validation: Annotated[
         int,
         typer.Option(
-            help="About every N-th recording, chosen by its name, is for validation; 0: none.",
+            help="Use about one recording in N for validation, chosen by its name; 0: none.",
             min=0,
         ),
     ] = 10,
 ) -> None:
-    """Cut recordings and what is said in them into clips: tomorrow's training data.
+    """Cut recordings and their narration into clips for training.
 
-    Words are those beside a recording (NAME.jsonl, .vtt or .srt; a kept clip's own), with
-    corrections, or a bag's narration. Questions are those of NAME.questions.jsonl or of a bag's
-    answers.
+    Labels come from a file beside the recording (NAME.jsonl, .vtt or .srt;
+    clip.jsonl in a saved clip), including your corrections, or else from the
+    bag's narration. Questions come from NAME.questions.jsonl or from the
+    answers in the bag.
 
-    Can be stopped and begun again, and shared between processes and hosts with `torchrun`.
+    You can stop the export and resume it, and share it between processes and
+    hosts with `torchrun`.
     """
     from streamingvlm_training.datasets.cutting import CutConfig
-    from streamingvlm_training.datasets.export import export as write
+    from streamingvlm_training.datasets.export import export as export_clips
     from streamingvlm_training.datasets.export import share
 
     from ..config import settings_for
@@ -70,20 +82,21 @@ def export(
     from ..recordings.folder import find_recordings, unlisted
 
     rank = process_rank()
-    paths = [found for path in recordings for found in find_recordings(path)]
-    given = {"clip_s": clip, "overlap_s": overlap}
-    config = CutConfig(**{name: value for name, value in given.items() if value is not None})
+    paths = [recording for path in recordings for recording in find_recordings(path)]
+    lengths = {"clip_s": clip, "overlap_s": overlap}
+    config = CutConfig(**{name: value for name, value in lengths.items() if value is not None})
     checkpoint = resolve(model)
     settings = settings_for(checkpoint)
-    console = Console(stderr=True, highlight=False)
+    console = stderr_console()
     if rank.number == 0:
-        _say(console, f"frames per second and windows are those of {checkpoint} (--model {model})")
-        for folder in (found for path in recordings for found in unlisted(path)):
-            _say(console, f"passed over {folder}: it can't be listed")
+        source = f"{checkpoint} (--model {model})"
+        print_message(console, f"frame rate and windows are those of {source}")
+        for folder in (folder for path in recordings for folder in unlisted(path)):
+            print_message(console, f"skipped {folder}: it can't be listed")
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))
         advance = partial(progress.advance, task)
-        done = write(
+        exported = export_clips(
             paths,
             output,
             settings=settings,
@@ -93,26 +106,26 @@ def export(
             rank=rank,
             topic=topic,
         )
-    if done is None:
-        console.print("The process that ends last writes train.jsonl and validation.jsonl.")
+    if exported is None:
+        console.print("The last process to finish writes train.jsonl and validation.jsonl.")
         return
-    _tell(done, console)
-    for name, clips in (("train", done.train), ("validation", done.validation)):
+    _print_problems(exported, console)
+    for name, clips in (("train", exported.train), ("validation", exported.validation)):
         print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")
 
 
-def _tell(done: Exported, console: Console) -> None:
-    """What was left out, and what should be looked at."""
-    for path, why in done.skipped.items():
-        _say(console, f"skipped {path}: {why}")
-    for path, problems in done.problems.items():
-        more = [f"and {len(problems) - _SHOWN} other problems"] if len(problems) > _SHOWN else []
-        for what in [*problems[:_SHOWN], *more]:
-            _say(console, f"look at {path}: {what}")
-    if done.others:
-        some = ", ".join(done.others[:_SHOWN]) + ("…" if len(done.others) > _SHOWN else "")
-        _say(console, f"left out: {len(done.others)} recordings exported before ({some})")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+def _print_problems(exported: Exported, console: Console) -> None:
+    """Print what was skipped, what should be checked, and what was left out."""
+    for path, reason in exported.skipped.items():
+        print_message(console, f"skipped {path}: {reason}")
+    for path, problems in exported.problems.items():
+        for problem in problems[:_MAX_LISTED]:
+            print_message(console, f"check {path}: {problem}")
+        if len(problems) > _MAX_LISTED:
+            more = len(problems) - _MAX_LISTED
+            print_message(console, f"check {path}: and {more} other problems")
+    if exported.others:
+        count, names = len(exported.others), ", ".join(exported.others[:_MAX_LISTED])
+        ellipsis = "…" if count > _MAX_LISTED else ""
+        message = f"left out: {count} recordings exported before ({names}{ellipsis})"
+        print_message(console, message)

@@ -1,4 +1,4 @@
-"""`streamingvlm narrate`: a video file to narration. Needs no ROS."""
+"""`streamingvlm narrate`: narrate a video file. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ def narrate(
         typer.Argument(help="The video file.", exists=True, dir_okay=False, show_default=False),
     ],
     model: Annotated[str | None, setting_option("model")] = None,
-    format: Annotated[Format, typer.Option(help="How to write.")] = Format.TEXT,
+    *,
+    format: Annotated[
+        Format, typer.Option(help="Output format; bag needs --output.")
+    ] = Format.TEXT,
     output: Annotated[
         Path | None,
-        typer.Option(help="File to write to instead of the terminal.", show_default=False),
+        typer.Option(
+            help="Output file (a new folder for a bag). Default: standard output.",
+            show_default=False,
+        ),
     ] = None,
     fps: Annotated[float | None, setting_option("fps")] = None,
     instruction: Annotated[str | None, setting_option("instruction")] = None,
@@ -29,8 +35,8 @@ def narrate(
     temperature: Annotated[float | None, setting_option("temperature")] = None,
     seed: Annotated[int | None, setting_option("seed")] = None,
 ) -> None:
-    """Narrate a video file, second by second: as text, JSON lines or WebVTT subtitles."""
-    given = {
+    """Narrate a video file second by second, as text, JSON lines, WebVTT subtitles or a bag."""
+    settings = {
         "model": model,
         "fps": fps,
         "instruction": instruction,
@@ -38,4 +44,4 @@ def narrate(
         "temperature": temperature,
         "seed": seed,
     }
-    narrate_recording(video, None, given, format, output)
+    narrate_recording(video, None, settings=settings, format=format, output=output)

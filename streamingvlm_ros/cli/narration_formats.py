@@ -1,4 +1,4 @@
-"""Narrations as text, JSON lines or WebVTT. Times are seconds since it began."""
+"""Narrations as text, JSON lines or WebVTT. Times are seconds since the recording's start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..types import NS_PER_S, Narration
 
 
 class Format(str, Enum):
-    """How narrations are written."""
+    """Output format of narrations."""
 
     TEXT = "text"
     JSONL = "jsonl"
@@ -24,10 +24,10 @@ class Format(str, Enum):
 
 @dataclass(frozen=True)
 class Writer:
-    """A sink that writes each narration as soon as it is made; for every format but bags.
+    """A sink that writes each narration at once, in every format but bags.
 
-    `start_ns` is when the recording begins. `file` None is the standard output of the moment, so
-    that a progress bar that stands on the same terminal can lift the text above itself.
+    `start_ns` is the recording's start. `file` None is the current standard output, which a
+    progress bar may replace to keep text above itself.
     """
 
     format: Format
@@ -35,31 +35,31 @@ class Writer:
     file: TextIO | None = None
 
     def __post_init__(self) -> None:
-        self._put(_HEADINGS[self.format])
+        self._write(_HEADERS[self.format])
 
     def __call__(self, narration: Narration) -> None:
-        """Write one narration, if the format has something to write for it."""
-        since = replace(
+        """Write one narration; text and WebVTT leave out silent rounds."""
+        relative = replace(
             narration,
             start_ns=narration.start_ns - self.start_ns,
             end_ns=narration.end_ns - self.start_ns,
         )
-        self._put(_ENTRIES[self.format](since))
+        self._write(_ENTRIES[self.format](relative))
 
-    def _put(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if text:
             print(text, file=self.file, flush=True)
 
 
 def _text(narration: Narration) -> str:
-    """One line `[m:ss] what was said`; nothing for a silent round."""
+    """Return one line `[m:ss] text`; nothing for a silent round."""
     if narration.silent:
         return ""
     return f"[{format_clock(narration.start_ns / NS_PER_S)}] {_one_line(narration.text)}"
 
 
 def _json_line(narration: Narration) -> str:
-    """One JSON object; a silent round has an empty text."""
+    """Return one JSON object; a silent round has an empty text."""
     record = {
         "start_s": narration.start_ns / NS_PER_S,
         "end_s": narration.end_ns / NS_PER_S,
@@ -71,9 +71,9 @@ def _json_line(narration: Narration) -> str:
 
 
 def _cue(narration: Narration) -> str:
-    """One WebVTT cue and the blank line that ends it; nothing for a silent round.
+    """Return one WebVTT cue and a blank line; nothing for a silent round.
 
-    WebVTT knows no time before 0: what ends before it, because a clock was set back, is left out.
+    WebVTT has no negative times. A narration that ends before 0 (a clock was set back) is left out.
     """
     if narration.silent or narration.end_ns <= 0:
         return ""
@@ -87,11 +87,11 @@ def _vtt_time(stamp_ns: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A line break inside a narration would end the line or the cue that holds it."""
+    """Join the lines of a narration: a line break would end its line or cue."""
     return " ".join(text.split())
 
 
-_HEADINGS = {Format.TEXT: "", Format.JSONL: "", Format.VTT: "WEBVTT\n"}
+_HEADERS = {Format.TEXT: "", Format.JSONL: "", Format.VTT: "WEBVTT\n"}
 _ENTRIES: dict[Format, Callable[[Narration], str]] = {
     Format.TEXT: _text,
     Format.JSONL: _json_line,

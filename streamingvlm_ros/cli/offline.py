@@ -1,4 +1,4 @@
-"""What `narrate` and `replay` share: loading, the progress bar and the output."""
+"""Narration of a recording, shared by `narrate` and `replay`: loading, progress and output."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from rich.text import Text
 
 from ..errors import StreamingVLMError
 from ..session import Sink
-from ..time_format import clamp
+from ..time_format import clamp, format_clock
 from ..types import NS_PER_S, Chunk, Narration
-from .evaluation_output import warn
-from .narration_formats import Format, Writer, format_clock
+from .console import print_warning, stderr_console
+from .narration_formats import Format, Writer
 
 Write = Callable[[Narration], None]
 
-_TOO_SHORT = (
-    "the images end before a whole round has begun; rounds begin every {:g} s of the camera's time"
-)
+_TOO_SHORT = "the images end before the first round; rounds start every {:g} s of the camera's time"
 
 
 def narrate_recording(
     path: Path,
     topic: str | None,
-    given: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
     format: Format,
     output: Path | None,
 ) -> None:
-    """Narrate a bag's camera or a video to `output` or the terminal.
+    """Narrate one camera of a bag, or a video, to `output` or standard output.
 
-    `given` are settings, None where the checkpoint's own hold.
+    A setting that is None keeps the checkpoint's own value.
     """
-    changes = {name: value for name, value in given.items() if value is not None}
-    console = Console(stderr=True, highlight=False)
+    changes = {name: value for name, value in settings.items() if value is not None}
+    console = stderr_console()
     try:
-        _narrate(path, topic, changes, format, output, console)
+        _narrate(path, topic, changes=changes, format=format, output=output, console=console)
     except OSError as error:
         if output is None or error.filename is not None:
             raise
         raise StreamingVLMError(f"can't write {output}: {error.strerror}") from error
     except KeyboardInterrupt:
-        console.print("Stopped. What was written so far is kept.")
+        console.print("Stopped. Everything written so far is kept.")
         raise typer.Exit(130) from None
 
 
 def _narrate(
     path: Path,
     topic: str | None,
+    *,
     changes: dict[str, Any],
     format: Format,
     output: Path | None,
     console: Console,
 ) -> None:
-    # Its warnings are about how checkpoints are written down: nothing for who has a video.
+    # transformers warns about details of checkpoint files, which mean nothing to users.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # torch takes seconds to import: not before `--help` and usage errors have been dealt with.
+    # torch takes seconds to import: not before `--help` and usage errors are dealt with.
     from .. import session
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
@@ -74,36 +74,40 @@ def _narrate(
     settings = settings_for(checkpoint).updated(changes)
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
-        check_output(format, output, path)
+        check_output(format, output, recording=path)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
 
-        def keep(_: Chunk, narration: Narration) -> None:
+        def collect(_: Chunk, narration: Narration) -> None:
             rounds.append(narration)
 
         with (
-            _sink(format, output, start_ns) as write,
-            _bar(console, start_ns, duration_s=recording.duration_s) as advance,
+            _output_sink(format, output, start_ns=start_ns) as write,
+            _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
-            session.run(recording.chunks(settings.frames), stream, [write, advance, keep])
-        for what, why in recording.losses.items():
-            warn(console, what, why)
+            session.run(recording.chunks(settings.frames), stream, [write, advance, collect])
+        for subject, reason in recording.losses.items():
+            print_warning(console, subject, reason)
         if not rounds:
-            warn(console, "Nothing was narrated", _TOO_SHORT.format(settings.frames.chunk_seconds))
+            reason = _TOO_SHORT.format(settings.frames.chunk_seconds)
+            print_warning(console, "Nothing was narrated", reason)
 
 
-def check_output(format: Format, output: Path | None, path: Path) -> None:
-    """A usage error if the output can't be written, or is what is read. Costs nobody a file."""
+def check_output(format: Format, output: Path | None, *, recording: Path) -> None:
+    """Raise a usage error if the output can't be written or belongs to the recording.
+
+    Changes no existing file.
+    """
     if output is None:
         if format is Format.BAG:
-            raise typer.BadParameter("a bag needs a folder: name one with --output")
+            raise typer.BadParameter("format bag needs a folder; name one with --output")
         return
-    if _is_part(output, path):
-        raise typer.BadParameter(f"--output {output} is the recording itself: name another file")
+    if _belongs_to(output, recording):
+        raise typer.BadParameter(f"--output {output} is the recording itself; name another file")
     if format is Format.BAG:
         if output.exists():
-            raise typer.BadParameter(f"{output} is there already: name another folder")
+            raise typer.BadParameter(f"{output} already exists; name another folder")
         return
     try:
         output.open("a", encoding="utf-8").close()
@@ -111,8 +115,8 @@ def check_output(format: Format, output: Path | None, path: Path) -> None:
         raise typer.BadParameter(f"can't write {output}: {error.strerror}") from error
 
 
-def _is_part(output: Path, recording: Path) -> bool:
-    """Whether an output is a recording, or in it: a file of a bag stands for the whole bag."""
+def _belongs_to(output: Path, recording: Path) -> bool:
+    """Return True if `output` is the recording or lies in it. One file stands for its whole bag."""
     from ..bags.metadata import FILE
 
     in_bag = (recording.parent / FILE).exists()
@@ -123,21 +127,21 @@ def _is_part(output: Path, recording: Path) -> bool:
 
 
 @contextmanager
-def _sink(format: Format, output: Path | None, start_ns: int) -> Iterator[Sink]:
-    """What writes narrations, of a recording that begins at `start_ns`.
+def _output_sink(format: Format, output: Path | None, *, start_ns: int) -> Iterator[Sink]:
+    """Yield the sink that writes narrations of a recording that starts at `start_ns`.
 
-    Only the first one opens the output: where none is made, what is there stays.
+    It opens the output at the first narration: without one, an existing file stays unchanged.
     """
     with ExitStack() as stack:
 
         @cache
-        def write() -> Write:
-            return _opened(format, output, start_ns, stack)
+        def writer() -> Write:
+            return _open_output(format, output, start_ns=start_ns, stack=stack)
 
-        yield lambda _, narration: write()(narration)
+        yield lambda _, narration: writer()(narration)
 
 
-def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack) -> Write:
+def _open_output(format: Format, output: Path | None, *, start_ns: int, stack: ExitStack) -> Write:
     if output is None:
         return Writer(format, start_ns)
     if format is Format.BAG:
@@ -150,25 +154,25 @@ def _opened(format: Format, output: Path | None, start_ns: int, stack: ExitStack
 
 
 @contextmanager
-def _bar(console: Console, start_ns: int, *, duration_s: float | None) -> Iterator[Sink]:
-    """A progress bar on the standard error; yields the sink that moves it."""
-    # Text that goes to the same terminal is lifted above the bar; a pipe is left alone.
-    lift = sys.stdout.isatty()
-    with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=lift) as progress:
+def _progress_sink(console: Console, start_ns: int, *, duration_s: float | None) -> Iterator[Sink]:
+    """Show a progress bar on standard error; yield the sink that advances it."""
+    # On a terminal the bar keeps text above itself; a pipe is left alone.
+    terminal = sys.stdout.isatty()
+    with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=terminal) as progress:
         task = progress.add_task("", total=duration_s)
 
         def advance(_: Chunk, narration: Narration) -> None:
-            seen_s = (narration.end_ns - start_ns) / NS_PER_S
-            progress.update(task, completed=clamp(seen_s, duration_s))
+            elapsed_s = (narration.end_ns - start_ns) / NS_PER_S
+            progress.update(task, completed=clamp(elapsed_s, duration_s))
 
         yield advance
 
 
 class _Clock(ProgressColumn):
-    """How far into the recording, of how much if that is known, and how fast."""
+    """Position in the recording, its length if known, and the speed."""
 
     def render(self, task: Task) -> Text:
-        """`0:42 / 3:00  1.8x real time`; no pace before the first round."""
+        """Return `0:42 / 3:00  1.8x real time`; no speed before the first round."""
         text = Text(format_clock(task.completed))
         if task.total is not None:
             text.append(f" / {format_clock(task.total)}")

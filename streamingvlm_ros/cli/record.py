@@ -1,4 +1,4 @@
-"""`streamingvlm record`: what the robot sees and says, into bags."""
+"""`streamingvlm record`: record camera images, narration and answers in bags."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from ..bags.config import BagConfig, RecorderConfig
-from .dds import use_packaged_profile
 from .options import setting_option
-from .require_ros import needing_ros
+from .ros_environment import require_ros, use_packaged_profile
 
 
 def record(
     folder: Annotated[
         Path,
-        typer.Argument(help="Folder in which a new bag is made, named by date and time."),
+        typer.Argument(help="Folder for the new bag, which is named by date and time."),
     ],
     topics: Annotated[
         list[str] | None,
         typer.Option(
             "--topic",
-            help="Record this topic, and only those that are named so. By default: images, "
+            help="Record only this topic; repeat the option for several. Default: images, "
             "camera_info, narration, answers and their text, /diagnostics, /tf, /tf_static.",
             show_default=False,
         ),
     ] = None,
+    *,
     compression: Annotated[str | None, setting_option("compression")] = None,
     split_mb: Annotated[int | None, setting_option("split_mb")] = None,
     split_s: Annotated[int | None, setting_option("split_s")] = None,
@@ -36,7 +36,7 @@ def record(
     ring_s: Annotated[float | None, setting_option("ring_s")] = None,
     ring_mb: Annotated[int | None, setting_option("ring_mb")] = None,
 ) -> None:
-    """Record what the robot sees and says until Ctrl-C; ~/save_clip keeps moments."""
+    """Record what the robot sees and says until Ctrl-C; ~/save_clip saves the last moments."""
     recorder = {
         "folder": str(folder),
         "quota_gb": quota_gb,
@@ -47,14 +47,13 @@ def record(
     }
     bag = {"compression": compression, "split_mb": split_mb, "split_s": split_s}
     use_packaged_profile()
-    with needing_ros("recording"):
+    with require_ros("recording"):
         from ..ros.recorder.node import RecorderSettings, main
-    settings = RecorderSettings(
-        RecorderConfig(**_given(recorder)), BagConfig(**_given(bag)), topics or ()
-    )
-    raise typer.Exit(main(settings))
+    recorder_config = RecorderConfig(**_without_none(recorder))
+    bag_config = BagConfig(**_without_none(bag))
+    raise typer.Exit(main(RecorderSettings(recorder_config, bag_config, topics or ())))
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Without those that have no value: their defaults hold."""
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were set; defaults hold for the others."""
     return {name: value for name, value in options.items() if value is not None}

@@ -1,1 +1,1 @@
-"""A synthetic world to look at, and the small model that was trained on it."""
+"""The synthetic world of the demo, and the small model that was trained on it."""

@@ -1,6 +1,6 @@
-"""Things on the table of the synthetic world, and what one can do in a second.
+"""Things on the table of the synthetic world, and what they do in one second.
 
-The table has 3 x 3 places. An act takes a thing from one of them, or from beyond the edge, to
+The table has 3 x 3 places. An act moves a thing from one place, or from beyond the edge, to
 another.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 Cell = tuple[int, int]
-"""(column, row) of a place on the table, each 0..2; -1 and 3 are beyond the edge."""
+"""(column, row) of a place on the table, each 0..2; -1 and 3 lie beyond the edge."""
 Point = tuple[float, float]
 """(x, y) on the table, each 0..1 from the left and from the top."""
 
@@ -18,11 +18,11 @@ COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 SHAPES = ("circle", "square", "triangle", "star")
 
 NEW_COLOUR, NEW_SHAPE = "cyan", "ring"
-"""What no model that we ship was trained on: for learning what a robot meets for the first time."""
+"""Never in the shipped model's training data: for experiments with things that are new to it."""
 
 RADIUS = 0.13
 REACH = {"circle": 1.0, "square": 0.95, "triangle": 0.95, "star": 0.85, NEW_SHAPE: 1.0}
-"""How far a shape reaches sideways, in radii: where two of them touch."""
+"""Half the width of a shape in radii: the distance at which two shapes touch."""
 
 STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SIDES = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
@@ -30,7 +30,7 @@ _MARGIN, _PITCH, _OUTSIDE = 0.2, 0.3, 0.37
 
 
 class Verb(Enum):
-    """What a thing does for a second."""
+    """Action of a thing during one second."""
 
     ENTERS = "enters"
     MOVES = "moves"
@@ -42,7 +42,7 @@ class Verb(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A shape of one colour. `shift` is where it likes to be, off the middle of its place."""
+    """A shape of one colour. `shift` is its constant offset from the centre of its place."""
 
     colour: str
     shape: str
@@ -50,15 +50,15 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """How captions call it."""
+        """Name in captions."""
         return f"{self.colour} {self.shape}"
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing's second: from one place to another.
+    """What one thing does in one second, from `start` to `end`.
 
-    `where` is a direction or a side of the table; `other` is what is hit.
+    `where` is a direction or a side of the table; `other` is the thing that is hit.
     """
 
     thing: Thing
@@ -68,16 +68,16 @@ class Act:
     where: str = ""
     other: Thing | None = None
 
-    def place(self, t_s: float) -> Point:
-        """Where the thing is after `t_s` seconds of the act, 0..1."""
-        part = self._part(t_s)
+    def position(self, t_s: float) -> Point:
+        """Return the thing's position after `t_s` seconds of the act, 0..1."""
+        progress = self._progress(t_s)
         (x0, y0), (x1, y1) = _centre(self.start), _centre(self.end)
         dx, dy = self.thing.shift
-        return x0 + part * (x1 - x0) + dx, y0 + part * (y1 - y0) + dy
+        return x0 + progress * (x1 - x0) + dx, y0 + progress * (y1 - y0) + dy
 
     @property
     def words(self) -> str:
-        """The act in words."""
+        """The act in words, as captions describe it."""
         match self.verb:
             case Verb.ENTERS:
                 rest = f" from the {self.where}"
@@ -91,21 +91,21 @@ class Act:
                 rest = ""
         return f"{self.thing.name} {self.verb.value}{rest}"
 
-    def _part(self, t_s: float) -> float:
-        """How much of the way is done: slowing down to enter, speeding up to leave."""
+    def _progress(self, t_s: float) -> float:
+        """Return the share of the way covered: slowing down to enter, speeding up to leave."""
         match self.verb:
             case Verb.ENTERS:
                 return 1.0 - (1.0 - t_s) ** 2
             case Verb.LEAVES:
                 return t_s**2
             case Verb.HITS:
-                touch = self._touch()
+                touch = self._touch_progress()
                 return 2 * t_s * touch if t_s < 0.5 else touch + (2 * t_s - 1) * (1 - touch)
             case _:
                 return t_s
 
-    def _touch(self) -> float:
-        """The part of the way at which the other thing is touched: past the end of the act."""
+    def _touch_progress(self) -> float:
+        """Return the share of the way at which it touches the other thing."""
         assert self.other is not None
         axis = 0 if self.start[0] != self.end[0] else 1
         sign = self.end[axis] - self.start[axis]
@@ -115,29 +115,29 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What happens in one second, and what stands on the table when it is over."""
+    """What happens in one second, and what is on the table at its end."""
 
     acts: tuple[Act, ...] = ()
 
     @property
     def caption(self) -> str:
-        """The one true description. Things in the order of COLOURS; '' for an empty table."""
+        """The true description, in the order of COLOURS; '' for an empty table."""
         hits = [act.words for act in self.acts if act.verb is Verb.HITS]
         return ", ".join(hits or [act.words for act in self.acts])
 
     @property
     def things(self) -> tuple[Thing, ...]:
-        """What is on the table at the end of the second, in the order of COLOURS."""
+        """Things on the table at the end of the second, in the order of COLOURS."""
         return tuple(act.thing for act in self.acts if act.verb is not Verb.LEAVES)
 
 
 def _centre(cell: Cell) -> Point:
-    """The middle of a place; one beyond the edge is far enough out to be out of sight."""
-    x, y = (_axis(index) for index in cell)
+    """Return the centre of a place. A place beyond the edge is out of sight."""
+    x, y = (_coordinate(index) for index in cell)
     return x, y
 
 
-def _axis(index: int) -> float:
+def _coordinate(index: int) -> float:
     if index < 0:
         return _MARGIN - _OUTSIDE
     if index > 2:

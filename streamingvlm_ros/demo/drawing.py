@@ -1,7 +1,7 @@
-"""Draws the table and the things on it, smooth at any size.
+"""Anti-aliased drawing of the table and the things on it, at any size.
 
-Every shape is a signed distance, in radii, from its edge: negative inside. How much of a pixel
-it covers follows from that, so a small picture looks like a large one made small.
+Every shape is a signed distance from its edge in radii, negative inside. The distance determines
+how much of a pixel the shape covers, so a small image looks like a large one scaled down.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ _CLOTH = np.array((226, 218, 205), dtype=np.float32)
 _COLUMN_TINTS = np.array(((10, -2, -26), (0, 0, 0), (-30, -6, 14)), dtype=np.float32)
 _ROW_TINTS = np.array((12, -8, -34), dtype=np.float32)
 _SEAMS = (0.35, 0.65)
-"""Between the places of the table, so that each is a tile of its own tint: landmarks, by which
-can be said where a thing is."""
+"""Borders between the places. Each place is a tile of its own tint: landmarks for positions."""
 _SHADOW = np.array((120, 108, 92), dtype=np.float32)
 _SHADOW_SHIFT, _SHADOW_BLUR = 0.10, 0.30
 _EXTENT = 1.8
-"""How far a thing and its shadow reach, in radii: a star's tips throw the longest."""
+"""Extent of a thing and its shadow in radii; a star's tips cast the longest shadow."""
 
 
 def draw(things: Iterable[tuple[Thing, Point]], height_px: int, width_px: int) -> Image:
-    """(height_px, width_px, 3) uint8 RGB of the table with `things` at their places."""
+    """Return (height_px, width_px, 3) uint8 RGB of the table with `things` at their positions."""
     canvas = _table(height_px, width_px).copy()
     for thing, (x, y) in things:
         radius = RADIUS * min(height_px, width_px)
@@ -49,7 +48,7 @@ def draw(things: Iterable[tuple[Thing, Point]], height_px: int, width_px: int) -
 
 @lru_cache(maxsize=4)
 def _table(height_px: int, width_px: int) -> Field:
-    """The empty table: a cloth of nine tiles, lighter where the lamp stands, at the top left."""
+    """Return the empty table: a cloth of nine tiles, brighter near the lamp at the top left."""
     y = np.linspace(0.0, 1.0, height_px, dtype=np.float32)[:, None]
     x = np.linspace(0.0, 1.0, width_px, dtype=np.float32)[None]
     light = 8.0 - 14.0 * ((x - 0.3) ** 2 + (y - 0.2) ** 2)
@@ -61,7 +60,7 @@ def _table(height_px: int, width_px: int) -> Field:
 
 
 def _draw_thing(canvas: Field, thing: Thing, x: float, y: float, radius: float) -> None:
-    """Blend a thing and its shadow into the part of the canvas that they cover."""
+    """Blend a thing and its shadow into the canvas."""
     margin = radius * _EXTENT + 1.0
     top, bottom = _span(y, margin, canvas.shape[0])
     left, right = _span(x, margin, canvas.shape[1])
@@ -96,14 +95,14 @@ def _square(u: Field, v: Field) -> Field:
 
 
 def _triangle(u: Field, v: Field) -> Field:
-    """Upright, a little lower than centred, so that it looks centred."""
+    """Return the distance from an upright triangle, slightly low so that it looks centred."""
     slope = np.abs(u) * np.float32(0.866) - (v - np.float32(0.1)) * np.float32(0.5)
     field: Field = np.maximum(slope, v - np.float32(0.1)) - np.float32(0.62)
     return field
 
 
 def _star(u: Field, v: Field) -> Field:
-    """Five points: every tenth of the circle is folded onto one edge."""
+    """Return the distance from a five-pointed star, every tenth folded onto one edge."""
     fifth = 2 * np.pi / 5
     angle = np.abs((np.arctan2(u, -v) + fifth / 2) % fifth - fifth / 2)
     away = np.hypot(u, v)

@@ -1,7 +1,7 @@
-"""Questions about the synthetic world, and their true answers.
+"""Questions about the synthetic world with their true answers.
 
-What a person would ask of a table with things on it: about now, about what was said in the last
-seconds, and about moments of long ago. Pure Python and numpy, for training and for scoring.
+They concern the present, the narration of the last seconds, and moments long ago. Pure Python and
+numpy, for training and for scoring.
 """
 
 from __future__ import annotations
@@ -23,140 +23,143 @@ _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question and its one true answer."""
+class QuestionAnswer:
+    """A question and its true answer."""
 
     question: str
     answer: str
 
 
-def about_now(now: Second, random: np.random.Generator) -> Asked:
-    """What stands on the table at the end of a second, and whether it moves."""
+def about_now(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    """Return a random question about the table at the end of a second."""
     return NOW[str(random.choice(list(NOW)))](now, random)
 
 
-def about_past(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
-    """What was narrated in `seconds`, of which the newest is last. None if nothing can be asked."""
+def about_past(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
+    """Return a random question about `seconds`, newest last; None if there is nothing to ask."""
     for kind in random.permutation(list(PAST)):
-        asked = PAST[kind](seconds, random)
-        if asked:
-            return asked
+        question = PAST[kind](seconds, random)
+        if question:
+            return question
     return None
 
 
-def about_moments(moments: Sequence[Second], thing: Thing, kind: str) -> Asked | None:
-    """`thing` in a few seconds of long ago, oldest first. None if that can't be told from them.
+def about_moments(moments: Sequence[Second], thing: Thing, *, kind: str) -> QuestionAnswer | None:
+    """Return a question about `thing` in `moments` long ago, oldest first.
 
-    Where it was is true of the newest moment that shows it; with what it was is asked only if that
-    is the same in all of them. `kind` is one of MOMENTS.
+    `kind` is one of MOMENTS. The answer about its place is true of the newest moment with the
+    thing. Its company is asked only if it is the same in all moments. None if the moments don't
+    determine the answer.
     """
-    shown = [second for second in moments if _act_of(second, thing)]
-    return MOMENTS[kind](shown, thing) if shown else None
+    with_thing = [second for second in moments if _act_of(second, thing)]
+    return MOMENTS[kind](with_thing, thing) if with_thing else None
 
 
-def about_colour(now: Second, shape: str) -> Asked:
-    """What colour the things of this shape are."""
+def about_colour(now: Second, shape: str) -> QuestionAnswer:
+    """Return the question about the colour of the things of this shape."""
     colours = " and ".join(t.colour for t in now.things if t.shape == shape)
     answer = f"{colours.capitalize()}." if colours else ABSENT
-    return Asked(f"What colour is the {shape}?", answer)
+    return QuestionAnswer(f"What colour is the {shape}?", answer)
 
 
 def place_name(cell: Cell) -> str:
-    """One of the table's nine places, in words."""
+    """Return the name of one of the table's nine places."""
     name = f"{_ROWS[cell[1]]} {_COLUMNS[cell[0]]}".strip()
     return f"At the {name}." if name else "In the middle."
 
 
-def _what(now: Second, random: np.random.Generator) -> Asked:
-    return Asked("What is on the table?", _list(now.things))
+def _what(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    return QuestionAnswer("What is on the table?", _list(now.things))
 
 
-def _count(now: Second, random: np.random.Generator) -> Asked:
-    return Asked("How many things are on the table?", NUMBERS[len(now.things)])
+def _count(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    return QuestionAnswer("How many things are on the table?", NUMBERS[len(now.things)])
 
 
-def _colour(now: Second, random: np.random.Generator) -> Asked:
-    return about_colour(now, _one([t.shape for t in now.things], SHAPES, random))
+def _colour(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    return about_colour(now, _pick([t.shape for t in now.things], SHAPES, random))
 
 
-def _where(now: Second, random: np.random.Generator) -> Asked:
-    """Of a thing in transit there is no telling: it is asked of those that keep their place."""
+def _where(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    """Return a question about a place. A thing in transit has none, so it isn't asked about."""
     ends = {a.thing.name: a.end for a in now.acts if a.verb not in (*_TRANSIT, Verb.LEAVES)}
     transit = [a.thing.name for a in now.acts if a.verb in _TRANSIT]
-    name = _one(list(ends), [name for name in _NAMES if name not in transit], random)
-    return Asked(f"Where is the {name}?", place_name(ends[name]) if name in ends else ABSENT)
+    name = _pick(list(ends), [name for name in _NAMES if name not in transit], random)
+    return QuestionAnswer(
+        f"Where is the {name}?", place_name(ends[name]) if name in ends else ABSENT
+    )
 
 
-def _moving(now: Second, random: np.random.Generator) -> Asked:
-    name = _one([t.name for t in now.things], _NAMES, random)
+def _moving(now: Second, random: np.random.Generator) -> QuestionAnswer:
+    name = _pick([t.name for t in now.things], _NAMES, random)
     verbs = [a.verb for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
     answer = ("Yes." if verbs[0] in _MOVING else "No.") if verbs else ABSENT
-    return Asked(f"Is the {name} moving?", answer)
+    return QuestionAnswer(f"Is the {name} moving?", answer)
 
 
-def _left(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+def _left(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
     return _latest(Verb.LEAVES, "What went away last?", seconds)
 
 
-def _entered(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+def _entered(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
     return _latest(Verb.ENTERS, "What entered last?", seconds)
 
 
-def _before(seconds: Sequence[Second], random: np.random.Generator) -> Asked | None:
+def _before(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
     if len(seconds) < 2:
         return None
-    return Asked("What happened before?", _sentence(seconds[-2].caption))
+    return QuestionAnswer("What happened before?", _sentence(seconds[-2].caption))
 
 
-def _colour_then(shown: Sequence[Second], thing: Thing) -> Asked:
+def _colour_then(moments: Sequence[Second], thing: Thing) -> QuestionAnswer:
     question = f"What colour was the {thing.shape}?"
-    return Asked(question, f"{thing.colour.capitalize()}.")
+    return QuestionAnswer(question, f"{thing.colour.capitalize()}.")
 
 
-def _where_then(shown: Sequence[Second], thing: Thing) -> Asked | None:
-    act = _act_of(shown[-1], thing)
+def _where_then(moments: Sequence[Second], thing: Thing) -> QuestionAnswer | None:
+    act = _act_of(moments[-1], thing)
     if not act or act.verb in _TRANSIT:
         return None
     cell = act.start if act.verb is Verb.LEAVES else act.end
-    return Asked(f"Where was the {thing.name}?", place_name(cell))
+    return QuestionAnswer(f"Where was the {thing.name}?", place_name(cell))
 
 
-def _with_then(shown: Sequence[Second], thing: Thing) -> Asked | None:
-    found = {_list([a.thing for a in second.acts if a.thing != thing]) for second in shown}
+def _company_then(moments: Sequence[Second], thing: Thing) -> QuestionAnswer | None:
+    answers = {_list([a.thing for a in second.acts if a.thing != thing]) for second in moments}
     question = f"What was on the table with the {thing.name}?"
-    return Asked(question, found.pop()) if len(found) == 1 else None
+    return QuestionAnswer(question, answers.pop()) if len(answers) == 1 else None
 
 
-NOW: dict[str, Callable[[Second, np.random.Generator], Asked]] = {
+NOW: dict[str, Callable[[Second, np.random.Generator], QuestionAnswer]] = {
     "what": _what,
     "count": _count,
     "colour": _colour,
     "where": _where,
     "moving": _moving,
 }
-PAST: dict[str, Callable[[Sequence[Second], np.random.Generator], Asked | None]] = {
+PAST: dict[str, Callable[[Sequence[Second], np.random.Generator], QuestionAnswer | None]] = {
     "left": _left,
     "entered": _entered,
     "before": _before,
 }
-MOMENTS: dict[str, Callable[[Sequence[Second], Thing], Asked | None]] = {
+MOMENTS: dict[str, Callable[[Sequence[Second], Thing], QuestionAnswer | None]] = {
     "colour then": _colour_then,
     "where then": _where_then,
-    "company then": _with_then,
+    "company then": _company_then,
 }
 _NAMES = [Thing(colour, shape).name for colour in COLOURS for shape in SHAPES]
 
 
-def _one(there: Sequence[str], all: Sequence[str], random: np.random.Generator) -> str:
-    """Mostly something that is there."""
-    return str(random.choice(there if there and random.random() < 0.8 else all))
+def _pick(present: Sequence[str], all: Sequence[str], random: np.random.Generator) -> str:
+    """Return a random item, in 80 % of the cases one that is present."""
+    return str(random.choice(present if present and random.random() < 0.8 else all))
 
 
-def _latest(verb: Verb, question: str, seconds: Sequence[Second]) -> Asked | None:
+def _latest(verb: Verb, question: str, seconds: Sequence[Second]) -> QuestionAnswer | None:
     for second in reversed(seconds):
         things = [act.thing for act in second.acts if act.verb is verb]
         if things:
-            return Asked(question, _list(things))
+            return QuestionAnswer(question, _list(things))
     return None
 
 

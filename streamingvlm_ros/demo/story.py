@@ -1,7 +1,7 @@
-"""What happens in the synthetic world: which thing does what in which second.
+"""Random story of the synthetic world: what each thing does in each second.
 
-At most two things are on the table at once, of different colours, and they never come near each
-other unless one hits the other.
+At most two things, of different colours, are on the table at once. They come near each other only
+if one hits the other.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .acts import (
 )
 
 _ORDER = (*COLOURS, NEW_COLOUR)
-"""In which things are told."""
+"""Order of things in a caption."""
 _ALL_SHAPES = (*SHAPES, NEW_SHAPE)
 
 BLOCK_S = 30
-"""The table is empty at the end of every block of seconds, so blocks can be told in any order."""
+"""Length of a block. The table is empty at its end, so blocks can be generated in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Actor:
-    """A thing on the table while a block is being told. `life` is how many acts it still has."""
+    """A thing on the table while a block is generated; it leaves after `life` more acts."""
 
     thing: Thing
     cell: Cell
@@ -42,15 +42,17 @@ class _Actor:
     last: Verb
 
 
-def tell(random: np.random.Generator, new: bool = False) -> tuple[Second, ...]:
-    """BLOCK_S seconds that begin and end with an empty table.
+def generate_block(random: np.random.Generator, new: bool = False) -> tuple[Second, ...]:
+    """Return BLOCK_S seconds that begin and end with an empty table.
 
     With `new` every thing has the new colour or the new shape.
     """
     actors: list[_Actor] = []
     seconds: list[Second] = []
     for left in range(BLOCK_S, 0, -1):
-        acts = _collision(actors, left, random) or _acts(actors, left, random, new)
+        acts = _collision(actors, left, random=random) or _acts(
+            actors, left, random=random, new=new
+        )
         acts.sort(key=lambda act: _ORDER.index(act.thing.colour))
         seconds.append(Second(tuple(acts)))
         lives = {actor.thing: actor.life for actor in actors}
@@ -62,19 +64,19 @@ def tell(random: np.random.Generator, new: bool = False) -> tuple[Second, ...]:
     return tuple(seconds)
 
 
-def _acts(actors: list[_Actor], left: int, random: np.random.Generator, new: bool) -> list[Act]:
-    """An act for every actor, and perhaps for one that enters; no two of them come close."""
+def _acts(actors: list[_Actor], left: int, *, random: np.random.Generator, new: bool) -> list[Act]:
+    """Return an act for every actor and perhaps one that enters; no two come close."""
     taken = {actor.cell for actor in actors}
     acts = []
     for index in random.permutation(len(actors)):
-        acts.append(_act(actors[index], taken, left, random))
+        acts.append(_act(actors[index], taken, left=left, random=random))
         taken.add(acts[-1].end)
     if len(actors) < 2 and left > 3 and random.random() < (0.5 if actors else 0.75):
-        acts.append(_entrance(actors, taken, random, new))
+        acts.append(_entrance(actors, taken, random=random, new=new))
     return acts
 
 
-def _act(actor: _Actor, taken: set[Cell], left: int, random: np.random.Generator) -> Act:
+def _act(actor: _Actor, taken: set[Cell], *, left: int, random: np.random.Generator) -> Act:
     sides = [s for s, step in SIDES.items() if not _on_table(_next(actor.cell, step))]
     if sides and (actor.life <= 0 or left <= 2):
         side = str(random.choice(sides))
@@ -93,7 +95,7 @@ def _still(actor: _Actor) -> Act:
 
 
 def _entrance(
-    actors: list[_Actor], taken: set[Cell], random: np.random.Generator, new: bool
+    actors: list[_Actor], taken: set[Cell], *, random: np.random.Generator, new: bool
 ) -> Act:
     doors = []
     for side, (dx, dy) in SIDES.items():
@@ -111,8 +113,8 @@ def _entrance(
     return Act(thing, Verb.ENTERS, _next(cell, SIDES[side]), cell, side)
 
 
-def _collision(actors: list[_Actor], left: int, random: np.random.Generator) -> list[Act]:
-    """One of two things hits the other, if they face each other over a free place."""
+def _collision(actors: list[_Actor], left: int, *, random: np.random.Generator) -> list[Act]:
+    """Let one of two things hit the other, if a free place lies between them."""
     if len(actors) < 2 or left <= 3 or random.random() < 0.1:
         return []
     mover, other = (actors[i] for i in random.permutation(2))
@@ -121,7 +123,7 @@ def _collision(actors: list[_Actor], left: int, random: np.random.Generator) -> 
         return []
     end = _next(mover.cell, across[0])
     hit = Act(mover.thing, Verb.HITS, mover.cell, end, other=other.thing)
-    # Nothing is said of the one that is hit, so what comes after must not depend on it.
+    # The caption doesn't mention the thing that is hit, so later acts must not depend on it.
     return [hit, Act(other.thing, Verb.RESTS, other.cell, other.cell)]
 
 

@@ -1,6 +1,6 @@
-"""A small endless world for a camera to look at, with the truth about every second of it.
+"""A small endless world for a synthetic camera, with a true caption for every second.
 
-Needs numpy alone. Shapes of several colours enter a table, move, stop, hit each other and leave.
+Needs only numpy. Coloured shapes enter a table, move, stop, hit each other and leave.
 """
 
 from __future__ import annotations
@@ -12,40 +12,47 @@ import numpy as np
 from ..types import Image
 from .acts import Second
 from .drawing import draw
-from .story import BLOCK_S, tell
+from .story import BLOCK_S, generate_block
 
 FIRST_UNSEEN_SEED = 10_000
-"""Worlds from this seed on are never trained on."""
+"""The shipped model was never trained on worlds with this seed or a larger one."""
 
 
 class World:
-    """Worlds with the same seed are the same. Any time can be asked for, in any order."""
+    """A deterministic world: the seed fixes it, and any time can be read in any order."""
 
     def __init__(self, seed: int, new: bool = False) -> None:
-        """`seed` is 0 or more; ValueError otherwise.
+        """`seed` must not be negative.
 
-        With `new` every thing is cyan or a ring, which the shipped model never saw.
+        With `new`, every thing is cyan or a ring, which the shipped model never saw.
+
+        Raises:
+            ValueError: `seed` is negative.
         """
         if seed < 0:
-            raise ValueError(f"a world's seed is 0 or more, not {seed}")
+            raise ValueError(f"seed {seed} is negative; use 0 or more")
         self.seed, self._new = seed, new
-        self._block = lru_cache(maxsize=4)(self._tell)
+        self._block = lru_cache(maxsize=4)(self._generate)
 
     def second(self, number: int) -> Second:
-        """What happens between `number` and `number + 1` seconds; `number` is 0 or more."""
+        """Return what happens between `number` and `number + 1` seconds.
+
+        Raises:
+            ValueError: `number` is negative.
+        """
         if number < 0:
-            raise ValueError(f"the world begins at second 0, not at {number}")
+            raise ValueError(f"second {number} is negative; the world begins at 0")
         return self._block(number // BLOCK_S)[number % BLOCK_S]
 
     def caption(self, second: int) -> str:
-        """The true description of a second; '' while the table is empty."""
+        """Return the true description of a second; '' while the table is empty."""
         return self.second(second).caption
 
     def frame(self, t_s: float, height_px: int, width_px: int) -> Image:
-        """(height_px, width_px, 3) uint8 RGB of the table at a time, 0 or later."""
+        """Return (height_px, width_px, 3) uint8 RGB of the table at time `t_s`, 0 or later."""
         number = int(t_s // 1)
         acts = self.second(number).acts
-        return draw([(a.thing, a.place(t_s - number)) for a in acts], height_px, width_px)
+        return draw([(a.thing, a.position(t_s - number)) for a in acts], height_px, width_px)
 
-    def _tell(self, block: int) -> tuple[Second, ...]:
-        return tell(np.random.default_rng([self.seed, block]), self._new)
+    def _generate(self, block: int) -> tuple[Second, ...]:
+        return generate_block(np.random.default_rng([self.seed, block]), self._new)

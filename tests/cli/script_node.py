@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from streamingvlm_ros.cli.demo.processes import Node
+from streamingvlm_ros.cli.demo.processes import NodeSpec
 
 
 @dataclass(frozen=True)
-class ScriptNode(Node):
+class ScriptNode(NodeSpec):
     code: str = ""
 
     def command(self, namespace: str) -> list[str]:

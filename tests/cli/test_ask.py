@@ -1,4 +1,4 @@
-"""`streamingvlm ask`: a real command line in one process, a real narrator in another."""
+"""`streamingvlm ask` and a narrator in another process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from streamingvlm_ros.cli.ask import Line
+from streamingvlm_ros.cli.ask import AnswerLine
 from streamingvlm_ros.errors import StreamingVLMError
 
-from ..support.cli import ROOT, command, environment, read_terminal, streamingvlm
+from ..support.cli import ROOT, command, environment, read_terminal, run, streamingvlm
 
 pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
@@ -31,7 +31,7 @@ from streamingvlm_ros.msg import Answer
 
 from streamingvlm_ros.ros.client import connected
 
-from ..ros.node_process import Process
+from ..ros.node_process import PATIENCE_S, Process
 from ..ros.ros_peer import Peer, reliable
 from ..ros.verbose_model import TOKENS, verbose_model
 from ..support.camera import publish_until_narrated
@@ -41,7 +41,7 @@ QUESTION = "What is there?"
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    """Beside a narrator that has seen two seconds."""
+    """A node beside a narrator that has seen two seconds."""
     parameters = {**verbose_model(tmp_path_factory.mktemp("model")), **reliable("/image")}
     with Peer() as peer, peer.process("narrator", **parameters):
         publish_until_narrated(peer, 1000, 1001)
@@ -49,15 +49,15 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 
 @pytest.fixture(scope="module")
-def whole(peer: Peer) -> str:
-    """The long answer."""
-    told = json.loads(ask(peer, QUESTION, "--json").stdout)
-    assert told["tokens"] == TOKENS
-    return str(told["answer"])
+def long_answer(peer: Peer) -> str:
+    """The answer without a limit."""
+    result = json.loads(ask(peer, QUESTION, "--json").stdout)
+    assert result["tokens"] == TOKENS
+    return str(result["answer"])
 
 
 def ask(peer: Peer, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return streamingvlm("ask", *arguments, ROS_DOMAIN_ID=str(peer.domain))
+    return run("ask", *arguments, ROS_DOMAIN_ID=str(peer.domain))
 
 
 @contextmanager
@@ -68,8 +68,8 @@ def asking(
     stderr: int = subprocess.PIPE,
     **environ: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command line running beside the test; ended if the test fails."""
-    # Where whoever runs the tests lets Python hold nothing back, that would hide whether we do.
+    """The command in a process beside the test, killed if the test fails."""
+    # With PYTHONUNBUFFERED from outside, a missing flush would go unnoticed.
     environ = {"PYTHONUNBUFFERED": "", **environ}
     with subprocess.Popen(
         command("ask", *arguments),
@@ -83,136 +83,135 @@ def asking(
             child.kill()
 
 
-def first_piece(child: subprocess.Popen[bytes]) -> bytes:
-    """What can be read as soon as there is something."""
+def first_output(child: subprocess.Popen[bytes]) -> bytes:
+    """The first output, as soon as there is any."""
     assert child.stdout
     return os.read(child.stdout.fileno(), 1 << 16)
 
 
-def test_the_answer_is_all_that_stands_on_the_standard_output(peer: Peer) -> None:
-    told = json.loads(ask(peer, QUESTION, "--max-tokens", 3, "--json").stdout)
+def test_standard_output_contains_the_answer_only(peer: Peer) -> None:
+    result = json.loads(ask(peer, QUESTION, "--max-tokens", 3, "--json").stdout)
     with asking(peer, QUESTION, "--max-tokens", 3) as child:
-        out, said = child.communicate(timeout=60)
-    assert child.returncode == 0, said
-    assert out.decode() == told["answer"] + "\n"
-    assert said.decode() == told["message"] + "\n"  # why it isn't whole
+        out, error = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 0, error
+    assert out.decode() == result["answer"] + "\n"
+    assert error.decode() == result["message"] + "\n"  # why it is incomplete
 
 
-def test_json_holds_every_field_of_the_result(peer: Peer) -> None:
-    result = ask(peer, QUESTION, "--max-tokens", 3, "--json")
-    assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["success"] is True
-    assert told["tokens"] == 3
-    assert (told["seen_from_s"], told["seen_until_s"]) == (1000.0, 1001.5)
-    assert told["moments_s"] == []
-    assert told["time_to_first_token_s"] > 0
+def test_json_contains_every_field_of_the_result(peer: Peer) -> None:
+    done = ask(peer, QUESTION, "--max-tokens", 3, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["success"] is True
+    assert result["tokens"] == 3
+    assert (result["seen_from_s"], result["seen_until_s"]) == (1000.0, 1001.5)
+    assert result["moments_s"] == []
+    assert result["time_to_first_token_s"] > 0
 
 
-def test_the_modes_are_those_of_the_narrator(peer: Peer) -> None:
-    told = json.loads(ask(peer, QUESTION, "--mode", "recent", "--max-tokens", 3, "--json").stdout)
-    assert told["success"] is True
-    refused = ask(peer, QUESTION, "--mode", "recent", "--remember")
-    assert refused.returncode == 1
-    assert "remember" in refused.stderr
+def test_the_mode_reaches_the_narrator(peer: Peer) -> None:
+    options = ("--mode", "recent", "--max-tokens", 3, "--json")
+    assert json.loads(ask(peer, QUESTION, *options).stdout)["success"] is True
+    rejected = ask(peer, QUESTION, "--mode", "recent", "--remember")
+    assert rejected.returncode == 1
+    assert "remember" in rejected.stderr
 
 
-def test_when_the_time_is_up_what_there_is_so_far_is_the_answer(peer: Peer) -> None:
-    # On a slow machine that may be nothing at all.
-    told = json.loads(ask(peer, QUESTION, "--timeout", 0.2, "--json").stdout)
-    assert "timeout" in told["message"]
-    assert told["tokens"] < TOKENS
+def test_after_the_timeout_the_answer_is_what_was_generated_so_far(peer: Peer) -> None:
+    # On a slow machine that may be nothing.
+    result = json.loads(ask(peer, QUESTION, "--timeout", 0.2, "--json").stdout)
+    assert "timeout" in result["message"]
+    assert result["tokens"] < TOKENS
 
 
-def test_a_terminal_is_told_what_the_answer_rests_on(peer: Peer) -> None:
-    _, said = ask_beside_terminal(peer, QUESTION, "--max-tokens", 1)
-    assert "seen 1000.0 s to 1001.5 s" in said
-    assert "first token after" in said
-    assert "1 token" in said
+def test_a_terminal_shows_what_the_answer_is_based_on(peer: Peer) -> None:
+    _, screen = ask_at_terminal(peer, QUESTION, "--max-tokens", 1)
+    assert "seen 1000.0 s to 1001.5 s" in screen
+    assert "first token after" in screen
+    assert "1 token" in screen
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_what_a_terminal_is_told_stays_out_of_a_pipe(peer: Peer, form: tuple[str, ...]) -> None:
-    arguments = (QUESTION, "--max-tokens", 3, *form)
-    out, _ = ask_beside_terminal(peer, *arguments)
-    told = json.loads(ask(peer, QUESTION, "--max-tokens", 3, "--json").stdout)
+def test_status_on_the_terminal_stays_out_of_the_pipe(peer: Peer, form: tuple[str, ...]) -> None:
+    out, _ = ask_at_terminal(peer, QUESTION, "--max-tokens", 3, *form)
+    result = json.loads(ask(peer, QUESTION, "--max-tokens", 3, "--json").stdout)
     if form:
-        assert json.loads(out)["answer"] == told["answer"]
+        assert json.loads(out)["answer"] == result["answer"]
     else:
-        assert out == told["answer"] + "\n"
+        assert out == result["answer"] + "\n"
 
 
-def ask_beside_terminal(peer: Peer, *arguments: object) -> tuple[str, str]:
-    """What goes into a pipe, and what a person sees who waits at a terminal."""
+def ask_at_terminal(peer: Peer, *arguments: object) -> tuple[str, str]:
+    """What goes into a pipe, and what the terminal shows on standard error."""
     ours, theirs = pty.openpty()
     with asking(peer, *arguments, stderr=theirs, TERM="xterm") as child:
         os.close(theirs)
-        said = read_terminal(ours)
-        out, _ = child.communicate(timeout=60)
-    assert child.returncode == 0, said
-    return out.decode(), said
+        screen = read_terminal(ours)
+        out, _ = child.communicate(timeout=PATIENCE_S)
+    assert child.returncode == 0, screen
+    return out.decode(), screen
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_cancels_the_question_and_what_has_come_so_far_stays(
-    peer: Peer, whole: str, number: signal.Signals
+def test_a_signal_cancels_the_question_and_keeps_the_output_so_far(
+    peer: Peer, long_answer: str, number: signal.Signals
 ) -> None:
     answers = peer.subscribe(Answer, "/narrator/answer")
     peer.until(lambda: peer.node.count_publishers("/narrator/answer"))
     with asking(peer, QUESTION) as child:
-        piece = first_piece(child)
+        start = first_output(child)
         child.send_signal(number)
-        rest, said = child.communicate(timeout=60)
-    out = (piece + rest).decode()
-    assert child.returncode == 128 + number, said
-    assert said == b""
-    # It came while it was still being said, and as soon as it was: Python held nothing back.
-    assert 1 < len(out) < len(whole)
-    assert len(piece) < io.DEFAULT_BUFFER_SIZE / 2
+        rest, error = child.communicate(timeout=PATIENCE_S)
+    out = (start + rest).decode()
+    assert child.returncode == 128 + number, error
+    assert error == b""
+    # The output arrived during generation, and at once: Python buffered nothing.
+    assert 1 < len(out) < len(long_answer)
+    assert len(start) < io.DEFAULT_BUFFER_SIZE / 2
     assert out.endswith("\n")
-    assert whole.startswith(out[:-1])
+    assert long_answer.startswith(out[:-1])
     assert answers.wait().tokens < TOKENS
     assert ask(peer, QUESTION, "--max-tokens", 3).returncode == 0
 
 
-def test_a_reader_that_goes_away_cancels_the_question(peer: Peer) -> None:
+def test_a_closed_pipe_cancels_the_question(peer: Peer) -> None:
     answers = peer.subscribe(Answer, "/narrator/answer")
     peer.until(lambda: peer.node.count_publishers("/narrator/answer"))
     with asking(peer, QUESTION) as child:
-        first_piece(child)
+        first_output(child)
         assert child.stdout
         assert child.stderr
         child.stdout.close()
-        said = child.stderr.read()
-        child.wait(60)
+        error = child.stderr.read()
+        child.wait(PATIENCE_S)
     assert child.returncode == 1
-    assert said == b""
+    assert error == b""
     assert answers.wait().tokens < TOKENS
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_full_disk_is_one_clear_line(peer: Peer, form: tuple[str, ...]) -> None:
+def test_a_full_disk_is_reported_in_one_line(peer: Peer, form: tuple[str, ...]) -> None:
     with (
         Path("/dev/full").open("w") as full,
         asking(peer, QUESTION, *form, "--max-tokens", 3, stdout=full.fileno()) as child,
     ):
-        _, said = child.communicate(timeout=60)
+        _, error = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 1
-    *before, line = said.decode().splitlines()
-    assert line == "error: can't write the output: No space left on device"
-    assert not [line for line in before if "Traceback" in line or "Error" in line]
+    *others, last = error.decode().splitlines()
+    assert last == "error: can't write the output: No space left on device"
+    assert not [line for line in others if "Traceback" in line or "Error" in line]
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_refused_question_says_why(peer: Peer, form: tuple[str, ...]) -> None:
+def test_a_rejected_question_reports_the_reason(peer: Peer, form: tuple[str, ...]) -> None:
     result = ask(peer, "   ", *form)
     assert result.returncode == 1
     assert result.stderr.startswith("error: ")
     assert "empty" in result.stderr
     if form:
-        told = json.loads(result.stdout)
-        assert told["success"] is False
-        assert "empty" in told["message"]
+        record = json.loads(result.stdout)
+        assert record["success"] is False
+        assert "empty" in record["message"]
     else:
         assert result.stdout == ""
 
@@ -222,21 +221,21 @@ def test_a_name_without_a_slash_is_in_the_root_namespace(peer: Peer) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_a_name_that_no_node_can_have_is_one_clear_line(peer: Peer) -> None:
+def test_an_invalid_node_name_is_reported_in_one_line(peer: Peer) -> None:
     result = ask(peer, QUESTION, "--node", "my narrator")
     assert result.returncode == 1
     assert result.stderr.startswith("error: 'my narrator' can't be a node's name")
 
 
 @pytest.mark.slow
-def test_a_narrator_of_another_name_is_named(peer: Peer) -> None:
+def test_a_narrator_with_another_name_is_suggested(peer: Peer) -> None:
     result = ask(peer, QUESTION, "--node", "/other")
     assert result.returncode == 1
     assert "error: no /other in ROS domain" in result.stderr
     assert "but /narrator: " in result.stderr
 
 
-def test_without_a_narrator_it_says_what_to_do() -> None:
+def test_without_a_narrator_the_error_says_what_to_do() -> None:
     with Peer() as peer:
         result = ask(peer, QUESTION)
     assert result.returncode == 1
@@ -244,7 +243,7 @@ def test_without_a_narrator_it_says_what_to_do() -> None:
     assert f"error: no /narrator in ROS domain {peer.domain}: start it with" in result.stderr
 
 
-def test_a_narrator_that_is_not_configured_is_told_from_one_that_is_missing() -> None:
+def test_an_unconfigured_narrator_is_distinguished_from_a_missing_one() -> None:
     with Peer() as peer, peer.process("narrator", autostart="false"):
         peer.wait_for_status(lambda status: status["state"] == "unconfigured")
         result = ask(peer, QUESTION)
@@ -252,16 +251,16 @@ def test_a_narrator_that_is_not_configured_is_told_from_one_that_is_missing() ->
     assert "error: /narrator is there but can't be asked" in result.stderr
 
 
-def test_an_interrupt_while_it_looks_for_a_narrator_ends_it_quietly() -> None:
+def test_an_interrupt_during_discovery_ends_quietly() -> None:
     with Peer() as peer, asking(peer, QUESTION) as child:
         peer.until(lambda: f"_streamingvlm_{child.pid}" in peer.node.get_node_names())
         child.send_signal(signal.SIGINT)
-        out, said = child.communicate(timeout=60)
-    assert (child.returncode, out, said) == (130, b"", b"")
+        out, error = child.communicate(timeout=PATIENCE_S)
+    assert (child.returncode, out, error) == (130, b"", b"")
 
 
 @pytest.mark.slow
-def test_a_narrator_that_dies_while_it_answers_is_missed(tmp_path: Path) -> None:
+def test_a_narrator_that_dies_while_answering_is_reported(tmp_path: Path) -> None:
     with Peer() as peer:
         narrator = Process(
             "narrator", {**verbose_model(tmp_path), **reliable("/image")}, domain=peer.domain
@@ -269,17 +268,17 @@ def test_a_narrator_that_dies_while_it_answers_is_missed(tmp_path: Path) -> None
         try:
             publish_until_narrated(peer, 1000)
             with asking(peer, QUESTION) as child:
-                first_piece(child)
+                first_output(child)
                 narrator.child.kill()
-                _, said = child.communicate(timeout=120)
+                _, error = child.communicate(timeout=PATIENCE_S)
         finally:
             narrator.child.kill()
             narrator.child.wait()
     assert child.returncode == 1
-    assert b"error: /narrator ended before it had answered" in said
+    assert b"error: /narrator ended before it had answered" in error
 
 
-def test_without_ros_it_says_what_it_needs(tmp_path: Path) -> None:
+def test_without_ros_the_error_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "rclpy.py").write_text("raise ImportError('no rclpy here')\n")
     result = streamingvlm("ask", QUESTION, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert result.returncode == 1
@@ -287,31 +286,27 @@ def test_without_ros_it_says_what_it_needs(tmp_path: Path) -> None:
     assert "streamingvlm doctor" in result.stderr
 
 
-def test_help_names_it() -> None:
-    assert "ask" in streamingvlm("--help").stdout
-
-
-def test_an_answer_cannot_command_a_terminal(peer: Peer, whole: str) -> None:
-    assert any(ord(sign) < 32 for sign in whole), "it must try to"
+def test_an_answer_cannot_control_the_terminal(peer: Peer, long_answer: str) -> None:
+    assert any(ord(char) < 32 for char in long_answer), "the answer needs control characters"
     ours, theirs = pty.openpty()
     with asking(peer, QUESTION, stdout=theirs) as child:
         os.close(theirs)
         out = read_terminal(ours)
-        child.communicate(timeout=60)
-    assert not [sign for sign in out if ord(sign) < 32 and sign not in "\r\n"]
+        child.communicate(timeout=PATIENCE_S)
+    assert not [char for char in out if ord(char) < 32 and char not in "\r\n"]
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])
-def test_a_piece_that_is_lost_on_the_way_leaves_no_hole_in_the_answer(lost: int) -> None:
-    pieces = ["A red", " cube", " falls."]
+def test_lost_feedback_leaves_no_gap_in_the_answer(lost: int) -> None:
+    texts = ["A red", " cube", " falls."]
 
     def answer(goal: Any) -> AskAction.Result:
-        for n, text in enumerate(pieces):
+        for n, text in enumerate(texts):
             if n != lost:
-                offset = len("".join(pieces[:n]))
+                offset = len("".join(texts[:n]))
                 goal.publish_feedback(AskAction.Feedback(text=text, offset=offset))
         goal.succeed()
-        return AskAction.Result(success=True, answer="".join(pieces))
+        return AskAction.Result(success=True, answer="".join(texts))
 
     with Peer() as peer:
         server = ActionServer(peer.node, AskAction, "/narrator/ask", answer)
@@ -320,11 +315,11 @@ def test_a_piece_that_is_lost_on_the_way_leaves_no_hole_in_the_answer(lost: int)
     assert out == "A red cube falls.\n"
 
 
-def test_a_question_that_nobody_takes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_goal_without_a_reply_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamingvlm_ros.ros.client._REPLY_TIMEOUT_S", 0.5)
     ended = threading.Event()
 
-    def take(goal: Any) -> GoalResponse:
+    def never_accept(goal: Any) -> GoalResponse:
         ended.wait()
         return GoalResponse.REJECT
 
@@ -335,7 +330,7 @@ def test_a_question_that_nobody_takes_is_not_waited_for(monkeypatch: pytest.Monk
             AskAction,
             "/narrator/ask",
             lambda goal: AskAction.Result(),
-            goal_callback=take,
+            goal_callback=never_accept,
         )
         with connected("narrator", lambda: None) as client:
             with pytest.raises(StreamingVLMError, match="has not replied within"):
@@ -345,19 +340,19 @@ def test_a_question_that_nobody_takes_is_not_waited_for(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("pieces", "shown"),
+    ("texts", "printed"),
     [
         (["A red", " cube."], "A red cube.\n"),
         (["A red"], "A red cube.\n"),
         ([], "A red cube.\n"),
     ],
-    ids=["all came", "the last is late", "none came"],
+    ids=["all arrived", "the last is late", "none arrived"],
 )
-def test_whatever_pieces_came_the_whole_answer_is_shown(
-    capsys: pytest.CaptureFixture[str], pieces: list[str], shown: str
+def test_the_complete_answer_is_printed_whatever_feedback_arrived(
+    capsys: pytest.CaptureFixture[str], texts: list[str], printed: str
 ) -> None:
-    with Line(Console().status("")) as line:
-        for piece in pieces:
-            line.add(piece)
+    with AnswerLine(Console().status("")) as line:
+        for text in texts:
+            line.add(text)
         line.complete("A red cube.")
-    assert capsys.readouterr().out == shown
+    assert capsys.readouterr().out == printed

@@ -19,17 +19,17 @@ SECONDS = 16
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two bags with what they show beside them, one of them with a question too."""
+    """Two bags with reference narration, one of them with a question too."""
     tmp_path = tmp_path / "recordings"
-    for name, begin in (("early", 0), ("late", 40)):
-        film(tmp_path / name, range(begin, begin + SECONDS))
+    for name, start in (("early", 0), ("late", 40)):
+        film(tmp_path / name, range(start, start + SECONDS))
         lines = [
-            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(begin + n)} for n in range(SECONDS)
+            {"start_s": n, "end_s": n + 1, "text": WORLD.caption(start + n)} for n in range(SECONDS)
         ]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    asked = {"time_s": 12, "question": "How many things are on the table?"}
-    asked["answer"] = ("None.", "One.", "Two.")[len(WORLD.second(11).things)]
-    (tmp_path / "early.questions.jsonl").write_text(json.dumps(asked))
+    question = {"time_s": 12, "question": "How many things are on the table?"}
+    question["answer"] = ("None.", "One.", "Two.")[len(WORLD.second(11).things)]
+    (tmp_path / "early.questions.jsonl").write_text(json.dumps(question))
     return tmp_path
 
 
@@ -43,12 +43,12 @@ def summary(folder: Path) -> list[dict[str, Any]]:
 
 
 def results(folder: Path) -> dict[str, float]:
-    """When each trial's results were written."""
-    found = (folder.parent / "out" / "results").glob("*.json")
-    return {path.name: path.stat().st_mtime_ns for path in found}
+    """Modification time of each trial's results."""
+    files = (folder.parent / "out" / "results").glob("*.json")
+    return {path.name: path.stat().st_mtime_ns for path in files}
 
 
-def test_models_and_settings_stand_side_by_side_and_the_better_one_first_in_its_scores(
+def test_models_and_settings_are_compared_and_the_better_one_scores_higher(
     folder: Path,
 ) -> None:
     done = evaluate(folder, "--model", "demo", "--model", "demo fps=1", "--mode", "recent")
@@ -64,28 +64,28 @@ def test_models_and_settings_stand_side_by_side_and_the_better_one_first_in_its_
     assert "demo fps=1" in " ".join(done.stdout.split())
 
 
-def test_controls_are_far_worse(folder: Path) -> None:
+def test_controls_score_far_worse(folder: Path) -> None:
     assert evaluate(folder, "--model", "demo", "--controls").returncode == 0
-    seen, blank, shuffled = summary(folder)
+    original, blank, shuffled = summary(folder)
     assert (blank["control"], shuffled["control"]) == ("no frames", "shuffled frames")
-    assert seen["narration"]["exact"] > 0.8
+    assert original["narration"]["exact"] > 0.8
     assert max(blank["narration"]["exact"], shuffled["narration"]["exact"]) < 0.4
 
 
-def test_what_is_done_is_not_done_again_unless_what_it_rests_on_changed(folder: Path) -> None:
+def test_results_are_reused_unless_their_inputs_changed(folder: Path) -> None:
     evaluate(folder, "--model", "demo")
-    before = results(folder)
-    assert len(before) == 2
+    first = results(folder)
+    assert len(first) == 2
     evaluate(folder, "--model", "demo")
-    assert results(folder) == before
+    assert results(folder) == first
     reference = folder / "late.jsonl"
     reference.write_text(reference.read_text() + "\n")
     evaluate(folder, "--model", "demo")
     again = results(folder)
-    assert [name for name in before if again[name] != before[name]] == ["late--demo--seen.json"]
+    assert [name for name in first if again[name] != first[name]] == ["late--demo--seen.json"]
 
 
-def test_processes_that_torchrun_starts_share_the_work(folder: Path) -> None:
+def test_processes_started_by_torchrun_share_the_work(folder: Path) -> None:
     program = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(folder)]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--no-python", *program, "--output", str(folder.parent / "out"), "--model", "demo"]
@@ -97,7 +97,7 @@ def test_processes_that_torchrun_starts_share_the_work(folder: Path) -> None:
     assert (folder.parent / "out" / "report.html").exists()
 
 
-def test_what_cannot_be_read_is_skipped_with_a_reason_and_scored_by_nobody(folder: Path) -> None:
+def test_unreadable_recordings_are_skipped_with_a_reason_and_not_scored(folder: Path) -> None:
     (folder / "late" / "late_0.mcap").write_bytes(b"no bag")
     (folder / "gone.mp4").write_bytes(b"no video")
     done = evaluate(folder, "--model", "demo")
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_skipped_with_a_reason_and_scored_by_nobody(folde
     assert "skipped late: nothing of" in done.stderr
 
 
-def test_a_recording_with_nothing_to_score_it_by_is_skipped(folder: Path) -> None:
+def test_a_recording_without_reference_and_questions_is_skipped(folder: Path) -> None:
     film(folder / "alone", range(3))
     assert evaluate(folder, "--model", "demo").returncode == 0
     (row,) = summary(folder)
@@ -117,20 +117,20 @@ def test_a_recording_with_nothing_to_score_it_by_is_skipped(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("arguments", "reason"),
     [
         (("--model", "demo fps"), "write NAME=VALUE"),
         (("--model", "demo speed=3"), "unknown setting 'speed'"),
         (("--model", "demo", "--reference", "a.jsonl"), "there is no such file"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(
-    folder: Path, arguments: tuple[str, ...], why: str
+def test_invalid_models_and_references_are_reported_in_one_line(
+    folder: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     done = evaluate(folder, *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
-    assert why in done.stderr
+    assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_done_is_one_clear_line(
         ("--model", "demo instruction=\udcff"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(folder: Path, arguments: tuple[str, ...]) -> None:
+def test_impossible_options_are_usage_errors(folder: Path, arguments: tuple[str, ...]) -> None:
     done = evaluate(folder, *arguments)
     assert done.returncode == 2
     assert arguments[0] in done.stderr
@@ -152,7 +152,7 @@ def test_what_cannot_be_meant_is_a_usage_error(folder: Path, arguments: tuple[st
 @pytest.mark.parametrize(
     ("rank", "size"), [("x", "2"), ("", "2"), ("0", "two"), ("2", "2"), ("-1", "2"), ("0", "0")]
 )
-def test_a_process_that_is_none_of_several_is_one_clear_line(
+def test_invalid_rank_and_world_size_are_reported_in_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, rank: str, size: str
 ) -> None:
     monkeypatch.setenv("RANK", rank)
@@ -160,7 +160,7 @@ def test_a_process_that_is_none_of_several_is_one_clear_line(
     assert_one_line(evaluate(folder), "RANK" if (rank, size) != ("0", "two") else "WORLD_SIZE")
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_line(folder: Path) -> None:
+def test_an_output_folder_that_cannot_be_created_is_reported_in_one_line(folder: Path) -> None:
     out = folder.parent / "out"
     out.mkdir()
     (out / "results").write_text("a file")
@@ -169,21 +169,21 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(folder: Path) -> None:
     assert_one_line(done, "/proc/x: No such file or directory")
 
 
-def test_a_result_that_cannot_be_written_is_one_clear_line(folder: Path) -> None:
-    there = folder.parent / "out" / "results" / "early--demo--seen.json"
-    there.mkdir(parents=True)
-    assert_one_line(evaluate(folder, "--model", "demo"), f"{there}: Is a directory")
+def test_a_result_that_cannot_be_written_is_reported_in_one_line(folder: Path) -> None:
+    blocker = folder.parent / "out" / "results" / "early--demo--seen.json"
+    blocker.mkdir(parents=True)
+    assert_one_line(evaluate(folder, "--model", "demo"), f"{blocker}: Is a directory")
 
 
-def assert_one_line(done: subprocess.CompletedProcess[str], why: str) -> None:
+def assert_one_line(done: subprocess.CompletedProcess[str], reason: str) -> None:
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
-    assert why in lines[0]
+    assert reason in lines[0]
     assert "Traceback" not in done.stderr
 
 
-def test_damaged_results_are_made_again(folder: Path) -> None:
+def test_damaged_results_are_recomputed(folder: Path) -> None:
     results = folder.parent / "out" / "results"
     results.mkdir(parents=True)
     for name in ("early", "late"):
@@ -192,18 +192,18 @@ def test_damaged_results_are_made_again(folder: Path) -> None:
     assert summary(folder)[0]["items"] == 2
 
 
-def test_where_everything_was_skipped_the_command_has_failed(folder: Path) -> None:
+def test_the_command_fails_if_everything_was_skipped(folder: Path) -> None:
     (folder / "early.questions.jsonl").unlink()
     for name in ("early", "late"):
         (folder / f"{name}.jsonl").write_text('{"start_s": 0, "end_s": 1, "text": null}')
     done = evaluate(folder, "--model", "demo")
-    assert_one_line(done, "error: nothing could be evaluated")
+    assert_one_line(done, "error: nothing was evaluated")
     assert "skipped late: " in done.stderr
     assert "late.jsonl, line 1: `text` is no text: null" in done.stderr
     assert (folder.parent / "out" / "report.html").exists()
 
 
-def test_what_of_a_recording_is_lost_is_told_once(folder: Path) -> None:
+def test_losses_of_a_recording_are_reported_once(folder: Path) -> None:
     file = folder / "late" / "late_0.mcap"
     file.write_bytes(file.read_bytes()[:-200])
     done = evaluate(folder, "--model", "demo", "--controls")
@@ -211,7 +211,7 @@ def test_what_of_a_recording_is_lost_is_told_once(folder: Path) -> None:
     assert done.stderr.count("late, late_0.mcap: ") == 1
 
 
-def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
+def test_an_interrupt_during_judging_leaves_scores_and_a_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(judge: object, results: object) -> None:
@@ -221,7 +221,7 @@ def test_who_does_not_wait_for_the_judge_has_scores_and_a_report(
     models = ("--model", "demo fps=1", "--model", "demo")
     done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
     assert done.returncode == 130
-    assert "Stopped. The same command resumes it." in done.stderr
+    assert "Stopped. Run the same command again to resume." in done.stderr
     assert len(summary(folder)) == 2
     assert (folder.parent / "out" / "report.html").exists()
 
@@ -235,10 +235,10 @@ def test_a_judge_compares_every_model_with_the_first(folder: Path) -> None:
     assert "judged" not in first
     assert second["judged"]["against"] == "demo fps=1"
     assert (second["judged"]["wins"], second["judged"]["losses"]) == (2, 0)
-    assert "The judge on demo against demo fps=1: 2 won" in done.stderr
+    assert "Judge: demo against demo fps=1: 2 won" in done.stderr
 
 
-def test_without_the_judges_answer_there_are_scores_and_a_report(folder: Path) -> None:
+def test_an_unreachable_judge_leaves_scores_and_a_report(folder: Path) -> None:
     models = ("--model", "demo fps=1", "--model", "demo")
     done = evaluate(folder, *models, "--judge", "http://127.0.0.1:9/v1")
     assert done.returncode == 1

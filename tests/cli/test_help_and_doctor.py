@@ -1,4 +1,4 @@
-"""What a person sees first: help, and what is missing."""
+"""Help, and the doctor's report of what is missing."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.setting import settings_of
 
-from ..support.cli import environment, streamingvlm
+from ..support.cli import environment, run, streamingvlm
 
 
 def test_help_names_every_command() -> None:
@@ -20,7 +20,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    result = streamingvlm("fly")
+    result = run("fly")
     assert result.returncode == 2
     assert "fly" in result.stderr
 
@@ -34,36 +34,36 @@ def test_the_command_line_loads_neither_torch_nor_ros() -> None:
     assert result.stdout.strip() == "set()"
 
 
-def test_settings_on_the_command_line_say_what_config_says() -> None:
+def test_options_show_the_description_and_range_of_their_setting() -> None:
     declared = settings_of(SamplingConfig)["temperature"]
-    result = streamingvlm("narrate", "--help", COLUMNS="400")
+    result = run("narrate", "--help", COLUMNS="400")
     assert declared.description in result.stdout
     assert f"[{declared.range}]" in result.stdout
 
 
-def test_doctor_names_each_thing_it_looks_at() -> None:
-    result = streamingvlm("doctor")
+def test_doctor_lists_every_check() -> None:
+    result = run("doctor")
     for name in ("Python", "torch", "GPU", "attention", "transformers", "ROS 2", "demo model"):
         assert name in result.stdout
-    repairs = [line for line in result.stdout.splitlines() if line.startswith("✗")]
-    assert result.returncode == (1 if repairs else 0), result.stdout
+    problems = [line for line in result.stdout.splitlines() if line.startswith("✗")]
+    assert result.returncode == (1 if problems else 0), result.stdout
 
 
-def test_doctor_says_what_to_do_where_ros_is_missing(tmp_path: Path) -> None:
+def test_doctor_says_what_to_do_without_ros(tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
     hide(tmp_path, "rclpy")
-    result = streamingvlm("doctor", PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
+    result = run("doctor", PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
     assert "source /opt/ros/" in result.stdout
     assert "✗ ROS 2" not in result.stdout, "the engine and the trainer need no ROS"
 
 
 def test_doctor_names_a_middleware_that_cannot_be_loaded() -> None:
-    result = streamingvlm("doctor", RMW_IMPLEMENTATION="rmw_of_nobody_cpp")
-    assert "rmw_of_nobody_cpp can't be loaded" in result.stdout
+    result = run("doctor", RMW_IMPLEMENTATION="rmw_missing_cpp")
+    assert "rmw_missing_cpp can't be loaded" in result.stdout
     assert result.returncode == 1
 
 
-def test_doctor_fails_where_torch_is_missing(tmp_path: Path) -> None:
+def test_doctor_fails_without_torch(tmp_path: Path) -> None:
     hide(tmp_path, "torch")
     result = streamingvlm("doctor", PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
     assert result.returncode == 1
@@ -71,14 +71,14 @@ def test_doctor_fails_where_torch_is_missing(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
-def test_doctor_refuses_a_dds_profile_that_is_not_there(tmp_path: Path) -> None:
+def test_doctor_reports_a_dds_profile_that_does_not_exist(tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
     profile = str(tmp_path / "none.xml")
-    result = streamingvlm("doctor", FASTDDS_DEFAULT_PROFILES_FILE=profile)
+    result = run("doctor", FASTDDS_DEFAULT_PROFILES_FILE=profile)
     assert result.returncode == 1
-    assert f"{profile} isn't there" in result.stdout
+    assert f"{profile} doesn't exist" in result.stdout
 
 
 def hide(folder: Path, module: str) -> None:
-    """Put a module in `folder` that can't be imported, to be found before the real one."""
+    """Put a module into `folder` that can't be imported and precedes the real one."""
     (folder / f"{module}.py").write_text(f"raise ImportError('no {module} here')\n")

@@ -1,7 +1,6 @@
-"""`streamingvlm narrate` on a video that the test makes."""
+"""`streamingvlm narrate` on a generated video."""
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -26,7 +25,7 @@ SECONDS = 4
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A square that moves over a plain table, 10 frames per second."""
+    """A square that moves over a plain background, 10 frames per second."""
     return write_video(tmp_path_factory.mktemp("videos") / "square.mp4", SECONDS)
 
 
@@ -43,11 +42,11 @@ def write_video(path: Path, seconds: int) -> Path:
 
 
 def narrate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    given = () if "--model" in arguments else ("--model", TINY_CHECKPOINT)
-    return run("narrate", *arguments, *given)
+    model = () if "--model" in arguments else ("--model", TINY_CHECKPOINT)
+    return run("narrate", *arguments, *model)
 
 
-def test_json_lines_tell_every_second_of_the_video(video: Path) -> None:
+def test_json_lines_cover_every_second_of_the_video(video: Path) -> None:
     result = streamingvlm(
         "narrate", video, "--model", TINY_CHECKPOINT, "--format", "jsonl", "--temperature", 0
     )
@@ -59,7 +58,7 @@ def test_json_lines_tell_every_second_of_the_video(video: Path) -> None:
     assert any(round["text"] for round in rounds)
 
 
-def test_vtt_goes_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> None:
+def test_vtt_is_written_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> None:
     output = tmp_path / "square.vtt"
     result = narrate(video, "--format", "vtt", "--output", output)
     assert (result.returncode, result.stdout) == (0, "")
@@ -68,18 +67,18 @@ def test_vtt_goes_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> None:
     assert all(0 <= start < end <= SECONDS for start, end, _ in subtitles)
 
 
-def test_the_same_seed_says_the_same(video: Path) -> None:
+def test_the_same_seed_gives_the_same_narration(video: Path) -> None:
     sampled = ("--temperature", 1, "--format", "jsonl", "--seed")
     first, again, other = (narrate(video, *sampled, seed).stdout for seed in (3, 3, 4))
     assert first == again != other
 
 
-def test_frames_per_second_are_the_users_choice(video: Path) -> None:
+def test_the_frame_rate_is_an_option(video: Path) -> None:
     result = narrate(video, "--format", "jsonl", "--fps", 4)
     assert [json.loads(line)["frames"] for line in result.stdout.splitlines()] == [4] * SECONDS
 
 
-def test_what_is_not_a_video_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_broken_video_is_reported_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video at all")
     assert_one_error_line(narrate(broken), "broken.mp4")
@@ -91,12 +90,12 @@ def test_a_missing_video_is_a_usage_error(tmp_path: Path) -> None:
     assert "none.mp4" in "".join(result.stderr.split())
 
 
-def test_a_missing_model_is_one_clear_line(video: Path) -> None:
+def test_a_missing_model_is_reported_in_one_line(video: Path) -> None:
     result = streamingvlm("narrate", video, "--model", "./no/such/folder")
     assert_one_error_line(result, "./no/such/folder")
 
 
-def test_a_folder_that_is_no_model_is_one_clear_line(video: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_reported_in_one_line(video: Path, tmp_path: Path) -> None:
     assert_one_error_line(narrate(video, "--model", tmp_path), str(tmp_path))
 
 
@@ -106,52 +105,54 @@ def test_settings_outside_their_range_are_usage_errors(video: Path) -> None:
     assert "--temperature" in result.stderr
 
 
-def test_an_instruction_that_is_no_text_is_a_usage_error(video: Path) -> None:
+def test_an_instruction_that_is_not_utf_8_is_a_usage_error(video: Path) -> None:
     for option in ("--instruction", "--previous-text"):
         result = narrate(video, option, "\udcff")
         assert result.returncode == 2
         assert "UTF-8" in result.stderr
 
 
-def test_what_a_cut_video_lacks_is_told(tmp_path: Path) -> None:
-    whole = write_video(tmp_path / "whole.mkv", seconds=20).read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+def test_a_truncated_video_is_reported(tmp_path: Path) -> None:
+    complete = write_video(tmp_path / "complete.mkv", seconds=20).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(complete[: len(complete) // 2])
     result = narrate(tmp_path / "cut.mkv")
     assert result.returncode == 0
     assert "cut.mkv: its pictures end at" in result.stderr
 
 
-def test_an_output_that_cannot_be_written_is_a_usage_error(video: Path, tmp_path: Path) -> None:
+def test_an_unwritable_output_is_a_usage_error(video: Path, tmp_path: Path) -> None:
     result = narrate(video, "--output", tmp_path / "no" / "folder.vtt")
     assert result.returncode == 2
     assert "can't write" in result.stderr
 
 
-def test_the_video_itself_is_never_written_over(video: Path, tmp_path: Path) -> None:
-    before = video.read_bytes()
+def test_the_video_itself_is_never_overwritten(video: Path, tmp_path: Path) -> None:
+    content = video.read_bytes()
     link = tmp_path / "link.mp4"
     link.symlink_to(video)
     assert narrate(video, "--output", link).returncode == 2
-    assert video.read_bytes() == before
+    assert video.read_bytes() == content
 
 
-def test_a_model_that_cannot_be_loaded_costs_nobody_a_file(video: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_leaves_the_output_unchanged(
+    video: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "earlier.txt"
-    output.write_text("said before")
+    output.write_text("earlier narration")
     assert narrate(video, "--model", tmp_path, "--output", output).returncode == 1
-    assert output.read_text() == "said before"
+    assert output.read_text() == "earlier narration"
     assert narrate(video, "--output", output).returncode == 0
-    assert "said before" not in output.read_text()
+    assert "earlier narration" not in output.read_text()
 
 
-def test_a_full_disk_is_one_clear_line(video: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(video: Path) -> None:
     result = narrate(video, "--output", "/dev/full")
     assert result.returncode == 1
     assert "error: can't write /dev/full: No space left on device" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_interrupting_keeps_what_was_written(tmp_path: Path) -> None:
+def test_an_interrupt_keeps_the_output_so_far(tmp_path: Path) -> None:
     long = write_video(tmp_path / "long.mp4", seconds=600)
     output = tmp_path / "long.jsonl"
     arguments = command(
@@ -160,12 +161,15 @@ def test_interrupting_keeps_what_was_written(tmp_path: Path) -> None:
     with subprocess.Popen(
         arguments, env=environment(), stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as child:
-        wait_for_lines(output, child)
-        os.kill(child.pid, signal.SIGINT)
-        _, said = child.communicate(timeout=60)
-    assert child.returncode == 130, said
-    assert "Stopped" in said
-    assert "Traceback" not in said
+        try:
+            wait_for_lines(output, child)
+            child.send_signal(signal.SIGINT)
+            _, log = child.communicate(timeout=180)
+        finally:
+            child.kill()
+    assert child.returncode == 130, log
+    assert "Stopped" in log
+    assert "Traceback" not in log
     lines = output.read_text().splitlines()
     assert 2 <= len(lines) < 600
     assert all(json.loads(line) for line in lines)

@@ -1,4 +1,4 @@
-"""What `narrate` and `replay` write to, and what they leave alone."""
+"""Output of `narrate` and `replay`: where it may go, and files that stay unchanged."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("read", [".", "bag_0.mcap"])
-@pytest.mark.parametrize("written", [".", "bag_0.mcap", "bag_1.mcap", "metadata.yaml", "new.txt"])
-def test_nothing_is_written_into_the_bag_that_is_read(bag: Path, read: str, written: str) -> None:
-    before = contents(bag)
+@pytest.mark.parametrize("recording", [".", "bag_0.mcap"])
+@pytest.mark.parametrize("output", [".", "bag_0.mcap", "bag_1.mcap", "metadata.yaml", "new.txt"])
+def test_an_output_inside_the_bag_is_rejected(bag: Path, recording: str, output: str) -> None:
+    files = contents(bag)
     for format in Format:
         with pytest.raises(typer.BadParameter, match="is the recording itself"):
-            check_output(format, bag / written, bag / read)
-    assert contents(bag) == before
+            check_output(format, bag / output, recording=bag / recording)
+    assert contents(bag) == files
 
 
-def test_nothing_is_written_through_a_link_to_the_bag(bag: Path, tmp_path: Path) -> None:
+def test_an_output_that_links_into_the_bag_is_rejected(bag: Path, tmp_path: Path) -> None:
     (tmp_path / "soft").symlink_to(bag / "bag_1.mcap")
     (tmp_path / "hard").hardlink_to(bag / "bag_1.mcap")
     (tmp_path / "folder").symlink_to(bag)
-    before = contents(bag)
+    files = contents(bag)
     for link in ("soft", "hard", "folder/bag_1.mcap"):
         with pytest.raises(typer.BadParameter, match="is the recording itself"):
-            check_output(Format.TEXT, tmp_path / link, bag)
+            check_output(Format.TEXT, tmp_path / link, recording=bag)
     with pytest.raises(typer.BadParameter, match="is the recording itself"):
-        check_output(Format.TEXT, bag / "bag_1.mcap", tmp_path / "folder")
-    assert contents(bag) == before
+        check_output(Format.TEXT, bag / "bag_1.mcap", recording=tmp_path / "folder")
+    assert contents(bag) == files
 
 
-def test_beside_a_recording_there_is_room(bag: Path, tmp_path: Path) -> None:
+def test_an_output_beside_the_recording_is_accepted(bag: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.mcap"
     alone.write_bytes((bag / "bag_0.mcap").read_bytes())
     for recording in (bag, bag / "bag_0.mcap", alone):
-        check_output(Format.VTT, tmp_path / "bag.vtt", recording)
+        check_output(Format.VTT, tmp_path / "bag.vtt", recording=recording)
 
 
 @pytest.mark.parametrize("format", ["text", "vtt", "bag"])
-def test_where_nothing_is_narrated_nothing_is_written_and_that_is_said(
+def test_without_narration_the_output_is_unchanged_and_a_warning_says_why(
     tmp_path: Path, format: str
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         image = message(WORLD.frame(0.0, 56, 56), BEGIN_S * S + 3 * S // 4)
         bag.write(topic_of("/image", RAW), S, image)
-    output = tmp_path / "said"
+    output = tmp_path / "narration"
     if format != "bag":
-        output.write_text("said before")
-    given = ("--format", format, "--output", output, "--model", TINY_CHECKPOINT)
-    result = run("replay", tmp_path / "bag", *given)
+        output.write_text("earlier narration")
+    options = ("--format", format, "--output", output, "--model", TINY_CHECKPOINT)
+    result = run("replay", tmp_path / "bag", *options)
     assert result.returncode == 0, result.stderr
-    assert "Nothing was narrated: the images end before a whole round has begun" in result.stderr
-    assert not output.exists() if format == "bag" else output.read_text() == "said before"
+    assert "Nothing was narrated: the images end before the first round" in result.stderr
+    assert not output.exists() if format == "bag" else output.read_text() == "earlier narration"

@@ -1,4 +1,4 @@
-"""What can't be read or written is one clear line, whatever was asked for."""
+"""Unreadable arguments and unwritable output are reported in one line by every command."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support.cli import assert_one_error_line, command, environment, streamingvlm
+from ..support.cli import assert_one_error_line, command, environment, run
 
 
-def test_a_full_disk_is_one_clear_line() -> None:
+def test_a_full_disk_is_reported_in_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         child = subprocess.run(
             command("--help"), env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
@@ -18,7 +18,7 @@ def test_a_full_disk_is_one_clear_line() -> None:
     assert_one_error_line(child, "No space left on device")
 
 
-def test_a_closed_output_is_one_clear_line() -> None:
+def test_a_closed_output_is_reported_in_one_line() -> None:
     child = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *command("--help")],
         env=environment(),
@@ -32,8 +32,8 @@ def test_a_closed_output_is_one_clear_line() -> None:
     "arguments",
     [("ask", "\udcff x"), ("ask", "x", "--node", "/\udcff"), ("history", "x", "\udcff")],
 )
-def test_bytes_that_are_no_text_are_a_usage_error(arguments: tuple[str, ...]) -> None:
-    result = streamingvlm(*arguments)
+def test_arguments_that_are_not_utf_8_are_a_usage_error(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
     assert result.returncode == 2
     assert "UTF-8" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""`streamingvlm record`: a node in the command's own process."""
+"""`streamingvlm record`, which runs its node in the command's own process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 
 from streamingvlm_ros.bags.reader import BagReader
 
-from ..support.cli import command, environment, streamingvlm
+from ..support.cli import command, environment, run
 
 pytest.importorskip("rclpy", reason="recording needs ROS 2")
 pytest.importorskip("streamingvlm_ros.srv", reason="recording needs this package's interfaces")
 
 
-def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> None:
+def test_it_records_until_interrupted_and_prints_the_path(tmp_path: Path) -> None:
     from std_msgs.msg import String
 
+    from ..ros.node_process import PATIENCE_S
     from ..ros.ros_peer import Peer
 
     options = ["--topic", "/chatter", "--compression", "none", "--keep-free-mb", "0"]
@@ -36,13 +37,13 @@ def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> No
             peer.node.create_timer(0.05, lambda: chatter.publish(String(data=f"{next(ticks)}")))
             peer.wait_for_status(lambda v: int(v["written"]) > 3)
             child.send_signal(signal.SIGINT)
-            _, said = child.communicate(timeout=60)
+            _, log = child.communicate(timeout=PATIENCE_S)
         finally:
             child.kill()
-    assert child.returncode == 0, said
+    assert child.returncode == 0, log
     (bag,) = tmp_path.iterdir()
-    assert "recording /chatter (std_msgs/msg/String)" in said
-    assert f"messages are in {bag}" in said
+    assert "recording /chatter (std_msgs/msg/String)" in log
+    assert f"messages are in {bag}" in log
     with BagReader(bag) as reader:
         assert [t.name for t in reader.topics] == ["/chatter"]
         assert len(list(reader.messages())) > 3
@@ -50,21 +51,21 @@ def test_it_records_until_it_is_interrupted_and_says_where(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "why"),
+    ("options", "code", "reason"),
     [
         (["--compression", "rar"], 1, "compression must be one of zstd, lz4, none"),
         (["--quota-gb", "0.1"], 1, "raise quota_gb, or lower split_mb"),
         (["--split-mb", "-1"], 2, "split-mb"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(
-    tmp_path: Path, options: list[str], code: int, why: str
+def test_invalid_settings_are_reported_in_one_line(
+    tmp_path: Path, options: list[str], code: int, reason: str
 ) -> None:
     from ..ros.ros_peer import own_domain
 
     domain, mark = own_domain()
     with mark:
-        result = streamingvlm("record", tmp_path / "bags", *options, ROS_DOMAIN_ID=str(domain))
+        result = run("record", tmp_path / "bags", *options, ROS_DOMAIN_ID=str(domain))
     assert result.returncode == code
-    assert why in result.stderr
+    assert reason in result.stderr
     assert "Traceback" not in result.stderr

@@ -27,13 +27,13 @@ def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run("replay", *arguments, "--model", TINY_CHECKPOINT)
 
 
-def test_a_bag_is_narrated_in_the_cameras_time(bag: Path, tmp_path: Path) -> None:
-    result = replay(bag, "--output", tmp_path / "said", "--format", "bag")
+def test_a_bag_is_narrated_in_camera_time(bag: Path, tmp_path: Path) -> None:
+    result = replay(bag, "--output", tmp_path / "narration", "--format", "bag")
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     decoder = Decoder()
-    with BagReader(tmp_path / "said") as said:
-        assert [topic.name for topic in said.topics] == ["/narrator/narration", "/narrator/text"]
-        recorded = list(said.messages(["/narrator/narration"]))
+    with BagReader(tmp_path / "narration") as reader:
+        assert [topic.name for topic in reader.topics] == ["/narrator/narration", "/narrator/text"]
+        recorded = list(reader.messages(["/narrator/narration"]))
         narrations = [decoder.decode(message) for message in recorded]
     assert [n.start.sec for n in narrations] == [BEGIN_S + n for n in range(SECONDS)]
     assert [n.end.sec for n in narrations] == [BEGIN_S + n + 1 for n in range(SECONDS)]
@@ -45,17 +45,17 @@ def test_a_bag_is_narrated_in_the_cameras_time(bag: Path, tmp_path: Path) -> Non
 
 
 def test_the_same_recording_model_and_seed_give_the_same_bytes(bag: Path, tmp_path: Path) -> None:
-    def written(name: str, seed: int) -> bytes:
-        output = tmp_path / name / "said"
+    def output_bytes(name: str, seed: int) -> bytes:
+        output = tmp_path / name / "narration"
         sampled = ("--temperature", 1, "--seed", seed)
         result = replay(bag, "--format", "bag", "--output", output, *sampled)
         assert result.returncode == 0, result.stderr
         return b"".join(path.read_bytes() for path in sorted(output.iterdir()))
 
-    assert written("first", 3) == written("again", 3) != written("other", 4)
+    assert output_bytes("first", 3) == output_bytes("again", 3) != output_bytes("other", 4)
 
 
-def test_lines_count_seconds_from_the_recordings_beginning(bag: Path) -> None:
+def test_lines_count_seconds_from_the_start_of_the_recording(bag: Path) -> None:
     result = replay(bag, "--format", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(line["start_s"], line["end_s"]) for line in lines] == [
@@ -63,7 +63,9 @@ def test_lines_count_seconds_from_the_recordings_beginning(bag: Path) -> None:
     ]
 
 
-def test_what_is_lost_of_a_damaged_bag_is_told_and_the_rest_narrated(tmp_path: Path) -> None:
+def test_a_damaged_bag_is_narrated_and_its_losses_are_reported(
+    tmp_path: Path,
+) -> None:
     cut = film(tmp_path / "cut", range(SECONDS))
     file = cut / "cut_0.mcap"
     file.write_bytes(file.read_bytes()[:-200])
@@ -73,35 +75,33 @@ def test_what_is_lost_of_a_damaged_bag_is_told_and_the_rest_narrated(tmp_path: P
     assert "cut_0.mcap: unfinished or damaged" in result.stderr
 
 
-def test_a_folder_that_is_no_bag_and_a_camera_that_is_not_there_are_one_clear_line(
+def test_a_folder_without_a_bag_and_a_missing_camera_are_reported_in_one_line(
     bag: Path, tmp_path: Path
 ) -> None:
-    for arguments, why in (
+    for arguments, reason in (
         ((tmp_path,), "is no ROS 2 bag"),
         ((bag, "--topic", "/rear/image"), "/rear/image is no camera"),
     ):
         result = replay(*arguments)
         assert result.returncode == 1
         assert result.stderr.startswith("error: ")
-        assert why in result.stderr
+        assert reason in result.stderr
 
 
-def test_options_that_would_do_nothing_are_usage_errors(bag: Path, tmp_path: Path) -> None:
-    for given, why in (
-        (("--live", "--output", tmp_path / "said"), "--output can't be given with --live"),
-        (("--live", "--fps", 1, "--format", "text"), "--format, --fps can't be given with --live"),
+def test_options_without_effect_are_usage_errors(bag: Path, tmp_path: Path) -> None:
+    for options, reason in (
+        (("--live", "--output", tmp_path / "narration"), "--output can't be used with --live"),
+        (("--live", "--fps", 1, "--format", "text"), "--format, --fps can't be used with --live"),
         (("--rate", 1.0), "--rate needs --live"),
         (("--start", 1, "--loop"), "--loop, --start needs --live"),
     ):
-        result = run("replay", bag, *given)
+        result = run("replay", bag, *options)
         assert result.returncode == 2
-        assert why in " ".join(result.stderr.replace("│", " ").split())
-    assert not (tmp_path / "said").exists()
+        assert reason in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "narration").exists()
 
 
-def test_live_plays_only_the_camera_that_is_named(
-    bag: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_plays_only_the_selected_camera(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
     from streamingvlm_ros.ros.player import node
 
@@ -115,7 +115,7 @@ def test_live_plays_only_the_camera_that_is_named(
     ]
 
 
-def test_a_bag_is_written_to_a_new_folder_only(bag: Path, tmp_path: Path) -> None:
+def test_a_bag_is_written_only_to_a_new_folder(bag: Path, tmp_path: Path) -> None:
     assert "--output" in replay(bag, "--format", "bag").stderr
     (tmp_path / "old").mkdir()
     result = replay(bag, "--format", "bag", "--output", tmp_path / "old")

@@ -7,18 +7,18 @@ from streamingvlm_ros.types import NS_PER_S
 
 
 def board(truth: dict[int, str], narration: dict[int, str], lag_s: float = 0.2) -> Scoreboard:
-    """A scoreboard that heard both, by second."""
+    """A scoreboard with both texts, by second."""
     scoreboard = Scoreboard()
     for second, text in truth.items():
         scoreboard.add_truth(second * NS_PER_S, text)
     for second, text in narration.items():
-        scoreboard.add_narration(second * NS_PER_S, text, lag_s, dropped=0)
+        scoreboard.add_narration(second * NS_PER_S, text, lag_s=lag_s, dropped_frames=0)
     return scoreboard
 
 
-def test_only_equal_texts_are_right() -> None:
+def test_only_an_equal_text_is_correct() -> None:
     scoreboard = board({1: "a", 2: "b", 3: "c", 4: ""}, {1: "a", 2: "B", 3: "c ", 4: ""})
-    assert [second.right for second in scoreboard.seconds()] == [True, False, False, True]
+    assert [second.correct for second in scoreboard.seconds()] == [True, False, False, True]
     assert scoreboard.summary().accuracy == 0.5
 
 
@@ -33,7 +33,7 @@ def test_seconds_before_the_first_and_after_the_last_narration_do_not_count() ->
     assert scoreboard.summary().accuracy == 1.0
 
 
-def test_a_narration_waits_for_its_truth_and_is_wrong_without() -> None:
+def test_a_narration_without_truth_is_wrong_until_the_truth_arrives() -> None:
     scoreboard = board({1: "a"}, {1: "a", 2: "b"})
     assert not scoreboard.complete()
     assert scoreboard.summary().accuracy == 0.5
@@ -42,22 +42,24 @@ def test_a_narration_waits_for_its_truth_and_is_wrong_without() -> None:
     assert scoreboard.summary().accuracy == 1.0
 
 
-def test_a_narration_that_is_off_by_a_moment_belongs_to_no_second() -> None:
+def test_a_narration_with_another_start_matches_no_truth() -> None:
     scoreboard = board({1: "a", 2: "b"}, {1: "a"})
-    scoreboard.add_narration(2 * NS_PER_S + 1, "b", 0.2, dropped=0)
+    scoreboard.add_narration(2 * NS_PER_S + 1, "b", lag_s=0.2, dropped_frames=0)
     assert scoreboard.summary().accuracy == pytest.approx(1 / 3)
 
 
-def test_lags_are_percentiles_and_dropped_frames_a_sum() -> None:
+def test_the_summary_has_lag_percentiles_and_the_sum_of_dropped_frames() -> None:
     scoreboard = Scoreboard()
     for second in range(101):
-        scoreboard.add_narration(second * NS_PER_S, "a", lag_s=second / 100, dropped=second % 2)
+        scoreboard.add_narration(
+            second * NS_PER_S, "a", lag_s=second / 100, dropped_frames=second % 2
+        )
     summary = scoreboard.summary()
     assert summary.lag_p50_s == pytest.approx(0.50)
     assert summary.lag_p95_s == pytest.approx(0.95)
     assert summary.dropped_frames == 50
 
 
-def test_nothing_heard_is_no_accuracy_rather_than_zero() -> None:
+def test_accuracy_is_none_without_any_narration() -> None:
     summary = board({1: "a"}, {}).summary()
     assert (summary.rounds, summary.accuracy, summary.lag_p95_s) == (0, None, None)

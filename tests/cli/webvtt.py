@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
+_CUE = re.compile(r"(\d{2,}):(\d\d):(\d\d\.\d{3}) --> (\d{2,}):(\d\d):(\d\d\.\d{3})\n([^\n]+)")
 
 
 def read_cues(vtt: str) -> list[tuple[float, float, str]]:
     """Return (start s, end s, text) of each cue: blocks between blank lines."""
-    head, *blocks = vtt.removesuffix("\n").split("\n\n")
-    assert head == "WEBVTT"
-    matches = [CUE.fullmatch(block.strip("\n")) for block in blocks if block.strip()]
+    header, *blocks = vtt.removesuffix("\n").split("\n\n")
+    assert header == "WEBVTT"
+    matches = [_CUE.fullmatch(block.strip("\n")) for block in blocks if block.strip()]
     assert all(matches), vtt
     return [
         (

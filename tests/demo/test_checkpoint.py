@@ -1,4 +1,4 @@
-"""The checkpoint that is shipped, streamed on worlds that it never saw."""
+"""The shipped checkpoint on worlds that it was never trained on."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_an_unseen_world_is_described_exactly_and_no_worse_after_600_rounds(
     assert sum(right[-100:]) >= sum(right[:100]) - 2
 
 
-def test_a_narrator_may_begin_in_the_middle_of_a_world(stream: Stream) -> None:
+def test_narration_may_start_in_the_middle_of_a_world(stream: Stream) -> None:
     world = World(FIRST_UNSEEN_SEED + 5)
-    # Whether a thing stops or rests can't be known in the first round.
+    # In the first round it can't know whether a thing stops or rests.
     right = [
         stream.step(chunk_of(world, 333 + n, n)).text == world.caption(333 + n) for n in range(30)
     ]
     assert sum(right[1:]) >= 27
 
 
-def test_what_is_asked_of_now_and_of_the_last_seconds_is_answered_from_what_it_saw(
+def test_questions_about_now_and_the_last_seconds_are_answered_from_the_frames(
     stream: Stream,
 ) -> None:
     world = World(FIRST_UNSEEN_SEED + 9)
@@ -69,38 +69,41 @@ def test_what_is_asked_of_now_and_of_the_last_seconds_is_answered_from_what_it_s
     assert np.mean(right["now"]) >= 0.95
     assert np.mean(right["recent"]) >= 0.95
     assert np.mean(right["past"]) >= 0.9
-    # With frames of other times the same questions are not answered, or they would be bad ones.
+    # With frames of other times the same questions must not be answerable.
     shuffled = np.random.default_rng(0).permutation(ROUNDS)
     blind = answers_right(stream, world, lambda number: int(shuffled[number]))
     assert max(map(np.mean, blind.values())) <= 0.4
 
 
 def answers_right(
-    stream: Stream, world: World, shown: Callable[[int], int]
+    stream: Stream, world: World, second_of_frames: Callable[[int], int]
 ) -> dict[str, list[bool]]:
-    """Every kind of question every third second; `shown` is the second that the frames are of."""
+    """Ask every kind of question every third second.
+
+    `second_of_frames` maps a round to the second that its frames show.
+    """
     stream.reset()
     random = np.random.default_rng(0)
     right: dict[str, list[bool]] = {"now": [], "recent": [], "past": []}
     newest: deque[Frame] = deque(maxlen=stream.settings.asking.recent_frames)
     for n in range(60):
-        chunk = chunk_of(world, shown(n), n)
+        chunk = chunk_of(world, second_of_frames(n), n)
         newest.extend(chunk.frames)
         stream.step(chunk)
         if n < 12 or n % 3:
             continue
-        told = [world.second(second) for second in range(n - 10, n + 1)]
+        past_seconds = [world.second(second) for second in range(n - 10, n + 1)]
         for make in NOW.values():
-            now = make(told[-1], random)
+            now = make(past_seconds[-1], random)
             right["now"].append(stream.ask(now.question).text == now.answer)
             recent = stream.ask(Question(now.question, frames=tuple(newest)))
             right["recent"].append(recent.text == now.answer)
-        past = [asked for make in PAST.values() if (asked := make(told, random))]
-        right["past"] += [stream.ask(its.question).text == its.answer for its in past]
+        past = [item for make in PAST.values() if (item := make(past_seconds, random))]
+        right["past"] += [stream.ask(item.question).text == item.answer for item in past]
     return right
 
 
-def test_moments_of_long_ago_tell_where_a_thing_was_and_what_colour(
+def test_questions_about_moments_long_ago_are_answered_from_their_frames(
     stream: Stream,
 ) -> None:
     random, right = np.random.default_rng(0), []
@@ -116,16 +119,16 @@ def test_moments_of_long_ago_tell_where_a_thing_was_and_what_colour(
         )
         for thing in seconds[-1].things:
             shapes = [a.thing.shape for second in seconds for a in second.acts if a.thing != thing]
-            asked = [about_moments(seconds, thing, kind) for kind in MOMENTS]
-            for its in asked if thing.shape not in shapes else ():
-                if its:
-                    answer = stream.ask(Question(its.question, moments=moments))
-                    right.append(answer.text == its.answer)
+            items = [about_moments(seconds, thing, kind=kind) for kind in MOMENTS]
+            for item in items if thing.shape not in shapes else ():
+                if item:
+                    answer = stream.ask(Question(item.question, moments=moments))
+                    right.append(answer.text == item.answer)
     assert len(right) >= 30
     assert np.mean(right) >= 0.8
 
 
-def test_it_is_small_and_complete() -> None:
+def test_the_checkpoint_is_small_and_complete() -> None:
     files = {path.name: path.stat().st_size for path in DEMO_CHECKPOINT.iterdir()}
     assert sum(files.values()) <= 8_000_000
     assert {"config.json", "model.safetensors", "tokenizer.json", "streaming.json"} <= set(files)

@@ -1,4 +1,4 @@
-"""The synthetic world: the same every time, told as it looks, and endless."""
+"""The synthetic world: reproducible, described as it looks, and endless."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ seconds = st.integers(0, 20_000)
 
 
 def looks_empty(image: Image) -> bool:
-    """Nothing is on the bare cloth, not even a shadow."""
+    """True if nothing is on the cloth, not even a shadow."""
     return bool((image == draw([], SIDE, SIDE)).all())
 
 
@@ -38,23 +38,21 @@ def both_frames(world: World, second: int) -> list[Image]:
 
 @given(seeds, seconds)
 @settings(max_examples=50, deadline=None)
-def test_same_seed_and_time_are_the_same_picture_and_caption_in_any_order(
-    seed: int, second: int
-) -> None:
-    world, again = World(seed), World(seed)
-    again.frame(second + 200, SIDE, SIDE)
-    assert world.caption(second) == again.caption(second)
-    assert (world.frame(second + 0.5, SIDE, SIDE) == again.frame(second + 0.5, SIDE, SIDE)).all()
+def test_seed_and_time_determine_image_and_caption_in_any_order(seed: int, second: int) -> None:
+    world, other = World(seed), World(seed)
+    other.frame(second + 200, SIDE, SIDE)
+    assert world.caption(second) == other.caption(second)
+    assert (world.frame(second + 0.5, SIDE, SIDE) == other.frame(second + 0.5, SIDE, SIDE)).all()
 
 
-def test_seeds_differ() -> None:
+def test_different_seeds_give_different_stories() -> None:
     stories = {tuple(map(World(seed).caption, range(BLOCK_S))) for seed in range(200)}
     assert len(stories) == 200
 
 
 @given(seeds, seconds)
 @settings(max_examples=200, deadline=None)
-def test_a_second_is_silent_exactly_when_its_pictures_show_an_empty_table(
+def test_a_caption_is_empty_exactly_when_the_images_show_an_empty_table(
     seed: int, second: int
 ) -> None:
     world = World(seed)
@@ -64,7 +62,7 @@ def test_a_second_is_silent_exactly_when_its_pictures_show_an_empty_table(
 
 @given(seeds, seconds)
 @settings(max_examples=200, deadline=None)
-def test_what_a_caption_names_can_be_seen_and_nothing_else(seed: int, second: int) -> None:
+def test_the_images_show_exactly_the_things_in_the_caption(seed: int, second: int) -> None:
     world = World(seed)
     caption, frames = world.caption(second), both_frames(world, second)
     for colour in COLOURS:
@@ -74,55 +72,55 @@ def test_what_a_caption_names_can_be_seen_and_nothing_else(seed: int, second: in
 
 @cache
 def acts(verb: Verb) -> list[Act]:
-    found = (act for seed in range(40) for n in range(60) for act in World(seed).second(n).acts)
-    return [act for act in found if act.verb is verb]
+    every = (act for seed in range(40) for n in range(60) for act in World(seed).second(n).acts)
+    return [act for act in every if act.verb is verb]
 
 
 @pytest.mark.parametrize("verb", list(Verb))
-def test_everything_happens(verb: Verb) -> None:
+def test_every_verb_occurs(verb: Verb) -> None:
     assert len(acts(verb)) > 20
 
 
-def test_captions_say_the_way_a_thing_goes_between_the_two_frames() -> None:
-    way = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+def test_captions_name_the_direction_of_motion_between_the_two_frames() -> None:
+    steps = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
     for act in acts(Verb.MOVES):
-        (x0, y0), (x1, y1) = act.place(0.0), act.place(0.5)
-        assert (x1 - x0, y1 - y0) == pytest.approx([0.15 * step for step in way[act.where]])
+        (x0, y0), (x1, y1) = act.position(0.0), act.position(0.5)
+        assert (x1 - x0, y1 - y0) == pytest.approx([0.15 * step for step in steps[act.where]])
     for act in acts(Verb.STOPS) + acts(Verb.RESTS):
-        assert act.place(0.0) == act.place(0.5) == act.place(1.0)
+        assert act.position(0.0) == act.position(0.5) == act.position(1.0)
 
 
-def test_a_thing_stops_after_it_moved_and_rests_after_that() -> None:
+def test_a_thing_stops_after_motion_and_then_rests() -> None:
     for seed in range(40):
-        before: dict[str, Verb] = {}
+        previous: dict[str, Verb] = {}
         for number in range(90):
             now = {act.thing.name: act.verb for act in World(seed).second(number).acts}
             for name, verb in now.items():
                 if verb is Verb.STOPS:
-                    assert before[name] in (Verb.ENTERS, Verb.MOVES, Verb.HITS)
+                    assert previous[name] in (Verb.ENTERS, Verb.MOVES, Verb.HITS)
                 if verb is Verb.RESTS and Verb.HITS not in now.values():
-                    assert before[name] in (Verb.STOPS, Verb.RESTS)
-            before = now
+                    assert previous[name] in (Verb.STOPS, Verb.RESTS)
+            previous = now
 
 
-def test_a_thing_goes_on_where_it_was() -> None:
+def test_a_thing_continues_from_its_last_position() -> None:
     for seed in range(40):
         world = World(seed)
         for number in range(90):
-            ends = {act.thing: act.place(1.0) for act in world.second(number).acts}
+            ends = {act.thing: act.position(1.0) for act in world.second(number).acts}
             for act in world.second(number + 1).acts:
                 if act.verb is not Verb.ENTERS:
-                    assert act.place(0.0) == pytest.approx(ends[act.thing])
+                    assert act.position(0.0) == pytest.approx(ends[act.thing])
 
 
 @pytest.mark.parametrize("verb", list(Verb))
-def test_things_never_jump(verb: Verb) -> None:
+def test_things_move_continuously(verb: Verb) -> None:
     for act in acts(verb):
-        way = [act.place(float(t)) for t in np.linspace(0, 1, 11)]
-        assert max(np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(way)) < 0.1
+        path = [act.position(float(t)) for t in np.linspace(0, 1, 11)]
+        assert max(np.abs(np.subtract(a, b)).max() for a, b in itertools.pairwise(path)) < 0.1
 
 
-def test_two_things_touch_halfway_through_a_hit_and_never_else() -> None:
+def test_two_things_touch_only_halfway_through_a_hit() -> None:
     hits = 0
     for seed, number in itertools.product(range(25), range(90)):
         second = World(seed).second(number)
@@ -130,7 +128,7 @@ def test_two_things_touch_halfway_through_a_hit_and_never_else() -> None:
             continue
         one, two = second.acts
         reach = RADIUS * (REACH[one.thing.shape] + REACH[two.thing.shape])
-        gaps = [np.subtract(one.place(t), two.place(t)) for t in np.linspace(0, 1, 11)]
+        gaps = [np.subtract(one.position(t), two.position(t)) for t in np.linspace(0, 1, 11)]
         distances = [float(np.abs(gap).max()) for gap in gaps]
         if any(act.verb is Verb.HITS for act in second.acts):
             hits += 1
@@ -148,7 +146,7 @@ def test_at_most_two_things_of_different_colours_are_on_the_table() -> None:
         assert colours == sorted(colours, key=COLOURS.index)
 
 
-def test_most_seconds_bring_something_new() -> None:
+def test_captions_rarely_repeat_and_cover_every_thing() -> None:
     captions = [World(seed).caption(n) for seed in range(20) for n in range(90)]
     repeated = sum(a == b for a, b in itertools.pairwise(captions))
     assert repeated < 0.15 * len(captions)
@@ -157,26 +155,26 @@ def test_most_seconds_bring_something_new() -> None:
 
 
 @pytest.mark.parametrize("height", [56, 112])
-def test_a_small_picture_looks_like_a_large_one_made_small(height: int) -> None:
+def test_a_small_image_looks_like_a_large_one_scaled_down(height: int) -> None:
     for number in range(30):
         large = World(3).frame(number + 0.5, 4 * height, 4 * height).astype(float)
-        shrunk = large.reshape(height, 4, height, 4, 3).mean(axis=(1, 3))
+        scaled = large.reshape(height, 4, height, 4, 3).mean(axis=(1, 3))
         small = World(3).frame(number + 0.5, height, height)
-        assert np.abs(shrunk - small).mean() < 1.0
+        assert np.abs(scaled - small).mean() < 1.0
 
 
-def test_pictures_have_the_size_that_was_asked_for() -> None:
+def test_images_have_the_requested_size() -> None:
     image = World(0).frame(3.25, 120, 200)
     assert image.shape == (120, 200, 3)
     assert image.dtype == np.uint8
 
 
-def test_the_world_goes_on_for_hours() -> None:
+def test_the_world_continues_for_hours() -> None:
     assert any(World(5).caption(n) for n in range(100_000, 100_010))
 
 
 @pytest.mark.parametrize("call", [lambda: World(-1), lambda: World(0).caption(-1)])
-def test_a_negative_seed_or_time_is_refused(call: object) -> None:
+def test_a_negative_seed_or_time_is_rejected(call: object) -> None:
     with pytest.raises(ValueError, match="0"):
         call()  # type: ignore[operator]
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from streamingvlm_ros.cli import main
 
 ROOT = Path(__file__).parents[2]
 TINY_CHECKPOINT = ROOT / "tests" / "data" / "parity" / "checkpoint"
+TIMEOUT_S = 180.0
+PLAIN_OUTPUT = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment with the source tree, plain output, and no access to the hub."""
-    plain = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    wide = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-    return {**os.environ, **plain, **wide, **changes}
+    source = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **source, **PLAIN_OUTPUT, **changes}
 
 
 def command(*arguments: object) -> list[str]:
@@ -29,22 +33,38 @@ def command(*arguments: object) -> list[str]:
 
 
 def streamingvlm(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, to its end."""
-    return subprocess.run(
+    """Run the command in a process of its own, to its end.
+
+    A process that hangs fails the test with the stacks of its threads.
+    """
+    with subprocess.Popen(
         command(*arguments),
-        env=environment(**environ),
-        capture_output=True,
+        env=environment(PYTHONFAULTHANDLER="1", **environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=180,
-        check=False,
-    )
+    ) as child:
+        try:
+            out, err = child.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGABRT)
+            out, err = child.communicate()
+            pytest.fail(f"{child.args} did not end within {TIMEOUT_S:g} s:\n{out}\n{err}")
+        finally:
+            child.kill()
+    return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command in this process: torch is imported once for all tests."""
     argv = ["streamingvlm", *map(str, arguments)]
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with patch("sys.argv", argv), redirect_stdout(out), redirect_stderr(err):
+    with (
+        patch("sys.argv", argv),
+        patch.dict(os.environ, PLAIN_OUTPUT | environ),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         try:
             main()
         except SystemExit as end:

@@ -1,4 +1,4 @@
-"""`streamingvlm demo`: a camera and a narrator as processes of their own, over real ROS 2."""
+"""`streamingvlm demo`: a synthetic camera and a narrator, in processes connected by ROS 2."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import Annotated
 import typer
 
 from ...demo.world import FIRST_UNSEEN_SEED
-from ..dds import use_packaged_profile
-from ..require_ros import needing_ros
+from ..ros_environment import require_ros, use_packaged_profile
 from .scoreboard import Scoreboard
 from .view import Refresh, headless_view, live_view
 
@@ -25,52 +24,64 @@ def demo(
     seed: Annotated[
         int,
         typer.Option(
-            help=f"Which world; from {FIRST_UNSEEN_SEED} on the model never saw them.", min=0
+            help=f"Seed of the world. The model was never trained on seeds from "
+            f"{FIRST_UNSEEN_SEED} on.",
+            min=0,
         ),
     ] = FIRST_UNSEEN_SEED,
     seconds: Annotated[
         int,
         typer.Option(
-            help="Narrated seconds until it ends; 0 is until Ctrl-C, or 60 when headless.", min=0
+            help="Seconds to narrate. Default: until Ctrl-C, or 60 with --headless.",
+            min=0,
+            show_default=False,
         ),
     ] = 0,
+    *,
     headless: Annotated[
-        bool, typer.Option("--headless", help="No view: one line of JSON at the end.")
+        bool,
+        typer.Option("--headless", help="Show no live view; print one line of JSON at the end."),
     ] = False,
 ) -> None:
-    """Watch a small model narrate a synthetic world, live, over ROS 2. Needs no GPU."""
+    """Watch a small model narrate a synthetic world live over ROS 2. Needs no GPU."""
     use_packaged_profile()
-    # Processes that share few cores must sleep, not spin, while they wait for each other.
+    # Processes that share few cores must sleep, not spin, while they wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     rounds = seconds or (_HEADLESS_ROUNDS if headless else None)
     scoreboard = Scoreboard()
-    with _hangups_as_interrupts():
+    view = headless_view if headless else live_view
+    with _termination_as_interrupt():
         try:
-            with (headless_view if headless else live_view)(scoreboard, seed) as refresh:
-                _watch(scoreboard, seed, rounds, refresh, pictures=not headless)
+            with view(scoreboard, seed) as refresh:
+                _run(scoreboard, refresh, seed=seed, rounds=rounds, images=not headless)
         except KeyboardInterrupt:
-            pass  # the way a demo without end ends
+            pass  # the usual end of an endless demo
     if headless:
         print(json.dumps({**asdict(scoreboard.summary()), "seed": seed}))
         if scoreboard.rounds < (rounds or 0):
             raise typer.Exit(130)
 
 
-def _watch(
-    scoreboard: Scoreboard, seed: int, rounds: int | None, refresh: Refresh, pictures: bool
+def _run(
+    scoreboard: Scoreboard, refresh: Refresh, *, seed: int, rounds: int | None, images: bool
 ) -> None:
-    with needing_ros("the demo"):
-        from .watch import watch
-    watch(scoreboard, seed, rounds, refresh, pictures)
+    with require_ros("the demo"):
+        from .run import run_demo
+    run_demo(scoreboard, refresh, seed=seed, rounds=rounds, images=images)
 
 
 @contextmanager
-def _hangups_as_interrupts() -> Iterator[None]:
-    """A closed terminal or a polite kill must end the nodes too, as Ctrl-C does."""
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.default_int_handler) for number in signals]
+def _termination_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that the nodes end too.
+
+    A signal that was ignored from the start (nohup) stays ignored.
+    """
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handled = {n: handler for n, handler in previous.items() if handler != signal.SIG_IGN}
+    for number in handled:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in handled.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The nodes that a demo starts as processes of their own, and ends again: those and no others."""
+"""Child processes of the demo: started, watched and ended."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pathlib import Path
 from ...errors import StreamingVLMError
 
 _STOP_S = 5.0
-"""Time that processes have to end by themselves before they are killed."""
+"""Seconds that a process may take to end after SIGINT before it is killed."""
 
 _LOG_LINES = 15
+"""Lines of a log quoted in an error message."""
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeSpec:
     """A node to start: the module that runs it and its ROS parameters."""
 
     name: str
@@ -29,7 +30,7 @@ class Node:
     parameters: Mapping[str, str]
 
     def command(self, namespace: str) -> list[str]:
-        """The command line that starts this node in `namespace`."""
+        """Return the command line that starts this node in `namespace`."""
         ros_args = ["--ros-args", "-r", f"__ns:={namespace}"]
         for name, value in self.parameters.items():
             ros_args += ["-p", f"{name}:={value}"]
@@ -37,19 +38,19 @@ class Node:
 
 
 class ProcessError(StreamingVLMError):
-    """A process ended by itself. The message holds the end of its log."""
+    """A process ended unexpectedly. The message contains the end of its log."""
 
 
 @dataclass(frozen=True)
-class Process:
-    """A running node and the file that holds what it says."""
+class NodeProcess:
+    """A running node and its log file."""
 
     name: str
     child: subprocess.Popen[bytes]
     log: Path
 
     def log_end(self) -> str:
-        """The last lines of the log."""
+        """Return the last lines of the log, indented."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
 
@@ -57,44 +58,43 @@ class Process:
         """Raise ProcessError if the process has ended."""
         code = self.child.poll()
         if code is not None:
-            raise ProcessError(
-                f"{self.name} ended with exit code {code}. Its log ends:\n{self.log_end()}"
-            )
+            message = f"{self.name} ended unexpectedly with exit code {code}. End of its log:"
+            raise ProcessError(f"{message}\n{self.log_end()}")
 
 
 @contextmanager
-def running(nodes: Sequence[Node], namespace: str) -> Iterator[list[Process]]:
-    """Start the nodes and, whatever happens, end them. From the main thread only."""
+def run_nodes(nodes: Sequence[NodeSpec], namespace: str) -> Iterator[list[NodeProcess]]:
+    """Start the nodes for the block and always end them. Call from the main thread only."""
     with tempfile.TemporaryDirectory(prefix="streamingvlm-") as folder:
-        processes: list[Process] = []
+        processes: list[NodeProcess] = []
         try:
             for node in nodes:
-                with _signals_held():
-                    processes.append(_start(node, namespace, Path(folder)))
+                with _deferred_signals():
+                    processes.append(_start(node, namespace, folder=Path(folder)))
             yield processes
         finally:
             _stop(processes)
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """A signal is heard when the block is left: a process that nobody holds yet would go on."""
-    heard: list[int] = []
+def _deferred_signals() -> Iterator[None]:
+    """Handle signals at the end of the block: a process just being started would be left behind."""
+    received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda number, frame: heard.append(number)) for n in numbers}
+    previous = {n: signal.signal(n, lambda number, _: received.append(number)) for n in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-    if heard:
-        signal.raise_signal(heard[0])
+    if received:
+        signal.raise_signal(received[0])
 
 
-def _start(node: Node, namespace: str, folder: Path) -> Process:
+def _start(node: NodeSpec, namespace: str, *, folder: Path) -> NodeProcess:
     log = folder / f"{node.name}.log"
     with log.open("wb") as file:
-        # A session of its own: Ctrl-C reaches the demo alone, which then ends its nodes in order.
+        # A session of its own: Ctrl-C reaches only the demo, which then ends its nodes in order.
         child = subprocess.Popen(
             node.command(namespace),
             stdin=subprocess.DEVNULL,
@@ -102,11 +102,11 @@ def _start(node: Node, namespace: str, folder: Path) -> Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Process(node.name, child, log)
+    return NodeProcess(node.name, child, log)
 
 
-def _stop(processes: Sequence[Process]) -> None:
-    """Ask every process to end, and kill those that still run after a few seconds."""
+def _stop(processes: Sequence[NodeProcess]) -> None:
+    """Send SIGINT to every process, and kill those that still run after a few seconds."""
     for process in processes:
         if process.child.poll() is None:
             process.child.send_signal(signal.SIGINT)
@@ -114,6 +114,6 @@ def _stop(processes: Sequence[Process]) -> None:
     for process in processes:
         try:
             process.child.wait(max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: now
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: at once
             process.child.kill()
             process.child.wait()

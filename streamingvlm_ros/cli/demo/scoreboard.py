@@ -1,4 +1,4 @@
-"""Truth and narration, joined by the second they are about, and how well they agree."""
+"""Truth and narration of the demo, matched by second, and how well they agree."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Second:
-    """One second of the world. What isn't known (yet) is None; silence is an empty text."""
+class ScoredSecond:
+    """One second of the world. None is unknown (yet); an empty text is silence."""
 
     start_ns: int
     truth: str | None
@@ -17,14 +17,14 @@ class Second:
     lag_s: float | None
 
     @property
-    def right(self) -> bool:
-        """True when something was narrated and it is the truth, to the letter."""
+    def correct(self) -> bool:
+        """True if the narration equals the truth exactly."""
         return self.narration is not None and self.narration == self.truth
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a demo went. Accuracy and lags are None before the first round."""
+    """Result of a demo. Accuracy and lags are None before the first round."""
 
     rounds: int
     accuracy: float | None
@@ -34,33 +34,33 @@ class Summary:
 
 
 class Scoreboard:
-    """Collects what is true and what is said, in whatever order it arrives."""
+    """Collects truth and narration, in whatever order they arrive."""
 
     def __init__(self) -> None:
         self._truth: dict[int, str] = {}
         self._narration: dict[int, tuple[str, float]] = {}
-        self._dropped = 0
+        self._dropped_frames = 0
 
     @property
     def rounds(self) -> int:
-        """Narrations so far."""
+        """Number of narrations so far."""
         return len(self._narration)
 
     def add_truth(self, start_ns: int, text: str) -> None:
-        """What happens in the second from `start_ns`."""
+        """Record what happens in the second from `start_ns`."""
         self._truth[start_ns] = text
 
-    def add_narration(self, start_ns: int, text: str, lag_s: float, dropped: int) -> None:
-        """What was said about the second from `start_ns`.
+    def add_narration(self, start_ns: int, text: str, *, lag_s: float, dropped_frames: int) -> None:
+        """Record the narration of the second from `start_ns`.
 
-        `lag_s` is the time from the newest frame's stamp to hearing of it, `dropped` the number
-        of frames that were skipped before this round.
+        `lag_s` is the time from the newest frame's stamp to the narration's arrival.
+        `dropped_frames` were skipped before this round.
         """
         self._narration[start_ns] = (text, lag_s)
-        self._dropped += dropped
+        self._dropped_frames += dropped_frames
 
-    def seconds(self) -> list[Second]:
-        """Every second from the first narrated one to the last, also those nobody spoke about."""
+    def seconds(self) -> list[ScoredSecond]:
+        """Return every second from the first narrated one to the last, skipped ones included."""
         if not self._narration:
             return []
         first, last = min(self._narration), max(self._narration)
@@ -68,19 +68,19 @@ class Scoreboard:
         return [self._second(start) for start in sorted(known) if first <= start <= last]
 
     def complete(self) -> bool:
-        """Whether the truth of every narrated second is known."""
+        """Return True if the truth of every narrated second is known."""
         return self._narration.keys() <= self._truth.keys()
 
     def summary(self) -> Summary:
-        """Counts over `seconds()`: one without narration, or without known truth, is wrong."""
+        """Summarise `seconds()`. A second without narration or without known truth is wrong."""
         seconds = self.seconds()
         if not seconds:
-            return Summary(0, None, None, None, self._dropped)
+            return Summary(0, None, None, None, self._dropped_frames)
         lags = [lag_s for _, lag_s in self._narration.values()]
         p50, p95 = np.percentile(lags, [50, 95])
-        accuracy = sum(second.right for second in seconds) / len(seconds)
-        return Summary(self.rounds, accuracy, float(p50), float(p95), self._dropped)
+        accuracy = sum(second.correct for second in seconds) / len(seconds)
+        return Summary(self.rounds, accuracy, float(p50), float(p95), self._dropped_frames)
 
-    def _second(self, start_ns: int) -> Second:
+    def _second(self, start_ns: int) -> ScoredSecond:
         text, lag_s = self._narration.get(start_ns, (None, None))
-        return Second(start_ns, self._truth.get(start_ns), text, lag_s)
+        return ScoredSecond(start_ns, self._truth.get(start_ns), text, lag_s)

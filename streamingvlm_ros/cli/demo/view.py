@@ -1,4 +1,4 @@
-"""How a demo looks in a terminal."""
+"""Views of the demo: a live table in a terminal, or progress lines on standard error."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ...time_format import format_clock
 from ...types import NS_PER_S, Image
-from ..narration_formats import format_clock
-from .picture import Picture
-from .scoreboard import Scoreboard, Second, Summary
+from ..console import stderr_console
+from .scoreboard import Scoreboard, ScoredSecond, Summary
+from .terminal_image import TerminalImage
 
 Refresh = Callable[[Image | None], None]
-"""Draws anew what the scoreboard knows, beside the newest picture of the camera."""
+"""Redraws the scoreboard beside the camera's newest image."""
 
-_PICTURE_COLUMNS = 40
+_IMAGE_COLUMNS = 40
 _TEXT_COLUMNS = 80
-"""Width that the table needs before a picture may stand beside it."""
+"""Width that the table needs before an image fits beside it."""
 
 _FIXED_COLUMNS = 36
-"""Of the table's width: what isn't truth or narration, with all borders and gaps."""
+"""Width of the table without truth and narration: other columns, borders and gaps."""
 
 _FIXED_LINES = 8
-"""Of the view's height: what isn't a second."""
+"""Height of the view without the seconds: borders, header and totals."""
 
 _ROUNDS_PER_LINE = 10
 
 
 @contextmanager
 def live_view(scoreboard: Scoreboard, seed: int) -> Iterator[Refresh]:
-    """A table that fills the terminal and stays there at the end."""
+    """Fill the terminal with a table, which stays visible at the end."""
     console = Console(highlight=False)
-    waiting = Spinner("dots", " starting the camera and the narrator")
+    waiting = Spinner("dots", " Starting the camera and the narrator")
     newest: RenderableType = waiting
 
     with Live(waiting, console=console, auto_refresh=False, screen=console.is_terminal) as live:
 
         def refresh(image: Image | None) -> None:
             nonlocal newest
-            newest = demo_panel(scoreboard, seed, image, console) if scoreboard.rounds else waiting
+            if scoreboard.rounds:
+                newest = demo_panel(scoreboard, console, seed=seed, image=image)
             live.update(newest, refresh=True)
 
         try:
@@ -58,56 +60,61 @@ def live_view(scoreboard: Scoreboard, seed: int) -> Iterator[Refresh]:
 
 @contextmanager
 def headless_view(scoreboard: Scoreboard, seed: int) -> Iterator[Refresh]:
-    """A line on the standard error every few rounds."""
-    console = Console(stderr=True, highlight=False)
-    console.print(f"world {seed}: starting the camera and the narrator")
-    told = 0
+    """Print a line on standard error every few rounds."""
+    console = stderr_console()
+    console.print(f"Starting the camera and the narrator (world {seed})")
+    printed_rounds = 0
 
     def refresh(image: Image | None) -> None:
-        nonlocal told
-        if scoreboard.rounds >= told + _ROUNDS_PER_LINE:
-            told = scoreboard.rounds
+        nonlocal printed_rounds
+        if scoreboard.rounds >= printed_rounds + _ROUNDS_PER_LINE:
+            printed_rounds = scoreboard.rounds
             console.print(totals(scoreboard.summary()), soft_wrap=True)
 
     yield refresh
 
 
 def demo_panel(
-    scoreboard: Scoreboard, seed: int, image: Image | None, console: Console
+    scoreboard: Scoreboard, console: Console, *, seed: int, image: Image | None
 ) -> RenderableType:
-    """The newest seconds that fit into the terminal, the camera's picture, and the totals."""
-    beside = _PICTURE_COLUMNS + 2
-    picture = None
-    if image is not None and console.width >= _TEXT_COLUMNS + beside and console.color_system:
-        picture = Picture(image, _PICTURE_COLUMNS)
-    width = console.width - (beside if picture else 0)
-    seconds = _newest(scoreboard.seconds(), console, width, console.height - 1 - _FIXED_LINES)
+    """Return the newest seconds that fit into the terminal, the camera's image, and the totals."""
+    image_width = _IMAGE_COLUMNS + 2
+    has_room = console.width >= _TEXT_COLUMNS + image_width
+    show_image = image is not None and has_room and console.color_system is not None
+    seconds = _newest_seconds(
+        scoreboard.seconds(),
+        console,
+        width=console.width - (image_width if show_image else 0),
+        height=console.height - 1 - _FIXED_LINES,
+    )
     body = _table(seconds, scoreboard.seconds()[0].start_ns)
-    if picture:
-        body = _side_by_side(body, picture)
+    if image is not None and show_image:
+        body = _side_by_side(TerminalImage(image, _IMAGE_COLUMNS), body)
     return Panel(
         Group(body, totals(scoreboard.summary())),
         title=f"[bold]streamingvlm demo[/] · world {seed}",
-        subtitle="[dim]Ctrl-C ends it[/]",
+        subtitle="[dim]Ctrl-C to stop[/]",
         border_style="blue",
     )
 
 
 def totals(summary: Summary) -> Text:
-    """One line: how right, how late, how much was missed."""
+    """Return one line: accuracy, lag and dropped frames."""
     if summary.accuracy is None:
-        return Text("nothing was narrated")
+        return Text("no narration yet")
     good = summary.accuracy >= 0.95
     return Text.assemble(
-        (f"{summary.accuracy:.1%} right", "bold green" if good else "bold yellow"),
+        (f"{summary.accuracy:.1%} correct", "bold green" if good else "bold yellow"),
         f" of {summary.rounds} rounds",
-        (f"  ·  lag {summary.lag_p50_s:.2f} s, 95 % below {summary.lag_p95_s:.2f} s", "dim"),
+        (f"  ·  lag {summary.lag_p50_s:.2f} s (95th percentile {summary.lag_p95_s:.2f} s)", "dim"),
         (f"  ·  {summary.dropped_frames} frames dropped", "dim"),
     )
 
 
-def _newest(seconds: list[Second], console: Console, width: int, height: int) -> list[Second]:
-    """The last seconds that fit into `height` lines, the newest of them at any rate."""
+def _newest_seconds(
+    seconds: list[ScoredSecond], console: Console, *, width: int, height: int
+) -> list[ScoredSecond]:
+    """Return the last seconds that fit into `height` lines, but at least the newest."""
     column = max(8, (width - _FIXED_COLUMNS) // 2)
     start, used = len(seconds), 0
     while start > 0:
@@ -119,7 +126,7 @@ def _newest(seconds: list[Second], console: Console, width: int, height: int) ->
     return seconds[start:]
 
 
-def _table(seconds: list[Second], first_ns: int) -> Table:
+def _table(seconds: list[ScoredSecond], first_ns: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
     table.add_column("second", justify="right", style="dim", width=7)
     table.add_column("truth", ratio=1)
@@ -127,27 +134,27 @@ def _table(seconds: list[Second], first_ns: int) -> Table:
     table.add_column("", width=1)
     table.add_column("lag", justify="right", style="dim", width=7)
     for second in seconds:
-        style = "green" if second.right else "red"
+        style = "green" if second.correct else "red"
         table.add_row(
             format_clock((second.start_ns - first_ns) / NS_PER_S),
-            _said(second.truth, "(not heard)", ""),
-            _said(second.narration, "(skipped)", style),
-            Text("✓" if second.right else "✗", style=style),
+            _cell(second.truth, missing="(unknown)", style=""),
+            _cell(second.narration, missing="(skipped)", style=style),
+            Text("✓" if second.correct else "✗", style=style),
             "" if second.lag_s is None else f"{second.lag_s:.2f} s",
         )
     return table
 
 
-def _said(text: str | None, unknown: str, style: str) -> Text:
-    """A text that is missing and one that is silent look different."""
+def _cell(text: str | None, *, missing: str, style: str) -> Text:
+    """Return a table cell that tells a missing text from silence."""
     if text is None:
-        return Text(unknown, style="dim italic")
+        return Text(missing, style="dim italic")
     return Text(text, style=style) if text else Text("(silence)", style="dim italic")
 
 
-def _side_by_side(table: Table, picture: Picture) -> Table:
+def _side_by_side(image: TerminalImage, table: Table) -> Table:
     grid = Table.grid(padding=(1, 1, 0, 1), expand=True)
-    grid.add_column(width=_PICTURE_COLUMNS)
+    grid.add_column(width=_IMAGE_COLUMNS)
     grid.add_column(ratio=1)
-    grid.add_row(picture, table)
+    grid.add_row(image, table)
     return grid

@@ -1,4 +1,4 @@
-"""A picture in a terminal: two pixels in every character."""
+"""An image in a terminal: two pixels per character."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.style import Style
 from ...types import Image
 
 
-class Picture:
-    """`image` shrunk to `columns` characters, in its own shape: a half block is a square."""
+class TerminalImage:
+    """`image` scaled to `columns` characters with its aspect ratio: a half block is a square."""
 
     def __init__(self, image: Image, columns: int) -> None:
         height, width = image.shape[:2]
         rows = 2 * max(1, round(columns * height / width / 2))
-        shrunk = PIL.Image.fromarray(image).resize((columns, rows), PIL.Image.Resampling.BOX)
-        self._pixels = np.asarray(shrunk)
+        scaled = PIL.Image.fromarray(image).resize((columns, rows), PIL.Image.Resampling.BOX)
+        self._pixels = np.asarray(scaled)
 
     @property
     def lines(self) -> int:
@@ -30,15 +30,15 @@ class Picture:
         return len(self._pixels) // 2
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        """Upper pixels are the ink of a half block, lower ones its paper."""
-        for upper, lower in zip(self._pixels[::2], self._pixels[1::2], strict=True):
-            for ink, paper in zip(upper.tolist(), lower.tolist(), strict=True):
+        """Yield upper half blocks: upper pixels are the foreground, lower ones the background."""
+        for upper_row, lower_row in zip(self._pixels[::2], self._pixels[1::2], strict=True):
+            for upper, lower in zip(upper_row.tolist(), lower_row.tolist(), strict=True):
                 yield Segment(
-                    "▀", Style(color=Color.from_rgb(*ink), bgcolor=Color.from_rgb(*paper))
+                    "▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
                 )
             yield Segment.line()
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """As wide as it is, neither more nor less."""
+        """Return its exact width."""
         columns = self._pixels.shape[1]
         return Measurement(columns, columns)

@@ -58,7 +58,7 @@ Scores = dict[str, list[bool]]
 
 
 def chunk(look: Look, second: int) -> Chunk:
-    """What a camera at 2 frames per second sees of this second."""
+    """Return a second of a camera at 2 frames per second."""
     start = second * NS_PER_S
     parts = (0.0, 0.5)
     frames = tuple(Frame(look(second, part), start + int(part * NS_PER_S)) for part in parts)
@@ -76,7 +76,9 @@ def looks(world: World, rounds: int) -> dict[str, Look]:
     }
 
 
-def ask_live(engine: StreamingEngine, world: World, rounds: int, look: Look) -> dict[str, Scores]:
+def ask_live(
+    engine: StreamingEngine, world: World, *, rounds: int, look: Look
+) -> dict[str, Scores]:
     """Modes `stream` (of now and of the text window) and `recent`."""
     random = np.random.default_rng(world.seed)
     scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
@@ -168,7 +170,9 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
         recall = partial(history.moments, count=engine.settings.asking.history_moments)
         for index, guest in enumerate(guests):
             for kind in [k for k in MOMENTS if index == 0 or k != "colour then"]:
-                _ask_of_guest(stream, recall, seconds, guest, kind, scores)
+                _ask_of_guest(
+                    stream, recall, seconds=seconds, guest=guest, kind=kind, scores=scores
+                )
         history.close()
     stream.close()
     return scores
@@ -177,6 +181,7 @@ def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
 def _ask_of_guest(
     stream: Stream,
     recall: HistoryServer,
+    *,
     seconds: list[Second],
     guest: Thing,
     kind: str,
@@ -235,13 +240,17 @@ def main() -> None:
     for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + arguments.worlds):
         for name, look in looks(World(seed), arguments.rounds).items():
             print(f"world {seed}, {name}", file=sys.stderr)
-            _merge(scores, f", {name}", ask_live(engine, World(seed), arguments.rounds, look))
+            _merge(
+                scores,
+                f", {name}",
+                scores=ask_live(engine, World(seed), rounds=arguments.rounds, look=look),
+            )
         print(f"visits {seed}", file=sys.stderr)
-        _merge(scores, "", ask_long_ago(engine, seed))
+        _merge(scores, "", scores=ask_long_ago(engine, seed))
     report(scores)
 
 
-def _merge(into: dict[str, Scores], suffix: str, scores: dict[str, Scores]) -> None:
+def _merge(into: dict[str, Scores], suffix: str, *, scores: dict[str, Scores]) -> None:
     for mode, kinds in scores.items():
         for kind, rights in kinds.items():
             into[mode + suffix][kind] += rights

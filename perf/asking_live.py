@@ -86,7 +86,7 @@ def chunk(world: World, second: int) -> Chunk:
 
 
 class Observer:
-    """Hears both narrators and asks one of them."""
+    """Listens to both narrators and asks one of them questions."""
 
     def __init__(self) -> None:
         self.node = Node("observer")
@@ -123,7 +123,7 @@ class Observer:
         return asked
 
     def report(self, asked: int, step_s: float) -> dict[str, object]:
-        """What differed, and how long the askers waited."""
+        """Return the differences between the narrators, and the waiting times of the questions."""
         quiet, other = self.narrations["quiet"], self.narrations["asked"]
         both = sorted(set(quiet) & set(other))[:-2]
         first_s = [a.time_to_first_token for a in self.answers if a.success]

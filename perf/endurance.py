@@ -28,7 +28,7 @@ BIN = 100
 
 
 def chunk(world: World, second: int) -> Chunk:
-    """What a camera at 2 frames per second sees of this second."""
+    """Return a second of a camera at 2 frames per second."""
     start = second * NS_PER_S
     frames = tuple(
         Frame(world.frame(second + part, SIDE_PX, SIDE_PX), start + int(part * NS_PER_S))
@@ -42,7 +42,7 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
-def watch(engine: StreamingEngine, seed: int, rounds: int) -> dict[str, Any]:
+def watch(engine: StreamingEngine, seed: int, *, rounds: int) -> dict[str, Any]:
     """Stream one world; figures per hundred rounds go to stderr."""
     world, stream = World(seed), engine.open_stream()
     right: list[bool] = []
@@ -93,7 +93,7 @@ def main() -> None:
     engine = StreamingEngine.from_pretrained(arguments.model, settings_for(arguments.model))
     results = []
     for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + arguments.worlds):
-        results.append(watch(engine, seed, arguments.rounds))
+        results.append(watch(engine, seed, rounds=arguments.rounds))
         print(json.dumps(results[-1]))
     summary = {
         key: round(statistics.mean(result[key] for result in results), 4)

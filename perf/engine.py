@@ -63,7 +63,7 @@ class StageClock:
         self._open = [REST]
         self._since_s = 0.0
 
-    def wrap(self, owner: Any, name: str, stage: str | Callable[..., str]) -> None:
+    def wrap(self, owner: Any, name: str, *, stage: str | Callable[..., str]) -> None:
         """Replace a function by one that is timed. `stage` may depend on what it is called with."""
         function = getattr(owner, name)
 
@@ -96,7 +96,7 @@ class StageClock:
 class Narrators:
     """An engine, its streams, and what was last seen by each."""
 
-    def __init__(self, loaded: LoadedModel, clock: StageClock, seeds: Sequence[int]) -> None:
+    def __init__(self, loaded: LoadedModel, clock: StageClock, *, seeds: Sequence[int]) -> None:
         settings = Settings().updated(SETTINGS)
         self.engine = StreamingEngine(loaded, settings, max_streams=len(seeds))
         self.engine.runner.sampler = Forced(self.engine, lengths=(MAX_TOKENS, MAX_TOKENS))
@@ -105,11 +105,11 @@ class Narrators:
         self._clock = clock
         self.visible: list[Chunk] = []
         """The chunks that the first stream still has in mind."""
-        clock.wrap(self.engine.model, "encode", VISION)
-        clock.wrap(self.engine.runner, "prefill", PREFILL)
-        clock.wrap(self.engine.runner, "decode", DECODE)
+        clock.wrap(self.engine.model, "encode", stage=VISION)
+        clock.wrap(self.engine.runner, "prefill", stage=PREFILL)
+        clock.wrap(self.engine.runner, "decode", stage=DECODE)
         for stream in self.streams:
-            clock.wrap(stream, "_evict", EVICTION)
+            clock.wrap(stream, "_evict", stage=EVICTION)
 
     def round(self) -> Milliseconds:
         """Narrate the next chunk of every stream."""
@@ -121,12 +121,12 @@ class Narrators:
 
 
 class Resending:
-    """What a stream has in mind, sent to transformers' `generate` in every round."""
+    """Sends a stream's whole context to transformers' `generate` in every round."""
 
     def __init__(self, model: Any, clock: StageClock) -> None:
         self._model, self._clock = model, clock
-        clock.wrap(model.model.visual, "forward", VISION)
-        clock.wrap(model, "forward", _stage_of_forward)
+        clock.wrap(model.model.visual, "forward", stage=VISION)
+        clock.wrap(model, "forward", stage=_stage_of_forward)
 
     def round(self, narrators: Narrators) -> Milliseconds:
         """Say the first stream's last round again, from nothing but its tokens and frames."""
@@ -169,11 +169,11 @@ def _stage_of_forward(*_: object, input_ids: torch.Tensor, **__: object) -> str:
 def measure(first: int, last: int) -> dict[str, Any]:
     """All ways side by side; figures are of rounds `first` to `last`."""
     clock = StageClock()
-    clock.wrap(vision_encoder, "to_patches", PATCHES)
+    clock.wrap(vision_encoder, "to_patches", stage=PATCHES)
     torch.manual_seed(0)
-    loaded = build(SHAPES["mid"], torch.device("cpu"), torch.float32)
-    together = Narrators(loaded, clock, range(STREAMS))
-    alone = [Narrators(loaded, clock, [seed]) for seed in range(STREAMS)]
+    loaded = build(SHAPES["mid"], torch.device("cpu"), dtype=torch.float32)
+    together = Narrators(loaded, clock, seeds=range(STREAMS))
+    alone = [Narrators(loaded, clock, seeds=[seed]) for seed in range(STREAMS)]
     resending, one = Resending(loaded.model, clock), alone[0]
     rounds: dict[str, list[Milliseconds]] = defaultdict(list)
     for number in range(last + 1):

@@ -83,7 +83,7 @@ class Watcher:
         self.right.append(narration == truth)
 
     def ask(self, now: QuestionAnswer, past: QuestionAnswer | None) -> None:
-        """Of what is visible, and of what was said."""
+        """Ask about what is visible and, if there is a question, about the past."""
         if self._asks:
             self.now.append(self._stream.ask(now.question).text == now.answer)
             if past:
@@ -94,7 +94,9 @@ class Watcher:
         self._stream.close()
 
 
-def watch_world(engines: Mapping[str, StreamingEngine], seed: int, rounds: int) -> dict[str, Any]:
+def watch_world(
+    engines: Mapping[str, StreamingEngine], seed: int, *, rounds: int
+) -> dict[str, Any]:
     """Every way's results in one world."""
     world, random = World(seed), np.random.default_rng(seed)
     watchers = {name: Watcher(engine.open_stream()) for name, engine in engines.items()}
@@ -143,7 +145,7 @@ def table(worlds: list[dict[str, Any]]) -> str:
 
 
 def difference(rights: np.ndarray[Any, np.dtype[np.float64]]) -> str:
-    """In points, with the interval of a bootstrap over blocks of all worlds, paired."""
+    """Format a difference in points, with the interval of a paired bootstrap over blocks."""
     whole = rights.shape[1] // BLOCK * BLOCK
     blocks = rights[:, :whole].reshape(-1, BLOCK).mean(1) * 100
     draws = np.random.default_rng(0).integers(len(blocks), size=(DRAWS, len(blocks)))
@@ -175,7 +177,7 @@ def main() -> None:
         path = arguments.run / f"world_{seed}_{arguments.rounds}.json"
         result = json.loads(path.read_text()) if path.exists() else {}
         if not result.keys() >= ways.keys():
-            result |= watch_world(engines, seed, arguments.rounds)
+            result |= watch_world(engines, seed, rounds=arguments.rounds)
             write_text(path, json.dumps(result))
         worlds.append({name: result[name] for name in ways})
     print(table(worlds))

@@ -159,7 +159,7 @@ def follow_frames(follower: Follower, node: Narrator) -> Way:
     return follower.stop()
 
 
-def follow_question(follower: Follower, node: Narrator, peer: Node) -> Way:
+def follow_question(follower: Follower, node: Narrator, *, peer: Node) -> Way:
     """Follow the second of two questions."""
     client: Any = peer.create_client(Ask, "narrator/ask")
     (service,) = (s for s in node.services if s.srv_type is Ask)
@@ -215,7 +215,7 @@ def main() -> None:
         wait_until(lambda: len(narrations) >= WARM_UP, "no narration")
         frames = follow_frames(follower, node)
     wait_until(lambda: is_idle(narrations), "the narration goes on without a camera")
-    question = follow_question(follower, node, peer)
+    question = follow_question(follower, node, peer=peer)
     print_table("A frame", frames)
     print_table("A question", question)
     node.close()

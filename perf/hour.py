@@ -41,7 +41,7 @@ CAMERA = topic_of("/image/compressed", "sensor_msgs/msg/CompressedImage")
 TRUTH = topic_of("/synthetic_camera/truth", "streamingvlm_ros/msg/Narration")
 
 
-def film(folder: Path, world: World, seconds: int) -> None:
+def film(folder: Path, world: World, *, seconds: int) -> None:
     """The bag: what the synthetic camera would have published. It is there when it is whole."""
     unfinished = folder.parent / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -50,13 +50,15 @@ def film(folder: Path, world: World, seconds: int) -> None:
             start_ns = (BEGIN_S + second) * NS_PER_S
             for part in range(RATE_HZ):
                 stamp_ns = start_ns + part * NS_PER_S // RATE_HZ
-                bag.write(CAMERA, stamp_ns, image(world, second + part / RATE_HZ, stamp_ns))
-            bag.write(TRUTH, start_ns, truth(world, second, start_ns))
+                bag.write(
+                    CAMERA, stamp_ns, image(world, second + part / RATE_HZ, stamp_ns=stamp_ns)
+                )
+            bag.write(TRUTH, start_ns, truth(world, second, start_ns=start_ns))
     (unfinished / folder.name).rename(folder)
     unfinished.rmdir()
 
 
-def image(world: World, t_s: float, stamp_ns: int) -> bytes:
+def image(world: World, t_s: float, *, stamp_ns: int) -> bytes:
     """A PNG of the world at `t_s`."""
     types: Any = known_types().types
     packed = io.BytesIO()
@@ -65,7 +67,7 @@ def image(world: World, t_s: float, stamp_ns: int) -> bytes:
     return encode(types[CAMERA.type](header(stamp_ns), "png", data))
 
 
-def truth(world: World, second: int, start_ns: int) -> bytes:
+def truth(world: World, second: int, *, start_ns: int) -> bytes:
     """The one true narration of a second."""
     types: Any = known_types().types
     text = world.caption(second)
@@ -78,26 +80,26 @@ def truth(world: World, second: int, start_ns: int) -> bytes:
 
 
 def header(stamp_ns: int) -> Any:
-    """With the camera's frame_id."""
+    """Return a header with the camera's frame_id."""
     types: Any = known_types().types
     return types["std_msgs/msg/Header"](stamp(stamp_ns), "camera_optical")
 
 
 def stamp(stamp_ns: int) -> Any:
-    """As a message."""
+    """Return a time message."""
     types: Any = known_types().types
     return types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))
 
 
 def questions_now(world: World, seconds: int) -> Iterator[dict[str, Any]]:
-    """Of what is visible, one of each kind in turn."""
+    """Yield questions about what is visible, one of each kind in turn."""
     random, kinds = np.random.default_rng(world.seed), cycle(NOW.values())
     for at_s in range(PAST_S, seconds, ASKED_EVERY_S):
         yield line(at_s, next(kinds)(world.second(at_s - 1), random))
 
 
 def questions_past(world: World, seconds: int) -> Iterator[dict[str, Any]]:
-    """Of what happened in the last seconds, one of each kind in turn, if anything did."""
+    """Yield questions about the last seconds, one of each kind in turn."""
     kinds = cycle(PAST.values())
     random = np.random.default_rng(world.seed)
     for at_s in range(PAST_S, seconds, ASKED_EVERY_S):
@@ -115,7 +117,7 @@ EVALUATIONS = {"now": (questions_now, ("stream", "recent")), "past": (questions_
 """What is asked, and in which modes."""
 
 
-def evaluate(run: Path, name: str, models: list[str], modes: tuple[str, ...]) -> int:
+def evaluate(run: Path, name: str, *, models: list[str], modes: tuple[str, ...]) -> int:
     """RUN/evaluation_NAME; the exit code."""
     command = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(run / "world")]
     command += ["--reference", TRUTH.name, "--questions", str(run / f"{name}.jsonl")]
@@ -137,9 +139,11 @@ def main() -> int:
         run.mkdir(parents=True, exist_ok=True)
         (run / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     if not (run / "world").exists():
-        film(run / "world", world, arguments.seconds)
+        film(run / "world", world, seconds=arguments.seconds)
     models = arguments.model or ["demo"]
-    return max(evaluate(run, name, models, modes) for name, (_, modes) in EVALUATIONS.items())
+    return max(
+        evaluate(run, name, models=models, modes=modes) for name, (_, modes) in EVALUATIONS.items()
+    )
 
 
 if __name__ == "__main__":

@@ -31,17 +31,17 @@ FIRST_SEED = 5_000
 
 
 def make_bags(run: Path) -> None:
-    """What is learnt from, and what is evaluated on."""
+    """Film the worlds to learn from, and those to evaluate on."""
     worlds = {f"bags/new{n}": (FIRST_SEED + n, True, BAG_S) for n in range(NEW_BAGS)}
     worlds |= {f"bags/old{n}": (FIRST_SEED + 50 + n, False, BAG_S) for n in range(OLD_BAGS)}
     worlds |= {"unseen/new": (FIRST_UNSEEN_SEED + 7, True, UNSEEN_S)}
     worlds |= {"unseen/old": (FIRST_UNSEEN_SEED + 8, False, UNSEEN_S)}
     for name, (seed, new, seconds) in worlds.items():
         if not (run / name).exists():
-            film(run / name, World(seed, new), seconds)
+            film(run / name, World(seed, new), seconds=seconds)
 
 
-def adapt(run: Path, recipe: Path, output: str) -> Path:
+def adapt(run: Path, recipe: Path, *, output: str) -> Path:
     """The checkpoint that a recipe makes in RUN/OUTPUT; what was stopped goes on."""
     model = run / output / "model"
     if not (model / START_NOTE).exists():
@@ -57,7 +57,7 @@ def command(run: Path, *words: object) -> None:
 
 
 def scores(run: Path) -> dict[str, dict[str, float]]:
-    """By model and world: narrations that are right word by word."""
+    """Return the share of exact narrations, by model and world."""
     by_model: dict[str, dict[str, float]] = {}
     for file in (run / "scores" / "results").glob("*.json"):
         result = json.loads(file.read_text())
@@ -76,7 +76,7 @@ def main() -> None:
     clips = ("--model", "demo", "--clip", 9, "--overlap", 4, "--validation", 6)
     command(run, cli, "export", "bags", "--output", "data", *clips)
     command(run, "streamingvlm_training.prepare", RECIPE)
-    adapt(run, RECIPE, "adapted")
+    adapt(run, RECIPE, output="adapted")
     models = ("--model", "demo", "--model", "adapted/model", "--reference", TRUTH.name)
     command(run, cli, "evaluate", "unseen", "--output", "scores", *models)
     print(json.dumps(scores(run)))

@@ -84,12 +84,12 @@ class RecomputingStream(Stream):
     def _move(self, eviction: Eviction) -> None:
         """Move nothing: the cache is empty after an eviction."""
 
-    def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
+    def see(self, part: ChunkPart, grid: Grid | None, *, seen: Tensor | None) -> Feed:
         """Take in a chunk: all that is left of earlier ones is to be fed with it."""
         assert seen is not None
         rounds = self.settings.window.vision_rounds
         self._vision_tokens = [*self._vision_tokens, seen][-rounds:]
-        return super().see(part, grid, torch.cat(self._vision_tokens))
+        return super().see(part, grid, seen=torch.cat(self._vision_tokens))
 
 
 class GlancingStream(Stream):

@@ -37,7 +37,7 @@ BAG_S, UNSEEN_S = 180, 600
 FIRST_SEED = 6_000
 
 
-def adapted(run: Path, seed: int, overlap_s: int) -> Path:
+def adapted(run: Path, seed: int, *, overlap_s: int) -> Path:
     """The checkpoint that was made with clips that overlap so."""
     name = f"overlap{overlap_s}"
     content = yaml.safe_load(RECIPE.read_text())
@@ -47,11 +47,11 @@ def adapted(run: Path, seed: int, overlap_s: int) -> Path:
     recipe.write_text(yaml.safe_dump(content))
     clips = ("--clip", CLIP_S, "--overlap", overlap_s, "--validation", 0, "--model", "demo")
     command(run, "streamingvlm_ros.cli", "export", "bags", "--output", name, *clips)
-    return adapt(run, recipe, f"adapted{overlap_s}")
+    return adapt(run, recipe, output=f"adapted{overlap_s}")
 
 
 def right(model: Path, world: World) -> list[bool]:
-    """Which seconds of an unseen world are told word by word."""
+    """Return, for each second of an unseen world, True if its narration is exact."""
     stream = StreamingEngine.from_pretrained(model, settings_for(model)).open_stream()
     return [
         stream.step(chunk(world, second)).text == world.caption(second)
@@ -60,13 +60,13 @@ def right(model: Path, world: World) -> list[bool]:
 
 
 def results(run: Path, seed: int) -> dict[str, list[bool]]:
-    """By kind of world and overlap."""
+    """Return `right` by kind of world and overlap."""
     for number, (name, new) in enumerate(BAGS.items()):
         if not (run / "bags" / name).exists():
-            film(run / "bags" / name, World(FIRST_SEED + 10 * seed + number, new), BAG_S)
+            film(run / "bags" / name, World(FIRST_SEED + 10 * seed + number, new), seconds=BAG_S)
     results_by_name = {}
     for overlap_s in OVERLAPS_S:
-        model = adapted(run, seed, overlap_s)
+        model = adapted(run, seed, overlap_s=overlap_s)
         for kind, new in (("new", True), ("known", False)):
             world = World(FIRST_UNSEEN_SEED + 100 + seed, new)
             results_by_name[f"{kind}, {overlap_s} s"] = right(model, world)

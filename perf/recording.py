@@ -1,4 +1,4 @@
-"""Whether the recorder keeps up with two cameras of 1920x1080 at 30 Hz.
+"""Throughput of the recorder with two cameras of 1920x1080 at 30 Hz.
 
     python perf/recording.py --seconds 20 --folder /where/the/bags/go
 
@@ -91,7 +91,9 @@ def cameras(rate_hz: float, seconds: float) -> Iterator[dict[str, Any]]:
         child.communicate()
 
 
-def measure(node: Node, folder: Path, compression: str, args: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    node: Node, folder: Path, *, compression: str, args: argparse.Namespace
+) -> dict[str, Any]:
     """One recording."""
     diagnostics: list[dict[str, str]] = []
     listening = node.create_subscription(
@@ -134,7 +136,7 @@ def measure(node: Node, folder: Path, compression: str, args: argparse.Namespace
 
 
 def written(bag: Path) -> list[int]:
-    """How many images of each camera a finished bag holds."""
+    """Count the images of each camera in a finished bag."""
     about = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     counts = {
         item["topic_metadata"]["name"]: int(item["message_count"])
@@ -162,7 +164,7 @@ def main() -> None:
     runs = []
     for compression in COMPRESSIONS:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            runs.append(measure(node, Path(folder), compression, args))
+            runs.append(measure(node, Path(folder), compression=compression, args=args))
     setup = {"cameras": len(TOPICS), "width": WIDTH, "height": HEIGHT, "hz": args.hz}
     print(json.dumps({**setup, "cores": os.cpu_count(), "runs": runs}))
     node.destroy_node()

@@ -74,7 +74,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = device.type == "cuda"
     small = half and not arguments.whole
-    loaded = build(SHAPES[arguments.shape], device, torch.bfloat16 if small else torch.float32)
+    loaded = build(
+        SHAPES[arguments.shape], device, dtype=torch.bfloat16 if small else torch.float32
+    )
     settings, model = Settings(), loaded.model
     model.model.visual.requires_grad_(False)
     collator = collator_for(model, loaded.tokenizer, settings=settings)
@@ -89,7 +91,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     learnt = [weight for weight in trained.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-5)
-    times_s = [step(trained, batch, optimizer, device) for _ in range(arguments.steps)]
+    times_s = [
+        step(trained, batch, optimizer=optimizer, device=device) for _ in range(arguments.steps)
+    ]
     step_s = float(np.median(times_s[arguments.steps // 2 :]))
     tokens, work = batch["input_ids"].numel(), operations(trained, batch)
     peak = torch.cuda.max_memory_allocated() if half else 0
@@ -109,6 +113,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def step(
     model: Any,
     batch: dict[str, torch.Tensor],
+    *,
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> float:

@@ -133,7 +133,7 @@ class Forced(RowSampler):
 
     def __init__(self, engine: StreamingEngine, *, lengths: tuple[int, int]) -> None:
         rows, decoder = engine.runner.rows, engine.model.decoder
-        super().__init__(rows, decoder.vocabulary, decoder.device)
+        super().__init__(rows, decoder.vocabulary, device=decoder.device)
         self._stop_id = engine.model.chat_format.end_id
         self._lengths = lengths
         self._drawn = [np.random.default_rng(row) for row in range(rows)]
@@ -164,7 +164,7 @@ class NoGraph(CudaGraph):
         step()
 
 
-def build(shape: dict[str, Any], device: torch.device, dtype: torch.dtype) -> LoadedModel:
+def build(shape: dict[str, Any], device: torch.device, *, dtype: torch.dtype) -> LoadedModel:
     """Random weights of these shapes, made where they will stay."""
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     pad = tokenizer.convert_tokens_to_ids("<|video_pad|>")
@@ -309,7 +309,7 @@ class Asker:
             self._next_s = time.perf_counter() + self._random.random()
 
     def percentiles(self, name: str) -> dict[str, float]:
-        """Of all but the first question, which only warmed up."""
+        """Return percentiles without the first question, which only warms up."""
         return {
             f"first_token_{name}_p{part}_ms": round(
                 float(np.percentile(self.first_ms[1:], part)), 2
@@ -337,8 +337,8 @@ def ask(narrator: Narrator, count: int) -> dict[str, float]:
 
 
 def versions(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What decides which kernels run."""
-    chosen = attention.choose_backend("auto", machine.device, machine.dtype)
+    """Return the properties that decide which kernels run."""
+    chosen = attention.choose_backend("auto", machine.device, dtype=machine.dtype)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -382,7 +382,7 @@ def over_backends(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> di
     result: dict[str, Any] = {}
     for name in ("masked", "varlen", "flash"):
         try:
-            attention.activate(attention.choose_backend(name, machine.device, machine.dtype))
+            attention.activate(attention.choose_backend(name, machine.device, dtype=machine.dtype))
         except ConfigError as error:
             result[name] = {"missing": str(error)}
             continue
@@ -395,15 +395,17 @@ def over_backends(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> di
 
 
 def _attend(
-    backend: str, inputs: tuple[Tensor, Tensor, Tensor], fewer: int = 0
+    backend: str, inputs: tuple[Tensor, Tensor, Tensor], *, fewer: int = 0
 ) -> attention.Attend:
     """Attention of the queries as the last tokens before the keys' end, as the runner calls it."""
     tokens, slots, device = len(inputs[0]), inputs[1].shape[1], inputs[0].device
     if tokens > 1:
-        return attention.over_spans(backend, [attention.Span(tokens, (0, slots - fewer))], device)
+        return attention.over_spans(
+            backend, [attention.Span(tokens, (0, slots - fewer))], device=device
+        )
     zero = torch.zeros(1, dtype=torch.long, device=device)
     rows = attention.RowSpans(zero, zero + slots - fewer, zero, zero)
-    return attention.over_rows(backend, rows, slots)
+    return attention.over_rows(backend, rows, longest=slots)
 
 
 def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
@@ -417,7 +419,7 @@ def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict
         seconds = []
         for fewer in range(1, 11):
             begin_s = machine.now_s()
-            _attend("masked", inputs, fewer)(*inputs)
+            _attend("masked", inputs, fewer=fewer)(*inputs)
             seconds.append(machine.now_s() - begin_s)
         result[name] = round(float(np.median(seconds)) * 1e3, 3)
     return result
@@ -425,7 +427,7 @@ def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict
 
 def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     """Two streams, one of which is asked: all that is said with the graph and without."""
-    loaded = build(SHAPES[arguments.shape], machine.device, machine.dtype)
+    loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     outputs: dict[bool, list[Any]] = {}
     captured = 0
     for eager in (False, True):
@@ -447,7 +449,7 @@ def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     """A second at 2 and at 8 frames per second."""
-    loaded = build(SHAPES[arguments.shape], machine.device, machine.dtype)
+    loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     settings = Settings()
     model, tower = Model(loaded, settings.model), loaded.model.model.visual
     tower.config._attn_implementation = "sdpa"
@@ -458,7 +460,7 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
         images = [random.integers(0, 256, size, np.uint8) for _ in range(count)]
 
         def looped(images: Sequence[Any] = images) -> Tensor:
-            patches, grid = to_patches(images, spec, machine.device)
+            patches, grid = to_patches(images, spec, device=machine.device)
             shape = torch.tensor([patch_grid(grid, spec)], device=machine.device)
             tokens: Tensor = tower(patches.to(machine.dtype), grid_thw=shape).pooler_output
             return tokens
@@ -478,7 +480,7 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def streams(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
     """Rounds past full windows, and questions."""
-    loaded = build(SHAPES[arguments.shape], machine.device, machine.dtype)
+    loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     narrator = Narrator(
         loaded, arguments, streams=arguments.streams[0], eager=bool(arguments.eager)
     )

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""How the system says that a file can't grow."""
+"""Error numbers for a file that can't grow."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A file of one's own beside `path`: it replaces that when it has been written, or goes."""
+    """Yield a temporary file beside `path`; it then replaces `path`, or is removed on error."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         yield temporary
@@ -24,10 +24,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file anew, in UTF-8: whoever reads it meanwhile, or after a crash, has all of one.
+    """Replace a file with UTF-8 text. Readers see the old or the new file, also after a crash.
 
-    Several processes on several hosts may do so; the last one's stays. OSError leaves the old one.
+    Several processes on several hosts may write; the last one wins. OSError leaves the old file.
     """
     with atomic_path(path) as temporary:
-        # What a model said may hold half a character, which no encoding has.
+        # A model's text may hold half a character, which no encoding has.
         temporary.write_text(text, encoding="utf-8", errors="replace")

@@ -1,12 +1,12 @@
-"""What this package raises on purpose derives from these. Each message says what to do."""
+"""Errors that this package raises on purpose. Each message says what to do."""
 
 
 class StreamingVLMError(Exception):
-    """Base of all errors below: catch it to catch whatever is ours."""
+    """Base of all errors of this package."""
 
 
 class BagError(StreamingVLMError):
-    """A bag is missing, is none, or can't be read or written."""
+    """A bag is missing, can't be read or written, or the path holds no bag."""
 
 
 class ConfigError(StreamingVLMError, ValueError):
@@ -14,11 +14,11 @@ class ConfigError(StreamingVLMError, ValueError):
 
 
 class DataError(StreamingVLMError, ValueError):
-    """What a model is to be trained on is missing, or is not what it should be."""
+    """Training data is missing or invalid."""
 
 
 class HistoryError(StreamingVLMError):
-    """A history's folder or file can't be used, or what it holds can't be read."""
+    """A history's folder or file can't be used or read."""
 
 
 class ImageError(StreamingVLMError, ValueError):
@@ -34,11 +34,11 @@ class QuestionError(StreamingVLMError, ValueError):
 
 
 class EvaluationError(StreamingVLMError, ValueError):
-    """An evaluation can't be made: nothing to evaluate, no such model, a judge that is silent."""
+    """An evaluation can't run: nothing to evaluate, unknown model, or no reply from the judge."""
 
 
 class WordsError(StreamingVLMError, ValueError):
-    """A file of narration or questions can't be read, or a line of it."""
+    """A file of narration or questions, or one of its lines, can't be read."""
 
 
 class SourceError(StreamingVLMError):

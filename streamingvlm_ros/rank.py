@@ -1,4 +1,4 @@
-"""Which process of several this is, as torchrun and accelerate tell each of theirs."""
+"""Rank of this process among several, from the environment that torchrun and accelerate set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import ConfigError
 
 @dataclass(frozen=True)
 class Rank:
-    """Process `number` of `count`; `local` is its number on this host, None if nobody says so."""
+    """Process `number` of `count`; `local` is its number on this host, None if unknown."""
 
     number: int = 0
     count: int = 1
@@ -18,20 +18,26 @@ class Rank:
 
 
 ALONE = Rank()
-"""The only process."""
+"""The rank of a process that runs alone."""
 
 
 def process_rank() -> Rank:
-    """This process's, by the environment. ConfigError if that makes no sense."""
-    number, count = _whole("RANK", 0), _whole("WORLD_SIZE", 1)
+    """Return the rank of this process.
+
+    Raises:
+        ConfigError: the environment variables are invalid or contradict each other.
+    """
+    number, count = _number("RANK", 0), _number("WORLD_SIZE", 1)
     if number >= count:
-        raise ConfigError(f"RANK is {number}, but of WORLD_SIZE={count} the last is {count - 1}")
-    local = _whole("LOCAL_RANK", 0) if "LOCAL_RANK" in os.environ else None
+        raise ConfigError(
+            f"RANK is {number}; with WORLD_SIZE={count} it must be at most {count - 1}"
+        )
+    local = _number("LOCAL_RANK", 0) if "LOCAL_RANK" in os.environ else None
     return Rank(number, count, local)
 
 
-def _whole(name: str, default: int) -> int:
+def _number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not (text.isascii() and text.isdecimal()):
-        raise ConfigError(f"the environment variable {name} is {text!r}: it must be a number")
+        raise ConfigError(f"the environment variable {name} is {text!r}: set a whole number")
     return int(text)

@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def resource(name: str) -> Path | None:
-    """The file or folder of this name: a checkout's, or where it was installed to. None if gone."""
+    """Return a file or folder, from the checkout or where it was installed. None if missing."""
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     installed = [Path(prefix, "share", _PACKAGE.name) for prefix in prefixes if prefix]
     candidates = [folder / name for folder in (_PACKAGE.parent, *installed)]

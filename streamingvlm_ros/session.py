@@ -61,6 +61,7 @@ class Source(Protocol):
 def serve(
     source: Source,
     engine: Engine,
+    *,
     streams: Mapping[str, Stream],
     sinks: Sequence[CameraSink],
 ) -> None:
@@ -90,22 +91,22 @@ def serve(
         ready = [name for name, stream in streams.items() if stream.ready]
         events = None if ended else source.take(wait=not engine.busy, ready=ready)
         ended = events is None
-        _handle(events or (), engine, streams, deliver=deliver)
+        _handle(events or (), engine, streams=streams, deliver=deliver)
         engine.advance()
         deliver()
 
 
-def run(events: Iterable[Event], stream: Stream, sinks: Sequence[Sink]) -> None:
+def run(events: Iterable[Event], stream: Stream, *, sinks: Sequence[Sink]) -> None:
     """Serve events until they end, each of them to its end before the next is fetched.
 
     Questions that come together are answered side by side.
     """
 
-    def each(camera: str, chunk: Chunk, narration: Narration) -> None:
-        for sink in sinks:
-            sink(chunk, narration)
+    def sink(camera: str, chunk: Chunk, narration: Narration) -> None:
+        for each in sinks:
+            each(chunk, narration)
 
-    serve(_InOrder(iter(events)), stream.engine, {_ONLY: stream}, [each])
+    serve(_InOrder(iter(events)), stream.engine, streams={_ONLY: stream}, sinks=[sink])
 
 
 class _InOrder:
@@ -130,8 +131,8 @@ class _InOrder:
 def _handle(
     events: Sequence[PartEvent | RequestEvent],
     engine: Engine,
-    streams: Mapping[str, Stream],
     *,
+    streams: Mapping[str, Stream],
     deliver: Callable[[], None],
 ) -> None:
     parts: list[tuple[Stream, ChunkPart]] = []

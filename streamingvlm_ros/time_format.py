@@ -1,4 +1,4 @@
-"""Times as people read them."""
+"""Times as text for people."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from .types import NS_PER_S
 
 _CLOCK_FROM_S = 1_000_000_000
-"""From September 2001 on, a stamp is a time of day; before, seconds since something began."""
+"""Stamps from September 2001 on are times of day; smaller ones count from some start."""
 
 
 def format_stamp(stamp_ns: int) -> str:
-    """`2026-11-21 14:02:31` in local time; `1830.0 s` for a camera whose time began at 0."""
+    """Format as `2026-11-21 14:02:31` in local time, or `1830.0 s` if time began at 0."""
     seconds = stamp_ns / NS_PER_S
     if seconds < _CLOCK_FROM_S:
         return f"{seconds:.1f} s"
@@ -20,12 +20,12 @@ def format_stamp(stamp_ns: int) -> str:
 
 
 def cite_times(stamps_ns: Sequence[int]) -> str:
-    """What follows an answer: ` (seen at 1830.0 s, 1832.0 s)`. The same time is named once."""
+    """Return the citation after an answer: ` (seen at 1830.0 s, 1832.0 s)`, each time once."""
     return f" (seen at {', '.join(dict.fromkeys(map(format_stamp, stamps_ns)))})"
 
 
 def format_clock(seconds: float) -> str:
-    """`75.5` as `1:15`, with hours from one hour on; a time before the beginning has a minus."""
+    """Format 75.5 as `1:15`, with hours from one hour on; negative times have a minus."""
     whole = int(seconds)
     sign = "-" if whole < 0 else ""
     minutes, second = divmod(abs(whole), 60)
@@ -34,5 +34,5 @@ def format_clock(seconds: float) -> str:
 
 
 def clamp(seconds: float, length_s: float | None) -> float:
-    """How far a bar of this length goes: a camera's clock may be set to any time."""
+    """Limit a time to the length of a progress bar: a camera's clock may be set to any time."""
     return min(max(0.0, seconds), float("inf") if length_s is None else length_s)

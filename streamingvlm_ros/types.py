@@ -1,4 +1,4 @@
-"""What travels between the rooms. Times are sensor time in integer nanoseconds."""
+"""Data that the other modules exchange. Times are sensor time in integer nanoseconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture and the moment it was taken."""
+    """One image and the time at which it was taken."""
 
     image: Image = field(repr=False)
     stamp_ns: int
@@ -28,10 +28,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The frames of one round: what was seen in [start_ns, end_ns).
+    """The frames of one round, from [start_ns, end_ns).
 
-    `frames` is never empty and ordered by stamp. `dropped` counts the sampled frames that
-    were skipped since the chunk before, because the model was busy.
+    `frames` is never empty and ordered by stamp. `dropped` counts sampled frames that were
+    skipped since the previous chunk because the model was busy.
     """
 
     frames: tuple[Frame, ...]
@@ -42,7 +42,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkPart:
-    """Some frames of a chunk, handed on before the chunk is complete.
+    """Some frames of a chunk, passed on before the chunk is complete.
 
     The parts of one chunk have the same `start_ns` and `end_ns`, come in order, and share one
     frame size. All but the `last` have an even number of frames; the last may have none if the
@@ -65,7 +65,7 @@ class ChunkPart:
 class FrameSpan:
     """The oldest and the newest of the frames that an answer rests on.
 
-    `frame_id` is that of the newest. All is 0 or empty where nothing has been seen.
+    `frame_id` is that of the newest. Zero and empty if nothing has been seen.
     """
 
     from_ns: int = 0
@@ -75,7 +75,7 @@ class FrameSpan:
 
 @dataclass(frozen=True, slots=True)
 class Narration:
-    """What the model said about one chunk. `text` is empty for a silent second."""
+    """Text for one chunk; empty if the model stayed silent."""
 
     text: str
     start_ns: int
@@ -89,7 +89,7 @@ class Narration:
 
     @property
     def silent(self) -> bool:
-        """True when the model chose to say nothing."""
+        """True if the model chose to stay silent."""
         return not self.text
 
 
@@ -106,7 +106,7 @@ class AnswerMode(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryMoment:
-    """A frame of long ago, and what was said in [start_ns, end_ns) when it was seen."""
+    """A frame of the past with the narration of [start_ns, end_ns), when it was seen."""
 
     frame: Frame
     start_ns: int
@@ -116,10 +116,10 @@ class HistoryMoment:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Asked of what a stream has in mind; or, if given, of `frames` alone or of `moments` alone.
+    """A question about a stream's context or, if set, about `frames` alone or `moments` alone.
 
     `max_tokens` bounds the answer; None leaves it to the settings. With `remember`, question and
-    answer become part of what the stream has in mind.
+    answer become part of the stream's context.
     """
 
     text: str
@@ -131,10 +131,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said to a question, and the frames it rests on.
+    """Answer to a question, and the span of the frames that it rests on.
 
-    `complete` is false if it was cut off: by the most tokens it may have, or because nobody
-    listened any more.
+    `complete` is false if it was truncated: at its maximum of tokens, or because its listener
+    stopped it.
     """
 
     text: str
@@ -150,10 +150,10 @@ def _always(_: object) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """A question and who waits for its answer.
+    """A question and the callbacks that get its answer.
 
     `on_start` is called with the frames that the answer rests on, before the first token;
-    `on_token` with each token's piece of text, which may be empty. Each returns whether to go on.
+    `on_token` with each token's piece of text, which may be empty. Each returns True to go on.
     `on_done` is called at the end. All are called from the thread that answers; none may call
     the engine or its streams.
     """

@@ -1,4 +1,4 @@
-"""Who may import whom. A wall that is crossed by accident is found here, not in a year."""
+"""Rules of the code: imports between rooms, names, and parameters."""
 
 from __future__ import annotations
 
@@ -127,6 +127,113 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+UNFINISHED = (
+    "streamingvlm_ros/bags/",
+    "streamingvlm_ros/cli/",
+    "streamingvlm_ros/demo/",
+    "streamingvlm_ros/evaluation/",
+    "streamingvlm_ros/history/",
+    "streamingvlm_ros/recordings/",
+    "streamingvlm_ros/ros/",
+    "training/",
+    "docs/",
+    "tests/bags/",
+    "tests/cli/",
+    "tests/demo/",
+    "tests/evaluation/",
+    "tests/history/",
+    "tests/recordings/",
+    "tests/ros/",
+    "tests/support/",
+    "tests/test_setting.py",
+    "tests/training/",
+    "streamingvlm_ros/setting.py",
+)
+"""Rooms whose names and parameters are not held to the rules yet."""
+
+BANNED = re.compile(
+    r"_*(its|told|said|heard|hear|there|found|begun|kept|most|(most|MOST)_\w*|MOST)", re.ASCII
+)
+"""Names that don't say what they stand for."""
+
+MAX_POSITIONAL = 2
+"""Parameters, `self` aside, that may be given by position."""
+
+CONVENTIONAL = {
+    "__torch_dispatch__",  # torch's signature
+    "attend",  # queries, keys, values: as everywhere
+    "attend_equal_runs",
+    "_grouped",
+    "one_by_one",
+    "rotate",  # x, cos, sin
+    "profile",  # sys.setprofile's signature
+    "sink",  # camera, chunk, narration: a session's CameraSink
+}
+"""Functions whose order of parameters is known to all, or not ours to choose."""
+
+
+def sources(*folders: str) -> list[Path]:
+    """Python files that the rules for names hold for."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [p for p in paths if not p.relative_to(ROOT).as_posix().startswith(UNFINISHED)]
+
+
+def named_sources() -> list[Path]:
+    folders = (PACKAGE, "training", "perf", "tests", "launch", "docs")
+    return [*sources(*folders), ROOT / "setup.py"]
+
+
+def defined_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of everything that a file gives a name to."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield node.lineno, name
+            case ast.ClassDef(name=name) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                yield node.lineno, name
+            case ast.MatchStar(name=str(name)) | ast.alias(asname=str(name)):
+                yield node.lineno, name
+
+
+@pytest.mark.parametrize("path", named_sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_names_say_what_they_stand_for(path: Path) -> None:
+    names = [(0, path.stem), *defined_names(path)]
+    assert not [f"line {line}: {name}" for line, name in names if BANNED.fullmatch(name)]
+
+
+def positional_parameters(path: Path) -> Iterator[tuple[int, str, int]]:
+    """Line, name and number of positional parameters of each function, `self` aside."""
+    tree = ast.parse(path.read_text())
+    methods = {f for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for f in node.body}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+        if node.name.startswith("test_") or any(d.startswith("pytest.fixture") for d in decorators):
+            continue  # pytest gives them by name
+        bound = node in methods and "staticmethod" not in decorators
+        yield node.lineno, node.name, len(node.args.posonlyargs + node.args.args) - bound
+
+
+@pytest.mark.parametrize("path", named_sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_further_parameters_are_keyword_only(path: Path) -> None:
+    assert not [
+        f"line {line}: {name} takes {count} by position"
+        for line, name, count in positional_parameters(path)
+        if count > MAX_POSITIONAL and name not in CONVENTIONAL
+    ]
+
+
+@pytest.mark.parametrize("path", sources("tests"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_test_module_imports_another(path: Path) -> None:
+    modules = {part for name in imports(path) for part in name.split(".")}
+    assert not {module for module in modules if module.startswith("test_")}
+
+
 FAMILY = re.compile(r"\.(vision_config|text_config|video_token_id)\b|CLIP_MEAN|CLIP_STD|image_mean")
 """How a checkpoint's own configuration or its normalisation would be read."""
 
@@ -149,7 +256,7 @@ for name in {names!r}:
 """
 
 
-def run_without(blocked: list[str], names: list[str], then: str = "") -> None:
+def run_without(blocked: list[str], names: list[str], *, then: str = "") -> None:
     code = WITHOUT.format(blocked=blocked, names=names, then=then)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -168,7 +275,7 @@ stream.step(Chunk((frame, frame), 0, 10**9))
 
 
 def test_the_engine_runs_where_there_is_no_ros() -> None:
-    run_without(["rclpy", "sensor_msgs", "cv_bridge"], ["streamingvlm_ros.session"], STREAM)
+    run_without(["rclpy", "sensor_msgs", "cv_bridge"], ["streamingvlm_ros.session"], then=STREAM)
 
 
 def test_frames_and_the_world_work_without_torch() -> None:
@@ -181,7 +288,7 @@ def test_frames_and_the_world_work_without_torch() -> None:
             "streamingvlm_ros.frames.chunk_buffer",
             "streamingvlm_ros.frames.video",
         ],
-        "from streamingvlm_ros.demo.world import World; World(0).frame(0.5, 56, 56)",
+        then="from streamingvlm_ros.demo.world import World; World(0).frame(0.5, 56, 56)",
     )
 
 

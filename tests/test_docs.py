@@ -14,7 +14,7 @@ from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 ROOT = Path(__file__).parent.parent
 
 
-def film(path: Path, world: World, seconds: int) -> None:
+def film(path: Path, world: World, *, seconds: int) -> None:
     """Two frames a second, all but unharmed by compression."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=2)
@@ -31,7 +31,7 @@ def test_the_page_on_the_engine_from_python_runs_and_is_short(tmp_path: Path) ->
     assert len(code.strip().splitlines()) <= 15
     worlds = {name: World(FIRST_UNSEEN_SEED + n) for n, name in enumerate(("front", "rear"))}
     for name, world in worlds.items():
-        film(tmp_path / f"{name}.mp4", world, 6)
+        film(tmp_path / f"{name}.mp4", world, seconds=6)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -44,16 +44,16 @@ def question() -> Ask:
     return Ask(Question("?"), lambda outcome: None)
 
 
-def arrive(inbox: Inbox, camera: str, stamp_ns: int, size: int = 4) -> SampleResult:
+def arrive(inbox: Inbox, camera: str, *, stamp_ns: int, size: int = 4) -> SampleResult:
     result = inbox.wants(camera, stamp_ns)
     if result is SampleResult.SAMPLED:
         return inbox.put(camera, Frame(np.zeros((size, size, 3), np.uint8), stamp_ns), now_ns=1)
     return result
 
 
-def fill(inbox: Inbox, camera: str, seconds: range) -> None:
+def fill(inbox: Inbox, camera: str, *, seconds: range) -> None:
     for ns in range(seconds.start * S, seconds.stop * S, S // 4):
-        arrive(inbox, camera, ns)
+        arrive(inbox, camera, stamp_ns=ns)
 
 
 Taken = tuple[str, int, int] | Request
@@ -73,7 +73,7 @@ def take(inbox: Inbox, *, wait: bool = False, ready: Collection[str] = (FRONT,))
 
 def test_requests_go_before_parts_and_all_at_once() -> None:
     inbox = new_inbox()
-    fill(inbox, FRONT, range(3, 5))
+    fill(inbox, FRONT, seconds=range(3, 5))
     asked = [question() for _ in range(3)]
     assert all(inbox.post(FRONT, ask) for ask in asked)
     assert take(inbox) == [*asked, (FRONT, 3, 4)]
@@ -90,7 +90,7 @@ def test_a_request_names_its_camera() -> None:
 def test_each_camera_that_is_ready_gives_one_part() -> None:
     inbox = new_inbox()
     for camera in (FRONT, REAR):
-        fill(inbox, camera, range(3, 5))
+        fill(inbox, camera, seconds=range(3, 5))
     assert take(inbox, ready=(REAR,)) == [(REAR, 3, 4)]
     assert take(inbox, ready=(FRONT, REAR)) == [(FRONT, 3, 4), (REAR, 4, 4)]
     assert take(inbox, ready=()) == []
@@ -111,11 +111,11 @@ def test_a_restart_comes_before_every_later_part_and_after_earlier_requests() ->
     inbox = new_inbox()
     before, after, reset = question(), question(), Reset(lambda: None)
     inbox.post(FRONT, before)
-    fill(inbox, FRONT, range(3, 5))
-    fill(inbox, REAR, range(3, 4))
+    fill(inbox, FRONT, seconds=range(3, 5))
+    fill(inbox, REAR, seconds=range(3, 4))
     assert inbox.restart(FRONT, reset)
     inbox.post(FRONT, after)
-    fill(inbox, FRONT, range(6, 7))
+    fill(inbox, FRONT, seconds=range(6, 7))
     assert take(inbox, ready=(FRONT, REAR)) == [before, reset, after, (FRONT, 6, 4), (REAR, 3, 4)]
 
 
@@ -123,10 +123,10 @@ def test_a_clock_set_back_restarts_its_camera_alone() -> None:
     jumps = Jumps()
     inbox = new_inbox(jumps)
     for camera in (FRONT, REAR):
-        fill(inbox, camera, range(100, 102))
+        fill(inbox, camera, seconds=range(100, 102))
     # Also by a frame that is not wanted: the chunk in which a camera is first seen has begun.
     assert inbox.wants(FRONT, 5 * S + S // 2) is SampleResult.UNUSED
-    fill(inbox, FRONT, range(6, 7))
+    fill(inbox, FRONT, seconds=range(6, 7))
     ((camera, reset),) = jumps.resets
     assert camera == FRONT
     events = inbox.take(wait=False, ready=(FRONT, REAR)) or ()
@@ -138,18 +138,18 @@ def test_a_clock_set_back_restarts_its_camera_alone() -> None:
 
 def test_only_frames_that_will_be_sampled_are_wanted() -> None:
     inbox = new_inbox()
-    assert arrive(inbox, FRONT, 3 * S) is SampleResult.SAMPLED
+    assert arrive(inbox, FRONT, stamp_ns=3 * S) is SampleResult.SAMPLED
     assert inbox.wants(FRONT, 3 * S + 1) is SampleResult.UNUSED
     assert inbox.wants(FRONT, 3 * S) is SampleResult.LATE
 
 
 def test_a_frame_of_another_size_is_refused_and_its_chunk_goes_on_without_it() -> None:
     inbox = new_inbox()
-    arrive(inbox, FRONT, 3 * S)
+    arrive(inbox, FRONT, stamp_ns=3 * S)
     with pytest.raises(BadImageError):
-        arrive(inbox, FRONT, 3 * S + S // 4, size=6)
+        arrive(inbox, FRONT, stamp_ns=3 * S + S // 4, size=6)
     inbox.skip(FRONT, 3 * S + S // 4, now_ns=1)
-    arrive(inbox, FRONT, 3 * S + S // 2)
+    arrive(inbox, FRONT, stamp_ns=3 * S + S // 2)
     assert take(inbox) == [(FRONT, 3, 2)]
     inbox.skip(FRONT, 3 * S + 3 * S // 4, now_ns=1)
     assert take(inbox) == [(FRONT, 3, 0)]
@@ -158,18 +158,18 @@ def test_a_frame_of_another_size_is_refused_and_its_chunk_goes_on_without_it() -
 def test_the_rest_of_chunks_that_have_begun_is_dropped_and_others_stay() -> None:
     inbox = new_inbox()
     for camera in (FRONT, REAR):
-        arrive(inbox, camera, 3 * S)
-        arrive(inbox, camera, 3 * S + S // 4)
+        arrive(inbox, camera, stamp_ns=3 * S)
+        arrive(inbox, camera, stamp_ns=3 * S + S // 4)
     assert take(inbox) == [(FRONT, 3, 2)]
     inbox.drop_started()
-    arrive(inbox, FRONT, 3 * S + S // 2)
-    arrive(inbox, FRONT, 3 * S + 3 * S // 4)
+    arrive(inbox, FRONT, stamp_ns=3 * S + S // 2)
+    arrive(inbox, FRONT, stamp_ns=3 * S + 3 * S // 4)
     assert take(inbox, ready=(FRONT, REAR)) == [(REAR, 3, 2)]
 
 
 def test_the_newest_frames_and_the_backlog_are_those_of_one_camera() -> None:
     inbox = new_inbox()
-    fill(inbox, FRONT, range(3, 4))
+    fill(inbox, FRONT, seconds=range(3, 4))
     assert [frame.stamp_ns for frame in inbox.newest(FRONT)] == [3 * S + S // 2, 3 * S + 3 * S // 4]
     assert inbox.newest(REAR) == ()
     assert (inbox.backlog(FRONT), inbox.backlog(REAR)) == (1, 0)
@@ -190,12 +190,12 @@ def test_a_worker_that_waits_is_woken_by_whatever_it_can_do() -> None:
     inbox.post(REAR, ask)
     assert taken.get(timeout=PATIENCE_S) == [ask]
     # What it can do nothing with: another camera's part, and a single frame.
-    fill(inbox, REAR, range(3, 4))
-    arrive(inbox, FRONT, 3 * S)
+    fill(inbox, REAR, seconds=range(3, 4))
+    arrive(inbox, FRONT, stamp_ns=3 * S)
     inbox.restart(FRONT, reset)
     assert taken.get(timeout=PATIENCE_S) == [reset]
-    arrive(inbox, FRONT, 4 * S)
-    arrive(inbox, FRONT, 4 * S + S // 4)
+    arrive(inbox, FRONT, stamp_ns=4 * S)
+    arrive(inbox, FRONT, stamp_ns=4 * S + S // 4)
     assert taken.get(timeout=PATIENCE_S) == [(FRONT, 4, 2)]
     inbox.expire(100 * S)
     assert taken.get(timeout=PATIENCE_S) == [(FRONT, 4, 0)]
@@ -208,7 +208,7 @@ def test_a_worker_that_waits_is_woken_by_whatever_it_can_do() -> None:
 def test_closing_ends_the_worker_and_returns_what_nobody_serves() -> None:
     inbox, ask = new_inbox(), question()
     inbox.post(FRONT, ask)
-    fill(inbox, FRONT, range(3, 4))
+    fill(inbox, FRONT, seconds=range(3, 4))
     assert inbox.close() == [ask]
     assert inbox.take(wait=True, ready=(FRONT,)) is None
     assert inbox.take(wait=False, ready=(FRONT,)) is None

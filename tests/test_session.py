@@ -51,6 +51,6 @@ def test_a_source_that_has_ended_is_not_asked_again_while_turns_come_to_their_en
     engine: Any = BusyEngine()
     source = ShortSource([RequestEvent("front", Ask(Question("?"), print))])
     stream: Any = ReadyStream()
-    serve(source, engine, {"front": stream}, [])
+    serve(source, engine, streams={"front": stream}, sinks=[])
     assert not engine.busy
     assert source.answers == []

@@ -121,9 +121,7 @@ class Collator:
                 *self._chat_format.plain_answer(answer),
             ]
         index, newest = len(sample.rounds), sample.rounds[-1]
-        turn = self._chat_format.user_turn(
-            index, newest.start_s, end_s=newest.end_s, question=question
-        )
+        turn = self._chat_format.user_turn(index, (newest.start_s, newest.end_s), question=question)
         return turn + self._chat_format.assistant_turn(index, "", answer=answer)
 
     def _positions(self, branches: Sequence[Sequence[Segment]]) -> Tensor:
@@ -145,8 +143,7 @@ class Collator:
     ) -> list[Segment]:
         user = self._chat_format.user_turn(
             index,
-            round.start_s,
-            end_s=round.end_s,
+            (round.start_s, round.end_s),
             grid=grid,
             grid_seconds=self._grid_seconds,
             question=round.question,

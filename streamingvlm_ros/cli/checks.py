@@ -87,7 +87,7 @@ def _attention(torch: ModuleType) -> Finding:
 
     cuda = torch.cuda.is_available()
     device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
-    backend = choose_backend("auto", torch.device(device), dtype)
+    backend = choose_backend("auto", torch.device(device), dtype=dtype)
     training = "flash-attn" if is_flash_attn_2_available() else "sdpa (no flash-attn)"
     return Finding("attention", State.OK, f"{backend}; for training {training}")
 

@@ -86,7 +86,7 @@ def _narrate(
             _output_sink(format, output, start_ns=start_ns) as write,
             _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
-            session.run(recording.chunks(settings.frames), stream, [write, advance, collect])
+            session.run(recording.chunks(settings.frames), stream, sinks=[write, advance, collect])
         for subject, reason in recording.losses.items():
             print_warning(console, subject, reason)
         if not rounds:

@@ -90,7 +90,7 @@ def signed(sin: Tensor) -> Tensor:
     return torch.cat([-first, second], dim=-1)
 
 
-def choose_backend(name: str, device: torch.device, dtype: torch.dtype) -> str:
+def choose_backend(name: str, device: torch.device, *, dtype: torch.dtype) -> str:
     """Return the backend for a setting; 'auto' takes `varlen` where it works.
 
     Raises:
@@ -138,7 +138,7 @@ def avoid_cudnn() -> None:
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def over_spans(backend: str, spans: Sequence[Span], device: torch.device) -> Attend:
+def over_spans(backend: str, spans: Sequence[Span], *, device: torch.device) -> Attend:
     """Return the attention of tokens whose spans the host knows."""
     if backend == "masked":
         return _masked_spans(spans, device)
@@ -154,7 +154,7 @@ def over_spans(backend: str, spans: Sequence[Span], device: torch.device) -> Att
     )
 
 
-def over_rows(backend: str, rows: RowSpans, longest: int) -> Attend:
+def over_rows(backend: str, rows: RowSpans, *, longest: int) -> Attend:
     """Return the attention of one token a row, which asks the host for nothing.
 
     `longest` bounds the length of every interval.
@@ -173,7 +173,7 @@ def over_rows(backend: str, rows: RowSpans, longest: int) -> Attend:
 
 def _masked_spans(spans: Sequence[Span], device: torch.device) -> Attend:
     """A call for each span, over its own slots alone."""
-    mask = cache(lambda span, groups, dtype: _additive(_causal(span, device), groups, dtype))
+    mask = cache(lambda span, groups, dtype: _additive(_causal(span, device), groups, dtype=dtype))
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         groups, outputs = queries.shape[1] // keys.shape[0], []
@@ -201,7 +201,9 @@ def _causal(span: Span, device: torch.device) -> Tensor:
 
 def _masked_rows(rows: RowSpans) -> Attend:
     """One call over the whole arena."""
-    mask = cache(lambda slots, groups, dtype: _additive(_row_mask(rows, slots), groups, dtype))
+    mask = cache(
+        lambda slots, groups, dtype: _additive(_row_mask(rows, slots), groups, dtype=dtype)
+    )
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         heads, slots, _ = keys.shape
@@ -212,7 +214,7 @@ def _masked_rows(rows: RowSpans) -> Attend:
     return attend
 
 
-def _additive(visible: Tensor, groups: int, dtype: torch.dtype) -> Tensor:
+def _additive(visible: Tensor, groups: int, *, dtype: torch.dtype) -> Tensor:
     """Return what is added to scores, made once a pass: (tokens * groups, slots)."""
     added = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     added = added.masked_fill(~visible, -torch.inf)
@@ -280,7 +282,8 @@ def _flash(
 
         out, lse = over(own, (-1, 0))
         if has_shared is not None:
-            out = _merged(out, lse, *over(shared, (-1, -1)), has_shared)
+            shared_out, shared_lse = over(shared, (-1, -1))
+            out = _merged(out, lse, shared=shared_out, shared_lse=shared_lse, has_shared=has_shared)
         return out.flatten(1)
 
     return attend
@@ -295,7 +298,7 @@ class _KeySpans:
 
 
 def _merged(
-    own: Tensor, own_lse: Tensor, shared: Tensor, shared_lse: Tensor, has_shared: Tensor
+    own: Tensor, own_lse: Tensor, *, shared: Tensor, shared_lse: Tensor, has_shared: Tensor
 ) -> Tensor:
     """Attentions over two sets of keys, (tokens, heads, head_dim), as one over all of them.
 
@@ -320,7 +323,7 @@ def within_runs(
         return _unpadded(lengths, device)
     if len(set(lengths)) == 1:
         return partial(attend_equal_runs, count=len(lengths))
-    return _padded(lengths, device, dtype)
+    return _padded(lengths, device, dtype=dtype)
 
 
 def attend_equal_runs(
@@ -341,7 +344,7 @@ def attend_equal_runs(
     return attended.transpose(1, 2).flatten(0, 1)
 
 
-def _padded(lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> AttendRun:
+def _padded(lengths: Sequence[int], device: torch.device, *, dtype: torch.dtype) -> AttendRun:
     """Runs padded to the longest, with a mask over what is padding."""
     counts, slots = torch.tensor(lengths)[:, None], torch.arange(max(lengths))
     real = slots < counts

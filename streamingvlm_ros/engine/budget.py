@@ -75,7 +75,7 @@ class Budget:
     @cached_property
     def _turn(self) -> int:
         """Maximum of tokens of a user turn's headers and times."""
-        return _tokens(self.chat_format.user_turn(0, LATEST_S, LATEST_S))
+        return _tokens(self.chat_format.user_turn(0, (LATEST_S, LATEST_S)))
 
 
 def _tokens(segments: Sequence[Segment]) -> int:

@@ -42,7 +42,7 @@ class ChatFormat:
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """What a person reads: no special tokens, no ` ...`, no space around, no NUL."""
+        """Decode to text for people: no special tokens, no ` ...`, no space around, no NUL."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return _without_nul(text).removesuffix(TO_BE_CONTINUED).strip()
 
@@ -63,8 +63,8 @@ class ChatFormat:
     def user_turn(
         self,
         round: int,
-        start_s: float,
-        end_s: float,
+        span_s: tuple[float, float],
+        *,
         grid: Grid | None = None,
         grid_seconds: float = 1.0,
         question: str = "",
@@ -72,23 +72,24 @@ class ChatFormat:
     ) -> list[Segment]:
         """A round's user turn and the header of the answer to it. Without `grid`: no frames."""
         return [
-            *self.round_start(round, start_s, end_s, question=question),
-            *([self.vision(round, grid, grid_seconds)] if grid else []),
+            *self.round_start(round, span_s, question=question),
+            *([self.vision(round, grid, grid_seconds=grid_seconds)] if grid else []),
             *self.round_end(round, instruction),
         ]
 
     def round_start(
-        self, round: int, start_s: float, end_s: float, *, question: str = ""
+        self, round: int, span_s: tuple[float, float], *, question: str = ""
     ) -> list[Segment]:
-        """A round's user turn up to its frames."""
+        """Return a round's user turn up to its frames. `span_s` is its time in the stream."""
+        start_s, end_s = span_s
         asked = self.encode(" " + question) if question else ()
         return [
-            self._head(Kind.USER_HEAD, "user", round),
+            self._head(Kind.USER_HEAD, "user", round=round),
             Segment(Kind.TIME, self.encode(f"Time={start_s:.1f}-{end_s:.1f}s"), round),
             Segment(Kind.QUESTION, asked, round),
         ]
 
-    def vision(self, round: int, grid: Grid, grid_seconds: float, *, ended: bool = True) -> Segment:
+    def vision(self, round: int, grid: Grid, *, grid_seconds: float, ended: bool = True) -> Segment:
         """A round's frames between their markers; one that isn't `ended` may still grow."""
         pads = (self.pad_id,) * (grid[0] * grid[1] * grid[2])
         end = (self._vision_end_id,) if ended else ()
@@ -99,15 +100,15 @@ class ChatFormat:
         return [
             Segment(Kind.INSTRUCTION, self.encode(instruction), round),
             Segment(Kind.USER_END, self._turn_end, round),
-            self._head(Kind.ASSISTANT_HEAD, "assistant", round),
+            self._head(Kind.ASSISTANT_HEAD, "assistant", round=round),
         ]
 
     def plain_frames(self, grid: Grid, grid_seconds: float) -> list[Segment]:
         """Frames with nothing said before: the model's ordinary prompt, up to the question."""
         return [
             self._system(),
-            self._head(Kind.USER_HEAD, "user", 0),
-            self.vision(0, grid, grid_seconds),
+            self._head(Kind.USER_HEAD, "user", round=0),
+            self.vision(0, grid, grid_seconds=grid_seconds),
         ]
 
     def plain_question(self, question: str) -> list[Segment]:
@@ -115,19 +116,19 @@ class ChatFormat:
         return [
             Segment(Kind.QUESTION, self.encode(question), 0),
             Segment(Kind.USER_END, self._turn_end, 0),
-            self._head(Kind.ASSISTANT_HEAD, "assistant", 0),
+            self._head(Kind.ASSISTANT_HEAD, "assistant", round=0),
         ]
 
     def plain_answer(self, answer: str) -> list[Segment]:
-        """What the assistant is trained to say to `plain_question`."""
+        """Return the assistant's reply to `plain_question`, for training."""
         return [Segment(Kind.NARRATION, self.encode(answer), 0), self.closing(0)]
 
     def answers(self, round: int, answers: Sequence[str]) -> Segment:
         """Remembered answers, as they stand in the assistant's turn before the narration."""
         return Segment(Kind.ANSWER, self.encode("".join(f"{text}\n" for text in answers)), round)
 
-    def assistant_turn(self, round: int, text: str, answer: str = "") -> list[Segment]:
-        """What the assistant is trained to say: an answer, if asked, then the narration.
+    def assistant_turn(self, round: int, text: str, *, answer: str = "") -> list[Segment]:
+        """Return the assistant's turn, for training: an answer, if asked, then the narration.
 
         The narration starts with a space, as every word of a text stream does; one that is
         empty is a silent round.
@@ -147,7 +148,7 @@ class ChatFormat:
         )
 
     def closing(self, round: int) -> Segment:
-        """What ends an assistant turn and has not been through the model when it is written."""
+        """Return the end of an assistant turn, which is fed with the next turn."""
         return Segment(Kind.ASSISTANT_END, self._turn_end, round)
 
     def truncated_end(self, round: int) -> list[Segment]:
@@ -162,7 +163,7 @@ class ChatFormat:
             *self.truncated_end(round),
         ]
 
-    def _head(self, kind: Kind, role: str, round: int) -> Segment:
+    def _head(self, kind: Kind, role: str, *, round: int) -> Segment:
         return Segment(kind, (self._start_id, *self.encode(f"{role}\n")), round)
 
     def _system(self) -> Segment:

@@ -119,7 +119,11 @@ class StreamingEngine:
                 "max_streams"
             )
         stream = self.stream_type(
-            self, self.model, self.runner, settings or self.settings, row=free[0]
+            self,
+            self.model,
+            runner=self.runner,
+            settings=settings or self.settings,
+            row=free[0],
         )
         self._streams[stream.row] = stream
         return stream
@@ -163,7 +167,7 @@ class StreamingEngine:
             self._make_room(stream, grid)
         self.runner.prefill(
             [
-                stream.see(part, grid, seen)
+                stream.see(part, grid, seen=seen)
                 for (stream, part), grid, seen in zip(
                     parts, grids, self._encode(parts), strict=True
                 )

@@ -29,7 +29,7 @@ class CacheShape:
 class KVCache:
     """Slots 0 to `slots` - 1 hold tokens; one more, `scratch`, takes what nobody will read."""
 
-    def __init__(self, shape: CacheShape, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: CacheShape, dtype: torch.dtype, *, device: torch.device) -> None:
         self.slots = self.scratch = shape.slots
         size = (shape.layers, shape.heads, shape.slots + 1, shape.head_dim)
         self.unrotated_keys = torch.zeros(size, dtype=dtype, device=device)

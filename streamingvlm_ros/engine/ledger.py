@@ -1,4 +1,4 @@
-"""What is in the cache, in order: segments of tokens, each knowing what it is."""
+"""Record of the cache: segments of tokens, in order, each with its kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Grid = tuple[int, int, int]
 
 
 class Kind(Enum):
-    """What a segment is. The order is the order inside the dialogue."""
+    """Kind of a segment, in the order of the dialogue."""
 
     SYSTEM = "system turn"
     PREVIOUS_HEAD = "header of the previous text"
@@ -25,7 +25,7 @@ class Kind(Enum):
     USER_END = "end of a user turn"
     ASSISTANT_HEAD = "start of an assistant turn"
     ANSWER = "remembered answer, before the narration"
-    NARRATION = "what the model said"
+    NARRATION = "narration"
     ASSISTANT_END = "end of an assistant turn"
 
 
@@ -33,7 +33,7 @@ class Kind(Enum):
 class Segment:
     """Tokens that are kept, moved or dropped together.
 
-    `round` is the round that appended them, -1 for what stood there before the first.
+    `round` is the round that appended them, -1 for those before the first.
     `grid` and `grid_seconds` (time between two temporal steps) are set for VISION alone.
     """
 
@@ -64,11 +64,11 @@ class Ledger:
         return iter(self.segments)
 
     def append(self, segments: Iterable[Segment]) -> Ledger:
-        """A ledger with more segments at the end; those without tokens are left out."""
+        """Return a ledger with more segments at the end, without empty ones."""
         return Ledger(self.segments + tuple(s for s in segments if s.ids))
 
     def with_last(self, segment: Segment) -> Ledger:
-        """A ledger whose last segment is another."""
+        """Return a ledger with another last segment."""
         return Ledger((*self.segments[:-1], segment))
 
     @property
@@ -77,7 +77,7 @@ class Ledger:
         return [token for segment in self.segments for token in segment.ids]
 
     def ids_from(self, start: int) -> list[int]:
-        """The token ids from number `start` on."""
+        """Return the token ids from index `start` on."""
         ids: list[int] = []
         wanted = len(self) - start
         for segment in reversed(self.segments):
@@ -89,7 +89,7 @@ class Ledger:
 
     @property
     def distinct_ids(self) -> set[int]:
-        """Every token id in the cache, once."""
+        """The set of token ids in the cache."""
         # Between the markers of a vision block all ids are alike: they are thousands.
         short = (s.ids if s.grid is None else (*s.ids[:2], s.ids[-1]) for s in self.segments)
         return set().union(*short)

@@ -1,4 +1,4 @@
-"""How much memory models take, and giving it back."""
+"""Memory of models: measuring it and giving it back."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def release_memory() -> None:
-    """Give back what models that nobody holds any more took, also on the GPU."""
+    """Free the memory of models without references, also on the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def forget_peak(device: torch.device) -> None:
-    """From now on `peak_mb` is the most that is held from here on."""
+    """Restart the measurement of `peak_mb`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _FORGET.exists():
-        _FORGET.write_text("5")  # the kernel's word for the peak of resident memory: proc(5)
+        _FORGET.write_text("5")  # resets the peak of resident memory: proc(5)
 
 
 def peak_mb(device: torch.device) -> float:
-    """Most megabytes held since: of the GPU's memory, or without one of this process's.
+    """Return the peak in MB since `forget_peak`: of the GPU's memory, or else of this process.
 
-    0 where the system doesn't tell.
+    0 where the system reports none.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6

@@ -44,7 +44,7 @@ class Prompt:
 class QuestionPrompts:
     """Writes questions for one stream's settings."""
 
-    def __init__(self, budget: Budget, spec: VisionSpec, grid_seconds: float) -> None:
+    def __init__(self, budget: Budget, spec: VisionSpec, *, grid_seconds: float) -> None:
         """`spec` is how frames that are looked at for a question become tokens."""
         self._budget, self._spec, self._grid_seconds = budget, spec, grid_seconds
         self._chat_format, self._asking = budget.chat_format, budget.settings.asking
@@ -61,15 +61,15 @@ class QuestionPrompts:
             return self._long_ago(question, limit)
         if question.frames:
             return self._recent(question, limit)
-        return self._live(question, limit, state)
+        return self._live(question, limit, state=state)
 
-    def _live(self, question: Question, limit: int, state: State) -> Prompt:
+    def _live(self, question: Question, limit: int, *, state: State) -> Prompt:
         """A turn without frames after what was said last."""
         if not state.spans_ns:
             raise QuestionError("nothing has been seen yet: ask again when frames arrive")
         if question.remember:
-            self._check_memory(question, limit, state)
-        turn = self._chat_format.user_turn(state.round, *state.span_s, question=question.text)
+            self._check_memory(question, limit, state=state)
+        turn = self._chat_format.user_turn(state.round, state.span_s, question=question.text)
         return Prompt((*state.pending, *turn), limit, state.seen)
 
     def _recent(self, question: Question, limit: int) -> Prompt:
@@ -87,11 +87,11 @@ class QuestionPrompts:
         for round, moment in enumerate(moments):
             grid, times = self._grid([moment.frame]), _times_s(moment, origin_ns)
             segments += chat_format.user_turn(
-                round, *times, grid=grid, grid_seconds=self._grid_seconds
+                round, times, grid=grid, grid_seconds=self._grid_seconds
             )
             segments += chat_format.assistant_turn(round, self._shortened(moment.text))
         times = _times_s(moments[-1], origin_ns)
-        segments += chat_format.user_turn(len(moments), *times, question=question.text)
+        segments += chat_format.user_turn(len(moments), times, question=question.text)
         span = _span([moment.frame for moment in moments])
         return Prompt(tuple(segments), limit, span, False, tuple((m.frame,) for m in moments))
 
@@ -123,7 +123,7 @@ class QuestionPrompts:
         """
         return len(text) > limit * LONG_TOKEN or len(self._chat_format.encode(" " + text)) > limit
 
-    def _check_memory(self, question: Question, limit: int, state: State) -> None:
+    def _check_memory(self, question: Question, limit: int, *, state: State) -> None:
         """There must be room for the longest answer: what is remembered is bounded."""
         waiting = [*state.answers, *(text for pair in state.remembered for text in pair)]
         texts = [*waiting, question.text]

@@ -90,17 +90,21 @@ class Questions:
         """End the questions to the streams that it concerns; their `on_done` gets `error`."""
         waiting = [ask for stream, ask in self.waiting if concerns(stream)]
         self.waiting = deque(entry for entry in self.waiting if not concerns(entry[0]))
-        self._drop([a for a in self.open if concerns(a.stream)], error, waiting)
+        self._drop([a for a in self.open if concerns(a.stream)], error, waiting=waiting)
 
     def _drop(
-        self, answering: Sequence[_Answering], error: StreamingVLMError, waiting: Sequence[Ask] = ()
+        self,
+        answering: Sequence[_Answering],
+        error: StreamingVLMError,
+        *,
+        waiting: Sequence[Ask] = (),
     ) -> None:
         """Give rows and slots back; every `on_done` gets `error`, also if another raises."""
         for one in answering:
             self._leave(one)
         failures: list[Exception] = []
         for ask in (*waiting, *(one.ask for one in answering)):
-            _finish(ask, error, failures)
+            _finish(ask, error, failures=failures)
         if failures:
             raise failures[0]
 
@@ -119,12 +123,12 @@ class Questions:
                 self._check_size(prompt)
             except StreamingVLMError as error:
                 self.waiting.popleft()
-                _finish(ask, error, failures)
+                _finish(ask, error, failures=failures)
                 continue
             if not self._slots.has_room(prompt.slots):
                 break
             self.waiting.popleft()
-            if not _is_wanted(ask, prompt, failures):
+            if not _is_wanted(ask, prompt, failures=failures):
                 continue
             opened.append(self._begin(stream, ask, prompt=prompt, state=state, row=row))
             feeds.append(stream.question_feed(prompt, state, row=row, start=opened[-1].start))
@@ -196,7 +200,7 @@ class Questions:
             self.open.remove(answering)
 
 
-def _is_wanted(ask: Ask, prompt: Prompt, failures: list[Exception]) -> bool:
+def _is_wanted(ask: Ask, prompt: Prompt, *, failures: list[Exception]) -> bool:
     """Tell who asked what the answer rests on; if it isn't wanted any more, end the question."""
     outcome: Answer | StreamingVLMError = _answer(prompt, "", tokens=0, complete=False)
     try:
@@ -205,11 +209,11 @@ def _is_wanted(ask: Ask, prompt: Prompt, failures: list[Exception]) -> bool:
     except Exception as error:
         failures.append(error)
         outcome = _listener_failed(error)
-    _finish(ask, outcome, failures)
+    _finish(ask, outcome, failures=failures)
     return False
 
 
-def _finish(ask: Ask, outcome: Answer | StreamingVLMError, failures: list[Exception]) -> None:
+def _finish(ask: Ask, outcome: Answer | StreamingVLMError, *, failures: list[Exception]) -> None:
     """Hand an outcome over; a listener's error is kept, so that the others get theirs, too."""
     try:
         ask.on_done(outcome)

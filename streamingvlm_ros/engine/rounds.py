@@ -65,7 +65,7 @@ class RoundWriter:
 
     def evict(self, state: State) -> tuple[State, Eviction]:
         """Let go of what is too old for the round to come."""
-        eviction = evict(state.ledger, state.round, self.settings.window)
+        eviction = evict(state.ledger, state.round, window=self.settings.window)
         pending = state.pending
         if pending and state.round - pending[0].round >= self.settings.window.text_rounds:
             pending = ()
@@ -76,7 +76,7 @@ class RoundWriter:
         origin_ns = state.origin_ns if state.round else part.start_ns
         span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
         question = " ".join(question for question, _ in state.remembered)
-        turn = self.chat_format.round_start(state.round, *span_s, question=question)
+        turn = self.chat_format.round_start(state.round, span_s, question=question)
         return replace(
             state,
             ledger=state.ledger.append([*self._opening(state), *state.pending, *turn]),
@@ -89,12 +89,12 @@ class RoundWriter:
             answers=tuple(answer for _, answer in state.remembered),
         )
 
-    def see(self, state: State, part: ChunkPart, grid: Grid | None) -> State:
+    def see(self, state: State, part: ChunkPart, *, grid: Grid | None) -> State:
         """Append a part's frames, which become `grid`, and the end of the turn after the last."""
         if grid:
             state = self._stamped(state, part.frames)
         steps = state.steps + (grid[0] if grid else 0)
-        state = replace(state, ledger=self._with_vision(state, grid, part.last), steps=steps)
+        state = replace(state, ledger=self._with_vision(state, grid, ended=part.last), steps=steps)
         if not part.last:
             return state
         instruction = "" if state.round else self.settings.prompt.instruction
@@ -136,7 +136,7 @@ class RoundWriter:
         previous = self.chat_format.encode(self.settings.prompt.previous_text)
         return self.chat_format.opening(cut(previous, self.settings.window))
 
-    def _with_vision(self, state: State, grid: Grid | None, ended: bool) -> Ledger:
+    def _with_vision(self, state: State, grid: Grid | None, *, ended: bool) -> Ledger:
         """The ledger with a part's vision tokens: the round's block grows from part to part."""
         earlier = state.ledger.segments[-1].grid if state.steps else None
         if grid is None and not (earlier and ended):
@@ -144,7 +144,7 @@ class RoundWriter:
         steps = state.steps + (grid[0] if grid else 0)
         rows, columns = (grid or earlier or (0, 0, 0))[1:]
         block = self.chat_format.vision(
-            state.round, (steps, rows, columns), self.grid_seconds, ended=ended
+            state.round, (steps, rows, columns), grid_seconds=self.grid_seconds, ended=ended
         )
         return state.ledger.with_last(block) if earlier else state.ledger.append([block])
 

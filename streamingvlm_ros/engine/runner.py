@@ -114,7 +114,7 @@ class Runner:
         self._blocks = [slice(start, end) for start, end in pairwise(bounds)]
         self._places = [Place(0, 0)] * self.rows
         self._open = [False] * self.rows
-        self.sampler = RowSampler(self.rows, decoder.vocabulary, device)
+        self.sampler = RowSampler(self.rows, decoder.vocabulary, device=device)
         self._stop_ids = torch.tensor(sorted(stop_ids), device=device)
         self._logits = torch.zeros(
             self.rows, decoder.vocabulary, dtype=decoder.dtype, device=device
@@ -161,7 +161,7 @@ class Runner:
             positions.to(device),
             slots=torch.cat(slots).to(device),
             cache=self.cache,
-            attend=over_spans(self._backend, spans, device),
+            attend=over_spans(self._backend, spans, device=device),
         )
         end = 0
         for feed, place in zip(feeds, places, strict=True):
@@ -215,7 +215,7 @@ class Runner:
         """Choose each row's token and take it through the layers, without a host value."""
         self._choose(rows)
         spans = self._grow(rows)
-        self._feed(rows, over_rows(self._backend, spans, self._longest))
+        self._feed(rows, over_rows(self._backend, spans, longest=self._longest))
 
     def _step_with_lengths(self, rows: slice) -> None:
         """As `step`, with the lengths that the host knows: rows that are done cost no attention."""
@@ -229,7 +229,7 @@ class Runner:
             Span(1, scratch) if token == NO_TOKEN else Span(1, (p.start, p.end + 1), p.shared)
             for token, p in zip(emitted, self._places[rows], strict=True)
         ]
-        self._feed(rows, over_spans(self._backend, spans, self._decoder.device))
+        self._feed(rows, over_spans(self._backend, spans, device=self._decoder.device))
 
     def _choose(self, rows: slice) -> None:
         token = self.sampler.choose(self._logits[rows], rows)

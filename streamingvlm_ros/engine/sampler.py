@@ -30,7 +30,7 @@ class RowSampler:
     a row chooses doesn't depend on the other rows.
     """
 
-    def __init__(self, rows: int, vocabulary: int, device: torch.device) -> None:
+    def __init__(self, rows: int, vocabulary: int, *, device: torch.device) -> None:
         self.key = ChoiceKey()
         self._vocabulary = vocabulary
         self._device = device
@@ -81,7 +81,7 @@ class RowSampler:
         A CUDA graph may hold it: no value comes from the host, or goes there.
         """
         in_context = self._in_context[rows]
-        scores = _penalised(logits.float(), in_context, self._penalty[rows])
+        scores = _penalised(logits.float(), in_context, penalty=self._penalty[rows])
         ids = scores.argmax(-1, keepdim=True)
         if self.key.sampled:
             ids = torch.where(self._greedy[rows], ids, self._sampled(scores, rows))
@@ -93,11 +93,11 @@ class RowSampler:
         scores = scores / self._temperature[rows]
         if self.key.max_k:
             top_k = self._top_k[rows]
-            allowed = self._likeliest(scores, top_k, self._top_p[rows]) | (top_k == 0)
+            allowed = self._likeliest(scores, top_k, top_p=self._top_p[rows]) | (top_k == 0)
             scores = scores.masked_fill(~allowed, -torch.inf)
         return (scores.softmax(-1) / self._noise[rows]).argmax(-1, keepdim=True)
 
-    def _likeliest(self, scores: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+    def _likeliest(self, scores: Tensor, top_k: Tensor, *, top_p: Tensor) -> Tensor:
         """(rows, vocabulary), true for ids within both limits; no meaning for a row without any."""
         if self.key.max_k < self._vocabulary:
             ordered = scores.topk(self.key.max_k).values
@@ -128,7 +128,7 @@ def _is_greedy(config: SamplingConfig) -> bool:
     return config.temperature < GREEDY_BELOW
 
 
-def _penalised(scores: Tensor, in_context: Tensor, penalty: Tensor) -> Tensor:
+def _penalised(scores: Tensor, in_context: Tensor, *, penalty: Tensor) -> Tensor:
     """Divide the positive scores of ids in the context by the penalty, multiply the others."""
     lowered = torch.where(scores > 0, scores / penalty, scores * penalty)
     return torch.where(in_context, lowered, scores)

@@ -56,7 +56,7 @@ class Stream:
     """
 
     def __init__(
-        self, engine: Engine, model: Model, runner: Runner, settings: Settings, *, row: int
+        self, engine: Engine, model: Model, *, runner: Runner, settings: Settings, row: int
     ) -> None:
         self.engine, self._model, self._runner = engine, model, runner
         self.row, self.settings = row, settings
@@ -66,7 +66,7 @@ class Stream:
         grid_seconds = self.spec.grid_seconds(settings.frames.fps)
         self._rounds = RoundWriter(model.chat_format, settings, grid_seconds)
         self._question_spec = self.spec.of_questions(settings.asking)
-        self._prompts = QuestionPrompts(self.budget, self._question_spec, grid_seconds)
+        self._prompts = QuestionPrompts(self.budget, self._question_spec, grid_seconds=grid_seconds)
         runner.set_place(row, Place(0, 0))
         self.sampling = settings.sampling
         self.closed = False
@@ -217,7 +217,7 @@ class Stream:
                     "reset the stream"
                 )
 
-    def see(self, part: ChunkPart, grid: Grid | None, seen: Tensor | None) -> Feed:
+    def see(self, part: ChunkPart, grid: Grid | None, *, seen: Tensor | None) -> Feed:
         """Take in a part of a chunk; return what is to be fed for it.
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
@@ -227,7 +227,7 @@ class Stream:
             self._state = self._rounds.begin(self._state, part)
             self._parts = []
         self._parts.append(part)
-        self._state = self._rounds.see(self._state, part, grid)
+        self._state = self._rounds.see(self._state, part, grid=grid)
         fed = self.cached_tokens
         return Feed(
             self.row,

@@ -1,4 +1,4 @@
-"""What leaves the cache before a round: a pure function of the ledger, without torch.
+"""Eviction from the cache before a round: a pure function of the ledger, without torch.
 
 Source: arXiv 2510.09608, section 3, with its published code's order of eviction. The oldest
 narrations move to the end of the previous text; frames and turns that are too old are dropped;
@@ -33,31 +33,31 @@ class Eviction:
         return len(self.slots)
 
 
-def evict(ledger: Ledger, round: int, window: WindowConfig) -> Eviction:
-    """What is kept when `round` is about to be fed."""
+def evict(ledger: Ledger, round: int, *, window: WindowConfig) -> Eviction:
+    """Return the ledger that remains when `round` is about to be fed."""
     moved: list[tuple[tuple[int, ...], Slots]] = []
     remaining: list[tuple[Segment, Slots]] = []
     start = 0
     for segment in ledger:
         slots = list(range(start, start + len(segment)))
         start += len(segment)
-        if not _is_too_old(segment, round, window):
+        if not _is_too_old(segment, round, window=window):
             remaining.append((segment, slots))
         elif segment.kind in (Kind.ANSWER, Kind.NARRATION):
             moved.append((segment.ids, slots))
-    return _rebuild(remaining, moved, window)
+    return _rebuild(remaining, moved, window=window)
 
 
 def cut(previous: Sequence[int], window: WindowConfig) -> list[int]:
-    """The previous text's ids with only its sink and its newest tokens."""
+    """Return the previous text's ids with only its sink and its newest tokens."""
     return [previous[i] for i in _remaining_indices(len(previous), window)]
 
 
-def token_bound(window: WindowConfig, fixed: int, vision: int, user: int, assistant: int) -> int:
-    """Most tokens that the cache holds while a round is fed and answered.
+def token_bound(window: WindowConfig, fixed: int, *, vision: int, user: int, assistant: int) -> int:
+    """Return the maximum of tokens in the cache while a round is fed and answered.
 
-    `fixed` tokens never leave; `vision`, `user` and `assistant` are the most that one round adds
-    of frames, of the rest of its user turn, and of its assistant turn.
+    `fixed` tokens never leave; `vision`, `user` and `assistant` are the maxima that one round
+    adds: for its frames, the rest of its user turn, and its assistant turn.
     """
     carried = window.text_sink + window.text_window
     return (
@@ -69,7 +69,7 @@ def token_bound(window: WindowConfig, fixed: int, vision: int, user: int, assist
     )
 
 
-def _is_too_old(segment: Segment, round: int, window: WindowConfig) -> bool:
+def _is_too_old(segment: Segment, round: int, *, window: WindowConfig) -> bool:
     age = round - segment.round
     match segment.kind:
         case Kind.SYSTEM | Kind.PREVIOUS_HEAD | Kind.PREVIOUS_TEXT | Kind.PREVIOUS_END:
@@ -85,6 +85,7 @@ def _is_too_old(segment: Segment, round: int, window: WindowConfig) -> bool:
 def _rebuild(
     remaining: list[tuple[Segment, Slots]],
     moved: list[tuple[tuple[int, ...], Slots]],
+    *,
     window: WindowConfig,
 ) -> Eviction:
     """Put the moved narrations at the end of the previous text and cut it."""
@@ -110,7 +111,10 @@ def _rebuild(
 
 
 def _remaining_indices(length: int, window: WindowConfig) -> Slots:
-    """Which tokens of the previous text stay. Its `<|im_end|>` is the window's last token."""
+    """Return indices of the previous text's tokens that stay.
+
+    Its `<|im_end|>` is the window's last token.
+    """
     newest = window.text_window - 1
     if length <= window.text_sink + newest:
         return list(range(length))

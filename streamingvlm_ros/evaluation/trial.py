@@ -84,7 +84,7 @@ def run_trial(
         trial = _Streaming(engine, history, start_ns=start_ns, questions=questions, modes=modes)
         forget_peak(engine.device)
         with engine.open_stream() as stream:
-            run(trial.events(events), stream, [trial.on_narration, on_narration])
+            run(trial.events(events), stream, sinks=[trial.on_narration, on_narration])
         trial.record.memory_mb = peak_mb(engine.device)
     return trial.record
 

@@ -84,14 +84,14 @@ class ChunkBuffer:
         result, done = self._chunker.offer(frame.stamp_ns, frame)
         if result is SampleResult.SAMPLED:
             self._remember(frame)
-            self._advance(frame.stamp_ns, done, now_ns)
+            self._advance(frame.stamp_ns, done, now_ns=now_ns)
         return result
 
     def skip(self, stamp_ns: int, *, now_ns: int) -> SampleResult:
         """Go on without a frame that can't be used: its chunk does not wait for another."""
         result, done = self._chunker.skip(stamp_ns)
         if result is SampleResult.SAMPLED:
-            self._advance(stamp_ns, done, now_ns)
+            self._advance(stamp_ns, done, now_ns=now_ns)
         return result
 
     def expire(self, now_ns: int) -> None:
@@ -171,7 +171,7 @@ class ChunkBuffer:
             self._newest.clear()
         self._newest.append(frame)
 
-    def _advance(self, stamp_ns: int, done: list[RawChunk[Frame]], now_ns: int) -> None:
+    def _advance(self, stamp_ns: int, done: list[RawChunk[Frame]], *, now_ns: int) -> None:
         self._enqueue(done)
         chunk = self._chunker.open_chunk
         self._patience_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None

@@ -1,4 +1,4 @@
-"""Which frames are given to the model, and which chunk each belongs to: a function of stamps."""
+"""Sampling of frames and cutting into chunks: a function of stamps alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class SampleResult(Enum):
-    """What becomes of a frame."""
+    """Result of sampling a frame."""
 
     SAMPLED = "sampled"
     """It is part of a chunk."""

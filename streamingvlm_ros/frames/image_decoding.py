@@ -104,12 +104,16 @@ class _Packed:
 
 
 def stamp_ns_of(message: Picture) -> int:
-    """When the picture was taken."""
+    """Return the stamp of an image."""
     return int(message.header.stamp.sec) * NS_PER_S + int(message.header.stamp.nanosec)
 
 
 def check(message: Picture) -> None:
-    """Raise BadImageError for what can be seen without touching a pixel."""
+    """Check a message without decoding it.
+
+    Raises:
+        BadImageError: it has no stamp, no pixels, or too few bytes.
+    """
     if stamp_ns_of(message) == 0:
         raise BadImageError("stamp", "an image has no time stamp: the camera's driver must set it")
     if isinstance(message, CompressedPicture):
@@ -131,24 +135,29 @@ def check(message: Picture) -> None:
 
 
 def to_array(message: Picture) -> Image:
-    """The picture as (height, width, 3) uint8 RGB of its own. BadImageError if it can't be read."""
+    """Decode to a new (height, width, 3) uint8 RGB array.
+
+    Raises:
+        BadImageError: the image can't be decoded.
+    """
     check(message)
     if isinstance(message, CompressedPicture):
         return _decompressed(message)
     if message.encoding in RGB_CHANNELS:
-        return _reordered(message, *RGB_CHANNELS[message.encoding])
+        channels, reordering = RGB_CHANNELS[message.encoding]
+        return _reordered(message, channels, reordering=reordering)
     return _converted(message)
 
 
 def to_frame(message: Picture) -> Frame:
-    """The picture with its stamp. BadImageError if it can't be read."""
+    """Decode to a frame. BadImageError if the image can't be decoded."""
     return Frame(to_array(message), stamp_ns_of(message), message.header.frame_id)
 
 
 def to_frames(
     messages: Sequence[tuple[int, Picture]], reject: Callable[[BadImageError], None]
 ) -> tuple[Frame, ...]:
-    """The frames of (stamp in ns, message), all of the newest one's size; what can't be is told."""
+    """Decode (stamp in ns, message) pairs to frames of the newest one's size; `reject` others."""
     frames: list[Frame] = []
     # Newest first: its size is the one that counts.
     for stamp_ns, message in reversed(messages):
@@ -187,7 +196,7 @@ def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
     )
 
 
-def _reordered(message: RawPicture, channels: int, reordering: str | None) -> Image:
+def _reordered(message: RawPicture, channels: int, *, reordering: str | None) -> Image:
     """The picture in one pass. numpy takes 10 to 60 times as long where channels change."""
     pixels = _pixels(message, channels)
     if reordering is None:
@@ -217,7 +226,7 @@ def _converted(message: RawPicture) -> Image:
 
 @cache
 def _converter() -> Callable[[Any], Any]:
-    """What turns the less common encodings into rgb8: a ROS installation's own, or the wheel's."""
+    """Return the converter of less common encodings to rgb8: cv_bridge, or rosbags-image."""
     try:
         from cv_bridge import CvBridge
     except ImportError:

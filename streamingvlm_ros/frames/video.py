@@ -18,7 +18,7 @@ from ..types import NS_PER_S, Chunk, Frame, Image
 from .chunker import Chunker, RawChunk
 
 _CUT_S = 1.0
-"""So much more than the last frame lasts, the file says that it is longer, if it was cut off."""
+"""A file is cut off if its declared length exceeds the end of its last frame by this."""
 
 
 class VideoSource:
@@ -29,9 +29,9 @@ class VideoSource:
     """
 
     def __init__(
-        self, path: Path | str, config: FrameConfig, span_s: tuple[float, float] | None = None
+        self, path: Path | str, config: FrameConfig, *, span_s: tuple[float, float] | None = None
     ) -> None:
-        """With `span_s` only [begin, end) of it, in chunks that begin where the span does."""
+        """With `span_s`, read only [begin, end), in chunks that begin with the span."""
         self._path, self._config = Path(path), config
         self._begin_ns, self._end_ns = _span_ns(span_s)
         self.losses: dict[str, str] = {}
@@ -137,6 +137,6 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
 
 
 def _upright(picture: VideoFrame) -> Image:
-    """The picture as a player shows it: a telephone held upright records lying down."""
+    """Rotate an image as a player does: a phone held upright records rotated frames."""
     lying = picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     return np.ascontiguousarray(np.rot90(lying, picture.rotation // 90))

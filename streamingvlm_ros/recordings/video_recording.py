@@ -50,7 +50,7 @@ class VideoRecording:
         Raises:
             SourceError: the video is broken, or its time jumps back.
         """
-        self._source = VideoSource(self.path, config, span_s)
+        self._source = VideoSource(self.path, config, span_s=span_s)
         return iter(self._source)
 
     @cached_property

@@ -86,7 +86,7 @@ class Audience:
         return [self.outcomes[number] for number in range(len(questions))]
 
 
-def narrate(stream: Stream, chunk: Chunk, between: Callable[[], None]) -> Narration:
+def narrate(stream: Stream, chunk: Chunk, *, between: Callable[[], None]) -> Narration:
     """A round, with something done before each of its tokens."""
     stream.engine.see([(stream, ChunkPart.whole(chunk))])
     rounds: list[Round] = []

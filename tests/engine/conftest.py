@@ -75,10 +75,10 @@ class Chatty(RowSampler):
         return torch.full((len(logits),), 100)
 
 
-def support(config: SamplingConfig, scores: Tensor, context: Sequence[int] = ()) -> Tensor:
+def support(config: SamplingConfig, scores: Tensor, *, context: Sequence[int] = ()) -> Tensor:
     """(ids,), true for those that can be chosen: the noise of row n favours id n alone."""
     vocabulary = len(scores)
-    sampler = RowSampler(vocabulary, vocabulary, CPU)
+    sampler = RowSampler(vocabulary, vocabulary, device=CPU)
     for row in range(vocabulary):
         sampler.open(row, config, context=context, seed=0)
     sampler._noise.fill_diagonal_(1e-38)
@@ -87,7 +87,12 @@ def support(config: SamplingConfig, scores: Tensor, context: Sequence[int] = ())
 
 
 def chunk_of(
-    round: int, frames: int = 2, fps: float = 2.0, seed: int = 0, size: tuple[int, int] = (56, 84)
+    round: int,
+    frames: int = 2,
+    *,
+    fps: float = 2.0,
+    seed: int = 0,
+    size: tuple[int, int] = (56, 84),
 ) -> Chunk:
     """A second of noise, always the same for the same round and seed."""
     random = np.random.default_rng([seed, round])

@@ -20,7 +20,7 @@ class Recording(RowSampler):
 
     def __init__(self, stream: Stream) -> None:
         engine = stream.engine
-        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, device=engine.device)
         self._stream = stream
         self.logits: dict[int, Tensor] = {}
         engine.runner.sampler = self
@@ -31,7 +31,7 @@ class Recording(RowSampler):
 
 
 def full_forward(
-    loaded: LoadedModel, stream: Stream, engine: StreamingEngine, chunks: Sequence[Chunk]
+    loaded: LoadedModel, stream: Stream, *, engine: StreamingEngine, chunks: Sequence[Chunk]
 ) -> Tensor:
     """(tokens, vocabulary) logits of all that is in the cache, by transformers' own model."""
     patches, grids = zip(

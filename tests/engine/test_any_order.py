@@ -52,7 +52,7 @@ def settings_of(kind: int) -> Settings:
 
 
 @cache
-def parts_of(round: int, size: int, frames: int, cuts: tuple[int, ...]) -> list[ChunkPart]:
+def parts_of(round: int, size: int, *, frames: int, cuts: tuple[int, ...]) -> list[ChunkPart]:
     """A chunk of noise, cut into parts."""
     chunk = chunk_of(round, frames=frames, fps=FPS, size=SIZES[size])
     ends = [*cuts, frames]
@@ -183,15 +183,17 @@ class AnyOrder(RuleBasedStateMachine):
         sizes=st.lists(st.integers(0, len(SIZES) - 1), min_size=1, max_size=4),
         asks=st.booleans(),
     )
-    def step(self, numbers: set[int], sizes: list[int], asks: bool) -> None:
+    def step(self, numbers: set[int], sizes: list[int], *, asks: bool) -> None:
         """Whole chunks of those streams that wait for one, perhaps while a question is open."""
         if asks and self.open:
-            self.ask(min(numbers), "stream", "what?", None, PATIENT, "")
+            self.ask(
+                min(numbers), "stream", text="what?", max_tokens=None, patience=PATIENT, raises=""
+            )
             self.advance(1)
         for size in sizes:
             ready = {n for n in range(len(self.open)) if self.open[n].stream.ready}
             ready = {n for n in ready & numbers if not self.open[n].waiting}
-            self.see(ready, size, 4, ())
+            self.see(ready, size, frames=4, cuts=())
             while any(not self.open[n].stream.ready for n in ready):
                 self.advance(1)
             self.no_two_share_a_slot()
@@ -202,7 +204,7 @@ class AnyOrder(RuleBasedStateMachine):
         frames=st.integers(1, 4),
         cuts=st.sampled_from([(), (), (2,), (4,), (2, 4)]),
     )
-    def see(self, numbers: set[int], size: int, frames: int, cuts: tuple[int, ...]) -> None:
+    def see(self, numbers: set[int], size: int, *, frames: int, cuts: tuple[int, ...]) -> None:
         """The next part of each of some streams; of a new chunk where the last one is complete."""
         seeing: list[Watched] = []
         # A listener that raises stops it before anything was taken in.
@@ -250,6 +252,7 @@ class AnyOrder(RuleBasedStateMachine):
         self,
         number: int,
         kind: str,
+        *,
         text: str,
         max_tokens: int | None,
         patience: int,

@@ -75,16 +75,16 @@ def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
     make_engine: MakeEngine,
 ) -> None:
     stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 9)
-    assert stream.ask("what now?").text == continued(stream, "what now?", 6)
+    assert stream.ask("what now?").text == continued(stream, "what now?", tokens=6)
 
 
-def continued(stream: Stream, question: str, tokens: int) -> str:
+def continued(stream: Stream, question: str, *, tokens: int) -> str:
     """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
     engine, state = stream.engine, stream.question(Question(question))[1]
     chat_format, runner = engine.model.chat_format, engine.runner
     if stream._turn:
         engine.scheduler.cancel(stream._turn)
-    turn = chat_format.user_turn(state.round, *state.span_s, question=question)
+    turn = chat_format.user_turn(state.round, state.span_s, question=question)
     ledger = state.ledger.append([*state.pending, *turn])
     fed = len(state.ledger)
     embedded = engine.model.decoder.embed(torch.tensor(ledger.ids_from(fed)))
@@ -120,7 +120,7 @@ def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
             audience.put(asked, Question("what?"), recent("now?", 3))
 
     for round in range(20):
-        assert narrate(asked, chunk_of(round), between) == quiet.step(chunk_of(round))
+        assert narrate(asked, chunk_of(round), between=between) == quiet.step(chunk_of(round))
         assert asked.context_ids == quiet.context_ids
     asked.engine.finish(asked)
     assert len(audience.outcomes) == audience.asked > 20
@@ -132,7 +132,7 @@ def test_one_token_of_each_answer_lies_between_two_of_the_narration(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_answer_tokens=40, max_new_tokens=20)
-    engine.runner.sampler = Chatty(engine.runner.rows, engine.model.decoder.vocabulary, CPU)
+    engine.runner.sampler = Chatty(engine.runner.rows, engine.model.decoder.vocabulary, device=CPU)
     stream = watched(engine, 2)
     order: list[str] = []
 
@@ -146,7 +146,7 @@ def test_one_token_of_each_answer_lies_between_two_of_the_narration(
             for name in "AB":
                 engine.ask(stream, Ask(Question("?"), lambda _: None, partial(on_token, name)))
 
-    narrate(stream, chunk_of(2), between)
+    narrate(stream, chunk_of(2), between=between)
     engine.finish(stream)
     assert "".join(order) == "NN" + "NAB" * 18 + "AB" * 22
 
@@ -165,7 +165,7 @@ def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_
         assert stream._turn is not None
         assert len(stream._turn.ids) == tokens
     answer = asked.ask("what now?")
-    assert answer.text == continued(plain, "what now?", 6)
+    assert answer.text == continued(plain, "what now?", tokens=6)
     assert answer.seen_until_ns == chunk_of(5).frames[-1].stamp_ns
 
 
@@ -181,7 +181,7 @@ def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
     for stream in (asked, plain):
         stream.engine.see([(stream, first)])
     answer = asked.ask("what now?")
-    assert answer.text == continued(plain, "what now?", 6)
+    assert answer.text == continued(plain, "what now?", tokens=6)
     assert answer.seen_until_ns == whole.frames[1].stamp_ns
 
 

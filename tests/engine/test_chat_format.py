@@ -27,11 +27,15 @@ def test_a_conversation_reads_as_the_published_format(
 ) -> None:
     segments = [
         *chat_format.opening(chat_format.encode(" the ball")),
-        *chat_format.user_turn(0, 0.0, 1.0, (1, 1, 2), 1.0, instruction="Describe it"),
+        *chat_format.user_turn(
+            0, (0.0, 1.0), grid=(1, 1, 2), grid_seconds=1.0, instruction="Describe it"
+        ),
         *chat_format.assistant_turn(0, "then the ball stops"),
-        *chat_format.user_turn(1, 1.0, 2.0, (1, 1, 1), 1.0, question="what is on the table?"),
+        *chat_format.user_turn(
+            1, (1.0, 2.0), grid=(1, 1, 1), grid_seconds=1.0, question="what is on the table?"
+        ),
         *chat_format.assistant_turn(1, "", answer="the box"),
-        *chat_format.user_turn(2, 2.0, 3.5, (1, 1, 1), 1.0),
+        *chat_format.user_turn(2, (2.0, 3.5), grid=(1, 1, 1), grid_seconds=1.0),
         *chat_format.assistant_turn(2, ""),
     ]
     assert written(loaded, segments) == (
@@ -50,8 +54,12 @@ def test_a_conversation_reads_as_the_published_format(
 def test_special_tokens_in_a_persons_text_are_only_characters(
     chat_format: ChatFormat, text: str
 ) -> None:
-    special = {chat_format.end_id, chat_format.pad_id, *chat_format.user_turn(0, 0, 1)[0].ids[:1]}
-    turn = chat_format.user_turn(0, 0.0, 1.0, question=text, instruction=text)
+    special = {
+        chat_format.end_id,
+        chat_format.pad_id,
+        *chat_format.user_turn(0, (0, 1))[0].ids[:1],
+    }
+    turn = chat_format.user_turn(0, (0.0, 1.0), question=text, instruction=text)
     asked = [s for s in turn if s.kind in (Kind.QUESTION, Kind.INSTRUCTION)]
     assert all(segment.ids and not special & set(segment.ids) for segment in asked)
 

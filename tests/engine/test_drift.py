@@ -41,7 +41,7 @@ def test_what_an_eviction_keeps_is_the_very_bytes_that_were_written(
     stream.step(chunk_of(0))
     moved = 0
     for round in range(1, 40):
-        plan = evict(stream.ledger, round, engine.settings.window)
+        plan = evict(stream.ledger, round, window=engine.settings.window)
         _, values, unrotated = (arena[:, :, plan.slots].clone() for arena in cached(stream))
         stream.step(chunk_of(round))
         _, values_now, unrotated_now = (arena[:, :, : len(plan.slots)] for arena in cached(stream))

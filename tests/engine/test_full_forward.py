@@ -22,11 +22,11 @@ def test_streaming_equals_a_full_forward_before_the_first_eviction(
     engine = make_engine(fps=fps, vision_rounds=8, text_rounds=8)
     stream = engine.open_stream()
     recording = Recording(stream)
-    chunks = [chunk_of(i, frames, fps) for i in range(4)]
+    chunks = [chunk_of(i, frames, fps=fps) for i in range(4)]
     for chunk in chunks:
         stream.step(chunk)
 
-    full = full_forward(loaded, stream, engine, chunks)
+    full = full_forward(loaded, stream, engine=engine, chunks=chunks)
     assert len(recording.logits) >= len(chunks)
     for place, logits in recording.logits.items():
         assert (full[place] - logits).abs().max() < 1e-4

@@ -20,14 +20,14 @@ from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import ChunkPart
 
 from .conftest import SMALL, chunk_of
-from .test_full_forward import Recording, full_forward
+from .full_forward import Recording, full_forward
 
 WINDOW = {"fps": 2.0, "vision_rounds": 3, "text_rounds": 3, "text_sink": 4, "text_window": 8}
 ROUNDS = 12
 
 
 def narrated(stream: Stream) -> list[str]:
-    return [stream.step(chunk_of(i, 2, 2.0)).text for i in range(ROUNDS)]
+    return [stream.step(chunk_of(i, 2, fps=2.0)).text for i in range(ROUNDS)]
 
 
 def small(**changes: Any) -> Settings:
@@ -41,9 +41,9 @@ def test_a_recomputed_window_equals_a_full_forward_long_after_evictions(
     stream = engine.open_stream()
     narrated(stream)
     recording = Recording(stream)
-    stream.step(chunk_of(ROUNDS, 2, 2.0))
-    chunks = [chunk_of(i, 2, 2.0) for i in range(ROUNDS - 2, ROUNDS + 1)]
-    full = full_forward(loaded, stream, engine, chunks)
+    stream.step(chunk_of(ROUNDS, 2, fps=2.0))
+    chunks = [chunk_of(i, 2, fps=2.0) for i in range(ROUNDS - 2, ROUNDS + 1)]
+    full = full_forward(loaded, stream, engine=engine, chunks=chunks)
     assert recording.logits
     for place, logits in recording.logits.items():
         assert (full[place] - logits).abs().max() < 1e-4
@@ -63,7 +63,7 @@ def test_growing_positions_only_rise_and_stay_with_their_tokens(loaded: LoadedMo
     highest = -1.0
     for number in range(ROUNDS):
         before = {*stream.token_positions[0].tolist()}
-        stream.step(chunk_of(number, 2, 2.0))
+        stream.step(chunk_of(number, 2, fps=2.0))
         held = stream.token_positions[0]
         assert len(held) == stream.cached_tokens
         new = held[held > highest]
@@ -79,7 +79,7 @@ def test_what_was_glanced_at_is_gone_when_something_is_said(loaded: LoadedModel)
     stream = engine.open_stream()
     kinds = []
     for number in range(ROUNDS):
-        engine.see([(stream, ChunkPart.whole(chunk_of(number, 2, 2.0)))])
+        engine.see([(stream, ChunkPart.whole(chunk_of(number, 2, fps=2.0)))])
         while not stream.ready:
             kinds.append([segment.kind for segment in stream.ledger])
             engine.advance()

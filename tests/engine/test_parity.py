@@ -42,7 +42,7 @@ def test_forty_rounds_give_the_recorded_logits_and_context(
         max_new_tokens=20,
     )
     stream = engine.open_stream()
-    forced = Forced(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+    forced = Forced(engine.runner.rows, engine.model.decoder.vocabulary, device=engine.device)
     engine.runner.sampler = forced
 
     for round, (frames, answer) in enumerate(zip(truth["frames"], case["forced"], strict=True)):

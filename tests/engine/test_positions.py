@@ -16,7 +16,9 @@ def test_equal_transformers_rope_index_where_steps_are_whole(loaded: LoadedModel
     ledger = Ledger().append(chat_format.opening(chat_format.encode("the ball")))
     grids = [(1, 2, 3), (2, 4, 3), (1, 1, 1)]
     for round, grid in enumerate(grids):
-        ledger = ledger.append(chat_format.user_turn(round, round, round + 1, grid, 1.0))
+        ledger = ledger.append(
+            chat_format.user_turn(round, (round, round + 1), grid=grid, grid_seconds=1.0)
+        )
         ledger = ledger.append(chat_format.assistant_turn(round, "it stops"))
     ids = torch.tensor([ledger.ids])
     expected, _ = loaded.model.model.get_rope_index(

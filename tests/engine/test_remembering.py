@@ -96,7 +96,9 @@ def test_question_and_answer_stand_in_the_next_round_as_in_training(
     chat_format, answer = stream.engine.model.chat_format, ask(stream)
     assert Kind.QUESTION not in {segment.kind for segment in stream.ledger}
     narration = stream.step(chunk(3))
-    user = chat_format.user_turn(3, 3.0, 4.0, (1, 4, 4), 1.0, question="What is on the table?")
+    user = chat_format.user_turn(
+        3, (3.0, 4.0), grid=(1, 4, 4), grid_seconds=1.0, question="What is on the table?"
+    )
     assistant = chat_format.assistant_turn(3, narration.text, answer=answer.text)
     trained = [id for segment in (*user, *assistant) for id in segment.ids]
     known = sum(map(len, user)) + len(chat_format.encode(f"{answer.text}\n"))
@@ -197,7 +199,7 @@ class Stutters(RowSampler):
     """Says one token again and again, as often as it may, and then the end."""
 
     def __init__(self, engine: StreamingEngine, *, token: int, end: int) -> None:
-        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, device=engine.device)
         self._left, self._token, self._end = engine.runner._left, token, end
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:

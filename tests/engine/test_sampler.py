@@ -45,7 +45,7 @@ def test_chooses_as_transformers_processors_do(top_k: int, top_p: float) -> None
         ]
     )
     context = list(range(0, VOCABULARY, 2))
-    sampler = RowSampler(1, VOCABULARY, CPU)
+    sampler = RowSampler(1, VOCABULARY, device=CPU)
     sampler.open(0, config, context=context, seed=11)
     random = torch.Generator().manual_seed(11)
     for seed in range(40):
@@ -67,7 +67,7 @@ def test_greedy_takes_the_likeliest_and_a_penalty_moves_it_off_what_was_said() -
 
 def test_the_same_seed_says_the_same() -> None:
     steps = [logits(i) for i in range(20)]
-    runs = [choices(complete(), steps, seed, context=[0]) for seed in (5, 5, 6)]
+    runs = [choices(complete(), steps, seed=seed, context=[0]) for seed in (5, 5, 6)]
     assert runs[0] == runs[1] != runs[2]
 
 
@@ -83,10 +83,10 @@ def tied(scores: torch.Tensor) -> torch.Tensor:
 
 
 def choices(
-    config: SamplingConfig, steps: Sequence[torch.Tensor], seed: int, context: Iterable[int] = ()
+    config: SamplingConfig, steps: Sequence[torch.Tensor], *, seed: int, context: Iterable[int] = ()
 ) -> list[int]:
     """What a row that is alone chooses, step by step."""
-    sampler = RowSampler(1, len(steps[0]), CPU)
+    sampler = RowSampler(1, len(steps[0]), device=CPU)
     sampler.open(0, config, context=context, seed=seed)
     return [step(sampler, scores[None])[0] for scores in steps]
 
@@ -156,7 +156,7 @@ def test_noise_draws_what_multinomial_draws() -> None:
         probabilities = (logits(seed) / 0.8).softmax(-1)
         random = torch.Generator().manual_seed(seed)
         expected = int(torch.multinomial(probabilities, 1, generator=random))
-        assert choices(config, [logits(seed)], seed) == [expected]
+        assert choices(config, [logits(seed)], seed=seed) == [expected]
 
 
 MANY = [
@@ -177,7 +177,7 @@ MANY = [
 def test_a_row_chooses_the_same_whatever_the_other_rows_hold(
     slices: list[slice], dtype: torch.dtype
 ) -> None:
-    together = RowSampler(len(MANY), VOCABULARY, CPU)
+    together = RowSampler(len(MANY), VOCABULARY, device=CPU)
     for row, config in enumerate(MANY):
         together.open(row, config, context=range(row, VOCABULARY, 3), seed=row)
     steps = [[logits(100 * row + n).to(dtype) for row in range(len(MANY))] for n in range(60)]
@@ -189,7 +189,9 @@ def test_a_row_chooses_the_same_whatever_the_other_rows_hold(
             for row, id in zip(range(len(MANY))[rows], ids, strict=True):
                 chosen[row].append(id)
     for row, config in enumerate(MANY):
-        alone = choices(config, [rows[row] for rows in steps], row, range(row, VOCABULARY, 3))
+        alone = choices(
+            config, [rows[row] for rows in steps], seed=row, context=range(row, VOCABULARY, 3)
+        )
         assert chosen[row] == alone
 
 
@@ -213,7 +215,7 @@ def test_probabilities_of_a_row_are_the_same_to_the_bit_whatever_the_other_rows_
     vocabulary = 1003
     random = torch.Generator().manual_seed(0)
     scores = shape(torch.randn(len(MANY), vocabulary, generator=random) * 3)
-    together = RowSampler(len(MANY), vocabulary, CPU)
+    together = RowSampler(len(MANY), vocabulary, device=CPU)
     for row, config in enumerate(MANY):
         together.open(row, config, context=range(9), seed=row)
     step(together, scores)
@@ -221,14 +223,14 @@ def test_probabilities_of_a_row_are_the_same_to_the_bit_whatever_the_other_rows_
     for row, config in enumerate(MANY):
         if config.temperature >= GREEDY_BELOW:
             seen.clear()
-            choices(config, [scores[row]], row, range(9))
+            choices(config, [scores[row]], seed=row, context=range(9))
             assert seen[0].equal(all_rows[row : row + 1])
 
 
 def test_a_turn_in_another_row_changes_neither_noise_nor_context() -> None:
     config = complete(temperature=1.0, top_k=20)
     steps = [logits(seed) for seed in range(20)]
-    sampler = RowSampler(3, VOCABULARY, CPU)
+    sampler = RowSampler(3, VOCABULARY, device=CPU)
     sampler.open(1, config, context=[3], seed=4)
     chosen = []
     for n, scores in enumerate(steps):
@@ -238,11 +240,11 @@ def test_a_turn_in_another_row_changes_neither_noise_nor_context() -> None:
             sampler.close(2)
         sampler.draw([2, 1])
         chosen.append(sampler.choose(scores.expand(3, -1), slice(0, 3)).tolist()[1])
-    assert chosen == choices(config, steps, 4, [3])
+    assert chosen == choices(config, steps, seed=4, context=[3])
 
 
 def test_a_slice_of_the_rows_leaves_the_others_as_they_were() -> None:
-    sampler = RowSampler(3, 4, CPU)
+    sampler = RowSampler(3, 4, device=CPU)
     for row in range(3):
         sampler.open(row, complete(temperature=0.0, repetition_penalty=1.2), context=[], seed=0)
     scores = torch.tensor([[2.0, 1.9, 0.1, -1.0]] * 3)
@@ -265,7 +267,7 @@ def test_a_penalty_lowers_ids_of_the_context_whatever_their_sign() -> None:
 
 
 def test_a_new_turn_in_a_row_begins_with_its_own_context() -> None:
-    sampler = RowSampler(1, 2, CPU)
+    sampler = RowSampler(1, 2, device=CPU)
     greedy = complete(temperature=0.0, repetition_penalty=1.5)
     scores = torch.tensor([[1.2, 1.0]])
     for _ in range(2):
@@ -275,7 +277,7 @@ def test_a_new_turn_in_a_row_begins_with_its_own_context() -> None:
 
 
 def test_the_same_seed_chooses_the_same_in_any_row() -> None:
-    sampler = RowSampler(3, VOCABULARY, CPU)
+    sampler = RowSampler(3, VOCABULARY, device=CPU)
     for row, seed in enumerate((5, 5, 6)):
         sampler.open(row, complete(), context=[0], seed=seed)
     runs = list(zip(*(step(sampler, logits(i).expand(3, -1)) for i in range(20)), strict=True))
@@ -283,7 +285,7 @@ def test_the_same_seed_chooses_the_same_in_any_row() -> None:
 
 
 def test_the_key_says_what_the_open_rows_ask_for() -> None:
-    sampler = RowSampler(4, VOCABULARY, CPU)
+    sampler = RowSampler(4, VOCABULARY, device=CPU)
     assert sampler.key == ChoiceKey()
     sampler.open(0, complete(temperature=0.0, top_k=9, top_p=0.5), context=[], seed=0)
     assert sampler.key == ChoiceKey()
@@ -335,7 +337,7 @@ def test_choosing_asks_for_no_value_and_takes_none_from_the_host(
     configs: list[SamplingConfig], dtype: torch.dtype
 ) -> None:
     rows = slice(0, len(configs))
-    sampler = RowSampler(len(configs), VOCABULARY, CPU)
+    sampler = RowSampler(len(configs), VOCABULARY, device=CPU)
     for row, config in enumerate(configs):
         sampler.open(row, config, context=[row], seed=row)
     sampler.draw(rows)
@@ -351,7 +353,7 @@ def test_choosing_asks_for_no_value_and_takes_none_from_the_host(
 
 
 def test_choosing_greedily_costs_no_order_and_no_probabilities() -> None:
-    sampler = RowSampler(1, VOCABULARY, CPU)
+    sampler = RowSampler(1, VOCABULARY, device=CPU)
     sampler.open(0, complete(temperature=0.0, top_k=5, top_p=0.5), context=[0], seed=0)
     with Operations([]) as operations:
         sampler.choose(logits(0)[None], slice(0, 1))

@@ -99,12 +99,12 @@ def test_samples_the_tokens_that_generate_samples(
         expected = generated(loaded.model, do_sample=True, **always, **USERS[user])
 
     config = loaded.complete(SamplingConfig(**always, **USERS[user]))
-    sampler = RowSampler(1, vocabulary, torch.device("cpu"))
+    sampler = RowSampler(1, vocabulary, device=torch.device("cpu"))
     sampler.open(0, config, context=PROMPT, seed=3)
     ids = list(PROMPT)
     for n, logits in enumerate(steps):
         if n in (0, STEPS - 1):
-            assert support(config, logits, ids).equal(expected.scores[n][0].isfinite())
+            assert support(config, logits, context=ids).equal(expected.scores[n][0].isfinite())
         sampler.draw([0])
         ids += sampler.choose(logits[None], slice(0, 1)).tolist()
     assert ids == expected.sequences[0].tolist()
@@ -117,7 +117,7 @@ def test_takes_the_tokens_that_greedy_generate_takes(
 ) -> None:
     loaded = load_with(checkpoint)
     expected = generated(loaded.model, do_sample=False, repetition_penalty=penalty)
-    sampler = RowSampler(1, loaded.model.lm_head.out_features, torch.device("cpu"))
+    sampler = RowSampler(1, loaded.model.lm_head.out_features, device=torch.device("cpu"))
     greedy = SamplingConfig(temperature=0.0, repetition_penalty=penalty)
     sampler.open(0, loaded.complete(greedy), context=PROMPT, seed=0)
     ids = list(PROMPT)

@@ -39,6 +39,6 @@ def test_what_is_being_said_when_a_reset_comes_is_told_before_the_reset(
     script = Script(
         [whole], [RequestEvent("front", ask), RequestEvent("front", reset), whole], [], []
     )
-    serve(script, engine, {"front": engine.open_stream()}, [sink])
+    serve(script, engine, streams={"front": engine.open_stream()}, sinks=[sink])
     assert set(events[:2]) == {"front 0", "answer"}
     assert events[2:] == ["reset", "front 0"]

@@ -18,7 +18,7 @@ from .conftest import CPU, Chatty, arenas_of, chunk_of
 MakeEngine = Callable[..., StreamingEngine]
 
 
-def say(stream: Stream, rounds: range, seed: int = 0) -> list[tuple[str, int, list[int]]]:
+def say(stream: Stream, rounds: range, *, seed: int = 0) -> list[tuple[str, int, list[int]]]:
     outputs = []
     for round in rounds:
         narration = stream.step(chunk_of(round, seed=seed))
@@ -42,12 +42,12 @@ def test_the_cache_never_grows_past_its_capacity(make_engine: MakeEngine) -> Non
 
 def test_streams_share_weights_but_nothing_else(make_engine: MakeEngine) -> None:
     engine = make_engine(temperature=0.9)
-    alone = {seed: say(engine.open_stream(), range(8), seed) for seed in (1, 2)}
+    alone = {seed: say(engine.open_stream(), range(8), seed=seed) for seed in (1, 2)}
     streams = {seed: engine.open_stream() for seed in (1, 2)}
     together: dict[int, list[Any]] = {1: [], 2: []}
     for round in range(8):
         for seed, stream in streams.items():
-            together[seed] += say(stream, range(round, round + 1), seed)
+            together[seed] += say(stream, range(round, round + 1), seed=seed)
     assert together == alone
     assert alone[1] != alone[2]
 
@@ -107,7 +107,7 @@ def test_previous_text_that_is_too_long_is_cut_from_the_start(make_engine: MakeE
 def test_a_round_that_reaches_the_cap_is_closed(make_engine: MakeEngine) -> None:
     engine = make_engine(max_new_tokens=3)
     stream = engine.open_stream()
-    engine.runner.sampler = Chatty(engine.runner.rows, engine.model.decoder.vocabulary, CPU)
+    engine.runner.sampler = Chatty(engine.runner.rows, engine.model.decoder.vocabulary, device=CPU)
     narration = stream.step(chunk_of(0))
     assert narration.tokens == 3
     assert stream.context_ids[-4:] == [100, 100, 100, engine.model.chat_format.end_id]

@@ -54,7 +54,7 @@ def settings_of(number: int) -> Settings:
 
 def seen(number: int, round: int) -> Chunk:
     rate = settings_of(number).frames.fps
-    return chunk_of(round, int(rate), rate, seed=number, size=SIZES[number])
+    return chunk_of(round, int(rate), fps=rate, seed=number, size=SIZES[number])
 
 
 def attends(number: int, round: int) -> bool:
@@ -78,7 +78,7 @@ def alone(make_engine: MakeEngine, number: int) -> tuple[list[Narration], list[t
     return narrations, cached(stream)
 
 
-def step_together(streams: list[Stream], round: int, narrations: list[list[Narration]]) -> None:
+def step_together(streams: list[Stream], round: int, *, narrations: list[list[Narration]]) -> None:
     for number, stream in enumerate(streams):
         if resets(number, round):
             stream.reset()
@@ -99,7 +99,7 @@ def test_eight_streams_together_are_the_same_as_each_alone(
     for round in range(ROUNDS):
         if asked and round > 2:
             audience.put(streams[round % 3], Question("what is it?"))
-        step_together(streams, round, narrations)
+        step_together(streams, round, narrations=narrations)
     assert len(audience.outcomes) >= 5 * asked
     for number, stream in enumerate(streams):
         expected, arenas = alone(make_engine, number)
@@ -125,7 +125,7 @@ def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
             engine.finish(streams[2])
             streams[2].close()
             streams[2] = engine.open_stream(settings_of(2))
-        step_together(streams[:2], round, narrations)
+        step_together(streams[:2], round, narrations=narrations)
     assert isinstance(audience.outcomes[0], Answer)
     for number in (0, 1):
         assert narrations[number] == alone(make_engine, number)[0]
@@ -206,12 +206,12 @@ def test_a_stream_that_is_named_twice_is_refused(make_engine: MakeEngine) -> Non
 def test_a_part_that_does_not_belong_to_the_chunk_is_refused(make_engine: MakeEngine) -> None:
     engine = make_engine(fps=4.0)
     stream = engine.open_stream()
-    chunk, small = chunk_of(0, 4, 4.0), chunk_of(0, 4, 4.0, size=(28, 28))
+    chunk, small = chunk_of(0, 4, fps=4.0), chunk_of(0, 4, fps=4.0, size=(28, 28))
     start = ChunkPart(chunk.frames[:2], chunk.start_ns, chunk.end_ns, last=False)
     engine.see([(stream, start)])
     before = stream.context_ids
     with pytest.raises(ConfigError, match="another chunk"):
-        stream.step(chunk_of(1, 2, 4.0))
+        stream.step(chunk_of(1, 2, fps=4.0))
     with pytest.raises(ImageError, match="one size"):
         engine.see([(stream, replace(start, frames=small.frames[2:], last=True))])
     with pytest.raises(ImageError, match="one size"):

@@ -33,13 +33,13 @@ def test_frame_sizes_are_those_of_smart_resize(height: int, width: int) -> None:
         min_pixels=SPEC.min_tokens * 28 * 28,
         max_pixels=SPEC.max_tokens * 28 * 28,
     )
-    assert frame_size(height, width, SPEC) == expected
+    assert frame_size(height, width, spec=SPEC) == expected
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 40))
 def test_a_frame_never_takes_more_tokens_than_allowed(height: int, width: int, limit: int) -> None:
     spec = VisionSpec(min_tokens=min(16, limit), max_tokens=limit)
-    rows, columns = (side // 28 for side in frame_size(height, width, spec))
+    rows, columns = (side // 28 for side in frame_size(height, width, spec=spec))
     assert 1 <= rows * columns <= limit
 
 
@@ -73,7 +73,7 @@ def test_resizing_equals_torchvisions(size: tuple[int, int]) -> None:
     from torchvision.transforms.functional import resize
 
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-    height, width = frame_size(*size, SPEC)
+    height, width = frame_size(*size, spec=SPEC)
     assert (height, width) == vision_process.smart_resize(
         *size, min_pixels=SPEC.min_tokens * 784, max_pixels=SPEC.max_tokens * 784
     )

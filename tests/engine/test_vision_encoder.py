@@ -89,7 +89,7 @@ def encoder(tower: Any) -> VisionEncoder:
     return VisionEncoder(tower, "masked")
 
 
-def noise(frames: int, size: tuple[int, int], seed: int = 0) -> list[Image]:
+def noise(frames: int, size: tuple[int, int], *, seed: int = 0) -> list[Image]:
     random = np.random.default_rng(seed)
     return list(random.integers(0, 256, (frames, *size, 3), dtype=np.uint8))
 

@@ -44,11 +44,11 @@ class Feeder:
             yield number
             number += 1
 
-    def segment(self, kind: Kind, n: int, round: int = -1) -> Segment:
+    def segment(self, kind: Kind, n: int, *, round: int = -1) -> Segment:
         return Segment(kind, tuple(next(self.tokens) for _ in range(n)), round)
 
     def feed(self, round: int) -> None:
-        eviction = evict(self.ledger, round, self.window)
+        eviction = evict(self.ledger, round, window=self.window)
         self.cache = [self.cache[slot] for slot in eviction.slots]
         n = self.random.randint
         rows, columns = n(1, 2), n(1, 3)
@@ -56,15 +56,15 @@ class Feeder:
         vision = tuple(next(self.tokens) for _ in range(steps * rows * columns + 2))
         self.ledger = eviction.ledger.append(
             [
-                self.segment(Kind.USER_HEAD, 2, round),
-                self.segment(Kind.TIME, n(1, 2), round),
-                self.segment(Kind.QUESTION, n(0, 1), round),
+                self.segment(Kind.USER_HEAD, 2, round=round),
+                self.segment(Kind.TIME, n(1, 2), round=round),
+                self.segment(Kind.QUESTION, n(0, 1), round=round),
                 Segment(Kind.VISION, vision, round, (steps, rows, columns), 0.25),
-                self.segment(Kind.INSTRUCTION, n(0, 1), round),
-                self.segment(Kind.USER_END, 1, round),
-                self.segment(Kind.ASSISTANT_HEAD, 2, round),
-                self.segment(Kind.NARRATION, n(0, MAX_SAID - 3), round),
-                self.segment(Kind.ASSISTANT_END, n(1, 3), round),
+                self.segment(Kind.INSTRUCTION, n(0, 1), round=round),
+                self.segment(Kind.USER_END, 1, round=round),
+                self.segment(Kind.ASSISTANT_HEAD, 2, round=round),
+                self.segment(Kind.NARRATION, n(0, MAX_SAID - 3), round=round),
+                self.segment(Kind.ASSISTANT_END, n(1, 3), round=round),
             ]
         )
         self.cache += self.ledger.ids[len(self.cache) :]
@@ -74,7 +74,7 @@ def of_kind(ledger: Ledger, kind: Kind) -> list[Segment]:
     return [segment for segment in ledger if segment.kind is kind]
 
 
-def tokens_of(ledger: Ledger, kind: Kind, round: int = -1) -> list[Token]:
+def tokens_of(ledger: Ledger, kind: Kind, *, round: int = -1) -> list[Token]:
     return [token for s in of_kind(ledger, kind) if s.round == round for token in s.ids]
 
 
@@ -88,12 +88,12 @@ def test_ten_thousand_rounds_stay_within_the_bound_and_keep_what_must_stay(
     window: WindowConfig,
 ) -> None:
     feeder = Feeder(window, seed=window.vision_rounds)
-    bound = token_bound(window, feeder.fixed, MAX_VISION, MAX_TEXT, MAX_SAID)
+    bound = token_bound(window, feeder.fixed, vision=MAX_VISION, user=MAX_TEXT, assistant=MAX_SAID)
     carried = tokens_of(feeder.ledger, Kind.PREVIOUS_TEXT)
     for round in range(10_000):
         if round >= window.text_rounds:
             old = round - window.text_rounds
-            carried += tokens_of(feeder.ledger, Kind.NARRATION, old)
+            carried += tokens_of(feeder.ledger, Kind.NARRATION, round=old)
         feeder.feed(round)
         ledger = feeder.ledger
 
@@ -132,7 +132,7 @@ def assert_contiguous(ledger: Ledger, bound: int) -> None:
 def test_any_window_is_bounded(vision: int, text: int, sink: int, newest: int, seed: int) -> None:
     window = WindowConfig(vision, text, sink, newest)
     feeder = Feeder(window, seed)
-    bound = token_bound(window, feeder.fixed, MAX_VISION, MAX_TEXT, MAX_SAID)
+    bound = token_bound(window, feeder.fixed, vision=MAX_VISION, user=MAX_TEXT, assistant=MAX_SAID)
     for round in range(40):
         feeder.feed(round)
         assert feeder.ledger.ids == feeder.cache
@@ -165,8 +165,8 @@ def test_times_go_before_their_frames_when_the_vision_window_is_the_longer() -> 
 def test_nothing_moves_while_the_windows_have_room() -> None:
     feeder = Feeder(WindowConfig(4, 4, 6, 10), 0)
     for round in range(4):
-        eviction = evict(feeder.ledger, round, feeder.window)
+        eviction = evict(feeder.ledger, round, window=feeder.window)
         assert eviction.first_moved == len(feeder.ledger)
         feeder.feed(round)
-    eviction = evict(feeder.ledger, 4, feeder.window)
+    eviction = evict(feeder.ledger, 4, window=feeder.window)
     assert 0 < eviction.first_moved < len(feeder.ledger)

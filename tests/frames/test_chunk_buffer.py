@@ -28,11 +28,11 @@ def new_buffer(config: FrameConfig = CONFIG) -> ChunkBuffer:
     return ChunkBuffer(config, recent_frames=4)
 
 
-def put(buffer: ChunkBuffer, ns: int, now_ns: int = 1) -> SampleResult:
+def put(buffer: ChunkBuffer, ns: int, *, now_ns: int = 1) -> SampleResult:
     return buffer.put(Frame(SMALL, ns), now_ns=now_ns)
 
 
-def fill(buffer: ChunkBuffer, seconds: range, fps: int = 2) -> None:
+def fill(buffer: ChunkBuffer, seconds: range, *, fps: int = 2) -> None:
     for ns in range(seconds.start * S, seconds.stop * S, S // fps):
         put(buffer, ns, now_ns=ns)
 

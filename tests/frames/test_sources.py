@@ -18,7 +18,7 @@ from streamingvlm_ros.frames.video import VideoSource
 S = 1_000_000_000
 
 
-def write_video(path: Path, seconds: float, rate: int = 10, first_pts: int = 0) -> Path:
+def write_video(path: Path, seconds: float, *, rate: int = 10, first_pts: int = 0) -> Path:
     """Every frame is grey, brighter by 20 levels each second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
@@ -67,7 +67,7 @@ def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(
 ) -> None:
     path = write_video(tmp_path / "v.mkv", 8, first_pts=first_pts)
     config = FrameConfig(fps=2.0)
-    chunks = list(VideoSource(path, config, (begin_s, begin_s + 3)))
+    chunks = list(VideoSource(path, config, span_s=(begin_s, begin_s + 3)))
     begins_ns = [round((begin_s + n) * S) for n in range(3)]
     assert [(c.start_ns, c.end_ns) for c in chunks] == [(ns, ns + S) for ns in begins_ns]
     for chunk in chunks:
@@ -126,7 +126,7 @@ def test_a_video_that_was_cut_off_says_so_and_a_whole_one_does_not(
         (why,) = source.losses.values()
         assert list(source.losses) == ["cut.mkv"]
         assert re.match(rf"its pictures end at 0:\d\d of 0:1[{first_pts and 3}0]: .* cut off", why)
-    before = VideoSource(tmp_path / "cut.mkv", FrameConfig(), (1, 3))
+    before = VideoSource(tmp_path / "cut.mkv", FrameConfig(), span_s=(1, 3))
     list(before)
     assert before.losses == {}
 

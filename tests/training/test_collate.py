@@ -110,7 +110,7 @@ def test_a_clips_questions_equal_those_that_the_engine_asks(
             difference = together[: len(own)][own] - model(**alone).logits[0]
             assert difference.abs().max() < 1e-4
     chat_format = ChatFormat(tokenizer)
-    turn = chat_format.user_turn(4, 3.0, 4.0, question="Where?")
+    turn = chat_format.user_turn(4, (3.0, 4.0), question="Where?")
     prompt_ids = [id for segment in turn for id in segment.ids]
     ids = [id for id, n in zip(sequence.ledger.ids, sequence.branch, strict=True) if n == 2]
     assert ids[: len(prompt_ids)] == prompt_ids

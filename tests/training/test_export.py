@@ -190,7 +190,7 @@ def test_words_without_images_are_reported_by_each_export(
     for _ in range(2):
         done = run("export", path, "--output", tmp_path / "out", "--model", "demo")
         assert (done.returncode, done.stdout.count("train: 0")) == (0, 0), done.stderr
-        assert f"look at {path}: " in done.stderr
+        assert f"check {path}: " in done.stderr
         assert what in done.stderr
 
 

@@ -84,7 +84,7 @@ def test_a_process_that_is_not_the_last_says_who_writes_the_files(
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = run("export", bags, "--output", tmp_path, "--model", "demo")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "The process that ends last writes train.jsonl and validation.jsonl." in done.stderr
+    assert "The last process to finish writes train.jsonl and validation.jsonl." in done.stderr
     monkeypatch.setenv("RANK", "2")
     assert "error: RANK is 2" in run("export", bags, "--output", tmp_path).stderr
 

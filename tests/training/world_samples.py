@@ -19,7 +19,7 @@ class ForcedSampler(RowSampler):
     """Chooses the tokens that it was constructed with, whatever the logits are."""
 
     def __init__(self, engine: StreamingEngine, ids: list[int]) -> None:
-        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, engine.device)
+        super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, device=engine.device)
         self._ids = iter(ids)
         engine.runner.sampler = self
 

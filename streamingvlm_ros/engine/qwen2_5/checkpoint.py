@@ -80,7 +80,7 @@ def declared(checkpoint: Path | str) -> PreTrainedConfig:
     return config
 
 
-def load(checkpoint: Path | str, config: ModelConfig, quantization: Any = None) -> LoadedModel:
+def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = None) -> LoadedModel:
     """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it.
 
     `quantization` is transformers' configuration of layers that are kept in fewer bits.

@@ -55,7 +55,7 @@ class Decoder:
     def new_cache(self, slots: int) -> KVCache:
         """Return an empty arena of so many tokens."""
         shape = CacheShape(len(self._layers), self._key_heads, self._head_dim, slots)
-        return KVCache(shape, self.dtype, self.device)
+        return KVCache(shape, self.dtype, device=self.device)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return (tokens, hidden) embeddings of (tokens,) ids."""

@@ -27,7 +27,9 @@ class Model:
         self.chat_format = ChatFormat(loaded.tokenizer)
         self.stop_ids = loaded.stop_ids | {self.chat_format.end_id}
         self.decoder = Decoder(loaded.model)
-        self.attention = choose_backend(config.attention, self.decoder.device, self.decoder.dtype)
+        self.attention = choose_backend(
+            config.attention, self.decoder.device, dtype=self.decoder.dtype
+        )
         """The backend; see engine/attention.py."""
         activate(self.attention)
         self._config = loaded.model.config

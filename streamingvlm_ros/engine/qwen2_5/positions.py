@@ -31,7 +31,7 @@ def positions(
         for segment in run:
             assert segment.grid
             step = segment.grid_seconds * tokens_per_second
-            offsets, extent = _vision(segment.grid, step, len(segment))
+            offsets, extent = _vision(segment.grid, step, tokens=len(segment))
             parts.append(offsets + start)
             start += extent
     return torch.cat(parts, dim=1) if parts else torch.empty(3, 0)
@@ -42,7 +42,7 @@ def _text(tokens: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _vision(grid: Grid, step: float, tokens: int) -> tuple[Tensor, float]:
+def _vision(grid: Grid, step: float, *, tokens: int) -> tuple[Tensor, float]:
     """Offsets (3, tokens) of a vision block between its markers, and how far it reaches.
 
     The block may still lack its end marker. Cached: the blocks of a camera are alike.

@@ -25,7 +25,9 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """How a checkpoint's vision tower cuts frames. `min_tokens` and `max_tokens` are per frame.
+    """Sizes by which a checkpoint's vision tower cuts frames.
+
+    `min_tokens` and `max_tokens` are per frame.
 
     A temporal step of `grid_seconds` is `grid_seconds * tokens_per_second` positions long.
     """
@@ -39,7 +41,7 @@ class VisionSpec:
 
     @classmethod
     def of(cls, checkpoint: Any, config: ModelConfig) -> VisionSpec:
-        """That of a checkpoint, given its configuration, with a user's budget."""
+        """Return the spec of a checkpoint's configuration, with a user's budget."""
         tower = checkpoint.vision_config
         return cls(
             patch_px=tower.patch_size,
@@ -64,8 +66,8 @@ class VisionSpec:
         return self.patch_px * self.merge
 
 
-def frame_size(height: int, width: int, spec: VisionSpec) -> tuple[int, int]:
-    """The (height, width) that a frame is resized to, in pixels.
+def frame_size(height: int, width: int, *, spec: VisionSpec) -> tuple[int, int]:
+    """Return the (height, width) that a frame is resized to, in pixels.
 
     Both are multiples of a token's side, there are never more tokens than the spec allows (fewer
     only where the shape leaves no choice), and the shape is kept as well as that allows: the rule
@@ -99,15 +101,15 @@ def token_grid(images: Sequence[Image], spec: VisionSpec) -> Grid:
             f"images are {', '.join(map(str, shapes))}: give (height, width, 3), all of one size"
         )
     height, width, _ = shape
-    height, width = frame_size(height, width, spec)
+    height, width = frame_size(height, width, spec=spec)
     steps = math.ceil(len(images) / spec.temporal_patch)
     return steps, height // spec.token_px, width // spec.token_px
 
 
 def to_patches(
-    images: Sequence[Image], spec: VisionSpec, device: torch.device | str = "cpu"
+    images: Sequence[Image], spec: VisionSpec, *, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Grid]:
-    """Patches of one round's frames, and the grid of tokens that they become.
+    """Return patches of one round's frames, and the grid of tokens that they become.
 
     `images` are (height, width, 3) uint8, all of one size; an odd last one is doubled. Returns
     float32 (patches, 3 * temporal_patch * patch_px**2) in the tower's order (four patches of a
@@ -115,7 +117,7 @@ def to_patches(
     """
     missing = -len(images) % spec.temporal_patch
     video = _uploaded(np.stack([*images, *[images[-1]] * missing]), torch.device(device))
-    size = frame_size(video.shape[1], video.shape[2], spec)
+    size = frame_size(video.shape[1], video.shape[2], spec=spec)
     if size != tuple(video.shape[1:3]):
         video = _resize(video, size)
     patches, grid = _cut(video, spec)

@@ -34,7 +34,7 @@ class VisionEncoder:
         self._tower = tower
         self._patch_weight: Tensor = tower.patch_embed.proj.weight
         self.device, self.dtype = self._patch_weight.device, self._patch_weight.dtype
-        self._layout = lru_cache(LAYOUTS_KEPT)(partial(_layout, tower, backend))
+        self._layout = lru_cache(LAYOUTS_KEPT)(partial(_layout, tower=tower, backend=backend))
 
     @torch.no_grad()
     def encode(
@@ -45,18 +45,20 @@ class VisionEncoder:
         A group is one camera's frames, all of one size. Groups whose frames become equally many
         rows and columns of tokens go through the tower together.
         """
-        patches = [to_patches(images, spec, self.device) for images in groups]
+        patches = [to_patches(images, spec, device=self.device) for images in groups]
         together: dict[tuple[int, int], list[int]] = {}
         for index, (_, (_, rows, columns)) in enumerate(patches):
             together.setdefault((rows, columns), []).append(index)
         encoded: dict[int, Tensor] = {}
         for size, members in together.items():
             steps = [patches[index][1][0] for index in members]
-            tokens = self._run(torch.cat([patches[index][0] for index in members]), steps, size)
+            tokens = self._run(
+                torch.cat([patches[index][0] for index in members]), steps, size=size
+            )
             encoded.update(zip(members, tokens, strict=True))
         return [(encoded[index], grid) for index, (_, grid) in enumerate(patches)]
 
-    def _run(self, patches: Tensor, steps: list[int], size: tuple[int, int]) -> Sequence[Tensor]:
+    def _run(self, patches: Tensor, steps: list[int], *, size: tuple[int, int]) -> Sequence[Tensor]:
         """Tokens of groups of `steps` temporal steps each, all of one (rows, columns)."""
         layout = self._layout((sum(steps), *size))
         hidden = layout.to_windows(patches.to(self.dtype))
@@ -64,12 +66,16 @@ class VisionEncoder:
         for index, block in enumerate(self._tower.blocks):
             whole = index in self._tower.fullatt_block_indexes
             attend = layout.within_frames if whole else layout.within_windows
-            hidden += self._attend(block.attn, _norm(block.norm1, hidden), layout, attend)
+            hidden += self._attend(
+                block.attn, _norm(block.norm1, hidden), layout=layout, attend=attend
+            )
             hidden += block.mlp(_norm(block.norm2, hidden))
         tokens = layout.from_windows(self._tower.merger(hidden))
         return tokens.split([count * math.prod(size) for count in steps])
 
-    def _attend(self, attention: Any, hidden: Tensor, layout: _Layout, attend: AttendRun) -> Tensor:
+    def _attend(
+        self, attention: Any, hidden: Tensor, *, layout: _Layout, attend: AttendRun
+    ) -> Tensor:
         """One block's attention, (patches, hidden)."""
         projected = attention.qkv(hidden).unflatten(1, (3, attention.num_heads, -1))
         queries_keys = projected[:, :2].unflatten(0, (-1, len(layout.cos)))
@@ -81,7 +87,7 @@ class VisionEncoder:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What follows from a grid: where its patches go, and what sees what.
+    """Layout of a grid: the order of its patches, their rotations and their attention.
 
     Within a step, tokens are ordered by window; `cos` and `sin` are (patches of a step, 1, 1,
     head_dim) in that order, float32.
@@ -107,7 +113,7 @@ class _Layout:
         return steps.index_select(1, self.back).flatten(0, 1)
 
 
-def _layout(tower: Any, backend: str, grid: Grid) -> _Layout:
+def _layout(grid: Grid, *, tower: Any, backend: str) -> _Layout:
     """The layout of a grid of tokens. Made on the host: a device would be waited for."""
     steps, rows, columns = grid
     merge = tower.spatial_merge_size
@@ -118,7 +124,7 @@ def _layout(tower: Any, backend: str, grid: Grid) -> _Layout:
     lengths: list[int] = (window.bincount() * merge**2).tolist()
     weight = tower.patch_embed.proj.weight
     runs = partial(within_runs, backend, device=weight.device, dtype=weight.dtype)
-    cos, sin = _rotation(tower, order // columns, order % columns)
+    cos, sin = _rotation(tower, order // columns, columns=order % columns)
     return _Layout(
         order=order.to(weight.device),
         back=order.argsort().to(weight.device),
@@ -129,7 +135,7 @@ def _layout(tower: Any, backend: str, grid: Grid) -> _Layout:
     )
 
 
-def _rotation(tower: Any, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+def _rotation(tower: Any, rows: Tensor, *, columns: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of the patches of tokens at `rows` and `columns`."""
     merge = tower.spatial_merge_size
     within = torch.arange(merge**2)

@@ -77,7 +77,9 @@ class Worker:
     def _run(self) -> None:
         while True:
             try:
-                return session.serve(self, self._engine, {CAMERA: self._stream}, self._sinks)
+                return session.serve(
+                    self, self._engine, streams={CAMERA: self._stream}, sinks=self._sinks
+                )
             except Exception as error:
                 self._recover(error)
 

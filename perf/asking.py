@@ -31,8 +31,8 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.history.config import HistoryConfig
-from streamingvlm_ros.history.entry import Entry
 from streamingvlm_ros.history.store import History
+from streamingvlm_ros.history.types import Entry
 from streamingvlm_ros.types import (
     NS_PER_S,
     Answer,

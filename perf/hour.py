@@ -51,9 +51,9 @@ def film(folder: Path, world: World, *, seconds: int) -> None:
             for part in range(RATE_HZ):
                 stamp_ns = start_ns + part * NS_PER_S // RATE_HZ
                 bag.write(
-                    CAMERA, stamp_ns, image(world, second + part / RATE_HZ, stamp_ns=stamp_ns)
+                    CAMERA, stamp_ns, data=image(world, second + part / RATE_HZ, stamp_ns=stamp_ns)
                 )
-            bag.write(TRUTH, start_ns, truth(world, second, start_ns=start_ns))
+            bag.write(TRUTH, start_ns, data=truth(world, second, start_ns=start_ns))
     (unfinished / folder.name).rename(folder)
     unfinished.rmdir()
 

@@ -19,6 +19,7 @@ GROUND = {
     "config",
     "errors",
     "file_hash",
+    "file_lock",
     "rank",
     "resources",
     "setting",

@@ -1,1 +1,1 @@
-"""Bags on disk: read, whatever storage they have, and written. Needs no ROS."""
+"""Bags on disk: reading them from any storage, writing and recording them. Needs no ROS."""

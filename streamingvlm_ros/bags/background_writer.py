@@ -1,4 +1,4 @@
-"""A bag that is being recorded: a thread writes it, so that nobody else waits for the disk."""
+"""Writing a bag in a thread of its own, so that no caller waits for the disk."""
 
 from __future__ import annotations
 
@@ -8,58 +8,60 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from ..errors import BagError
-from .quota import Quota, held
+from .quota import Quota, locked_folder
 from .types import BagMessage
 from .writer import BagWriter
 
 _FLUSH_S = 0.4
-"""How often everything is handed to the system. Writing takes time, too: a second is promised."""
+"""Interval of flushes to the operating system. With the time of writing it stays below the
+promised second."""
 
 _BATCH_BYTES = 4 * 2**20
-"""What is written before the clock and the disk are looked at again; a large image is a batch."""
+"""Bytes written before the clock and the free space are checked again. A large image is a batch."""
 
 _CLOSE_S = 60.0
 
 
 class BackgroundWriter:
-    """Takes messages from any thread, and writes them in the order in which they came.
+    """Takes messages from any thread, and writes them in the order of their arrival.
 
-    What is too much for the disk is dropped and counted. Where the disk or the quota has no more
-    room, recording stops: the bag holds what was flushed, `problem` says why, and what still comes
-    counts as dropped.
+    Messages beyond what the queue holds are dropped and counted. When the disk or the quota has no
+    more room, recording stops: the bag keeps what was flushed, `problem` holds the reason, and
+    later messages count as dropped.
     """
 
     def __init__(
         self,
         bag: BagWriter,
         quota: Quota,
-        most_waiting_bytes: int,
+        *,
+        max_queued_bytes: int,
         first: Iterable[BagMessage] = (),
-        begin: Callable[[], None] = lambda: None,
-        then: Callable[[BackgroundWriter], None] = lambda writer: None,
+        on_start: Callable[[], None] = lambda: None,
+        on_end: Callable[[BackgroundWriter], None] = lambda writer: None,
     ) -> None:
-        """Owns the bag from now on. `first` is written first and always has room to wait.
+        """Take over the bag. `first` is written first, and queued whatever its size.
 
-        From the thread, `begin` is called before anything is written, and `then`, with this, at
-        the very end.
+        The writing thread calls `on_start` before it writes anything, and `on_end`, with this
+        writer, at the very end.
         """
         self.written: Counter[str] = Counter()
-        """Messages that were written, by topic."""
+        """Written messages, by topic."""
         self.dropped: Counter[str] = Counter()
-        """Messages that were not."""
+        """Messages that were not written, by topic."""
         self.problem = ""
-        """Why recording stopped before its end; empty if it did not."""
-        self.is_gone = False
-        """Whether that was because somebody took the bag, or a file of it, away."""
+        """Why recording stopped early; empty if it did not."""
+        self.bag_removed = False
+        """True if recording stopped because the bag, or a file of it, was deleted or moved."""
         self.folder = bag.folder
         self.size_bytes = 0
-        """The bag's size when it was last flushed."""
-        self._bag, self._quota, self._then = bag, quota, then
-        self._begin = begin
-        self._most_waiting_bytes = most_waiting_bytes
-        self._waiting = deque(first)
-        self._waiting_bytes = 0
-        self._first = len(self._waiting)
+        """Size of the bag at the last flush."""
+        self._bag, self._quota = bag, quota
+        self._on_start, self._on_end = on_start, on_end
+        self._max_queued_bytes = max_queued_bytes
+        self._queue = deque(first)
+        self._queued_bytes = 0
+        self._first = len(self._queue)
         self._unflushed: Counter[str] = Counter()
         self._unflushed_bytes, self._flush_due_s = 0, 0.0
         self._closing = self._ended = False
@@ -67,20 +69,20 @@ class BackgroundWriter:
         self._thread = threading.Thread(target=self._run, name="bag", daemon=True)
         self._thread.start()
 
-    def put(self, recorded: BagMessage) -> None:
-        """Have a message written. Never waits."""
+    def put(self, message: BagMessage) -> None:
+        """Queue a message, or drop it. Never waits."""
         with self._changed:
-            size = len(recorded.data)
-            too_much = self._waiting_bytes + size > self._most_waiting_bytes
-            if self._closing or self._ended or too_much:
-                self.dropped[recorded.topic.name] += 1
+            size = len(message.data)
+            is_full = self._queued_bytes + size > self._max_queued_bytes
+            if self._closing or self._ended or is_full:
+                self.dropped[message.topic.name] += 1
                 return
-            self._waiting.append(recorded)
-            self._waiting_bytes += size
+            self._queue.append(message)
+            self._queued_bytes += size
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Take no more; the bag is finished when what waits is written. Does not wait for it."""
+        """Accept no more messages; the bag is finished once the queue is written. Never waits."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -93,39 +95,38 @@ class BackgroundWriter:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the bag is finished, and what comes then is done."""
+        """True when the bag is finished and `on_end` has returned."""
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
-            with held(self.folder):
-                self._begin()
+            with locked_folder(self.folder):
+                self._on_start()
                 self._serve()
                 self._bag.close()
                 self.size_bytes = self._bag.size_bytes
-        # Whatever it is, the node must live, and what was flushed must stay.
+        # Any error: the node must live on, and what was flushed must stay.
         except Exception as error:
-            self.is_gone = isinstance(error, FileNotFoundError)
-            self.problem = self._why_gone() if self.is_gone else self._why(error)
+            self.bag_removed = isinstance(error, FileNotFoundError)
+            self.problem = self._removal() if self.bag_removed else self._failure(error)
             self._bag.abandon()
             self.written -= self._unflushed
             self._drop(self._unflushed)
         finally:
-            self._drop_waiting()
-            self._then(self)
+            self._drop_queue()
+            self._on_end(self)
 
-    def _why(self, error: Exception) -> str:
-        why = getattr(error, "strerror", None) or repr(error)
+    def _failure(self, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or repr(error)
         return (
-            f"{self.folder} can't be written: {why}. What was written before is kept; mend it and "
-            "start the recorder again"
+            f"{self.folder} can't be written: {reason}. Everything written before is kept; fix "
+            "the cause and start the recorder again"
         )
 
-    def _why_gone(self) -> str:
-        what = f"a file of {self.folder}" if self.folder.exists() else str(self.folder)
+    def _removal(self) -> str:
+        missing = f"a file of {self.folder}" if self.folder.exists() else str(self.folder)
         return (
-            f"{what} is gone: somebody deleted or moved it while it was written. Start the "
-            "recorder again"
+            f"{missing} is gone: it was deleted or moved during recording. Start the recorder again"
         )
 
     def _serve(self) -> None:
@@ -139,43 +140,43 @@ class BackgroundWriter:
             self.problem = str(error)
 
     def _wait(self) -> bool:
-        """Until there is something to write or to flush; False at the end."""
+        """Wait until there is something to write or to flush; return False at the end."""
         with self._changed:
-            patience_s = None
+            timeout_s = None
             if self._unflushed:
-                patience_s = max(0.0, self._flush_due_s - time.monotonic())
-            self._changed.wait_for(lambda: self._waiting or self._closing, patience_s)
-            return bool(self._waiting) or not self._closing
+                timeout_s = max(0.0, self._flush_due_s - time.monotonic())
+            self._changed.wait_for(lambda: self._queue or self._closing, timeout_s)
+            return bool(self._queue) or not self._closing
 
     def _batch(self) -> list[BagMessage]:
-        """Some of what waits; nothing if only a flush is due."""
+        """Take some messages from the queue; none if only a flush is due."""
         batch: list[BagMessage] = []
         size = 0
         with self._changed:
-            while self._waiting and size < _BATCH_BYTES:
-                batch.append(self._waiting.popleft())
+            while self._queue and size < _BATCH_BYTES:
+                batch.append(self._queue.popleft())
                 size += len(batch[-1].data)
                 if self._first:
                     self._first -= 1
                 else:
-                    self._waiting_bytes -= len(batch[-1].data)
+                    self._queued_bytes -= len(batch[-1].data)
         return batch
 
     def _write(self, batch: list[BagMessage]) -> None:
-        names, size = _names(batch), sum(len(recorded.data) for recorded in batch)
+        counts, size = _count_by_topic(batch), sum(len(message.data) for message in batch)
         try:
-            # What was written may not have reached the disk yet.
+            # Unflushed bytes don't show in the free space yet.
             self._quota.check_disk(self._unflushed_bytes + size)
         except (BagError, OSError):
-            self._drop(names)
+            self._drop(counts)
             raise
         if batch and not self._unflushed:
             self._flush_due_s = time.monotonic() + _FLUSH_S
-        self._unflushed.update(names)
+        self._unflushed.update(counts)
         self._unflushed_bytes += size
-        self.written.update(names)
-        for recorded in batch:
-            self._bag.write(recorded.topic, recorded.stamp_ns, recorded.data)
+        self.written.update(counts)
+        for message in batch:
+            self._bag.write(message.topic, message.stamp_ns, data=message.data)
 
     def _flush(self) -> None:
         self._bag.flush()
@@ -183,18 +184,18 @@ class BackgroundWriter:
         self.size_bytes = self._bag.size_bytes
         self._quota.trim(self._bag)
 
-    def _drop_waiting(self) -> None:
-        """From now on nothing waits, and nothing takes memory."""
+    def _drop_queue(self) -> None:
+        """Empty the queue for good, and release its memory."""
         with self._changed:
             self._ended = True
-            self.dropped.update(_names(self._waiting))
-            self._waiting.clear()
-            self._waiting_bytes = self._first = 0
+            self.dropped.update(_count_by_topic(self._queue))
+            self._queue.clear()
+            self._queued_bytes = self._first = 0
 
-    def _drop(self, names: Counter[str]) -> None:
+    def _drop(self, counts: Counter[str]) -> None:
         with self._changed:
-            self.dropped.update(names)
+            self.dropped.update(counts)
 
 
-def _names(messages: Iterable[BagMessage]) -> Counter[str]:
-    return Counter(recorded.topic.name for recorded in messages)
+def _count_by_topic(messages: Iterable[BagMessage]) -> Counter[str]:
+    return Counter(message.topic.name for message in messages)

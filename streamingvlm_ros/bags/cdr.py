@@ -1,4 +1,4 @@
-"""Messages of bags to Python objects and back, without ROS."""
+"""CDR messages to Python objects and back, without ROS."""
 
 from __future__ import annotations
 
@@ -18,41 +18,47 @@ from .types import BagMessage, Topic
 _PACKAGE = "streamingvlm_ros"
 
 
-class Decoder:
-    """Deserialises messages as their bag defines them; where it doesn't, as `known_types` do."""
+class MessageDecoder:
+    """Deserialises messages by their bag's definitions, or by `known_types` where it has none."""
 
     def __init__(self) -> None:
         self._stores: dict[Topic, Typestore] = {}
 
-    def decode(self, recorded: BagMessage) -> Any:
-        """The message, its fields as attributes. BagError if it can't be made out."""
-        topic = recorded.topic
+    def decode(self, message: BagMessage) -> Any:
+        """Return the message as an object with its fields as attributes.
+
+        Raises:
+            BagError: The message can't be decoded.
+        """
+        topic = message.topic
         try:
             if topic not in self._stores:
                 self._stores[topic] = _types_of(topic)
-            return self._stores[topic].deserialize_cdr(recorded.data, topic.type)
+            return self._stores[topic].deserialize_cdr(message.data, topic.type)
         except (SerdeError, TypesysError, LookupError, ValueError, AssertionError) as error:
-            raise BagError(f"a message of {topic.name} ({topic.type}): {error!r}") from error
+            raise BagError(
+                f"a message of {topic.name} ({topic.type}) can't be decoded: {error!r}"
+            ) from error
 
 
 def stamp_ns(time: Any) -> int:
-    """A builtin_interfaces/Time in nanoseconds."""
+    """Return a builtin_interfaces/Time in nanoseconds."""
     return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def encode(message: Any) -> bytes:
-    """A message of `known_types` as CDR."""
+    """Serialise a message of `known_types` to CDR."""
     return bytes(known_types().serialize_cdr(message, message.__msgtype__))
 
 
 def topic_of(name: str, kind: str) -> Topic:
-    """A topic of one of `known_types`, as a bag wants to know it."""
+    """Return a topic of one of `known_types`, with its definition and hash."""
     definition, _ = known_types().generate_msgdef(kind, ros_version=2)
     return Topic(name, kind, definition, "ros2msg", known_types().hash_rihs01(kind))
 
 
-def live_topic(name: str, kind: str, type_hash: str, qos: str) -> Topic:
-    """A topic as its publishers announce it. Without a definition if theirs is not a known one."""
+def live_topic(name: str, kind: str, *, type_hash: str, qos: str) -> Topic:
+    """Return a topic as its publishers announce it, without definition if we know no such type."""
     try:
         known = topic_of(name, kind)
     except (TypesysError, LookupError):
@@ -64,10 +70,10 @@ def live_topic(name: str, kind: str, type_hash: str, qos: str) -> Topic:
 
 @cache
 def known_types() -> Typestore:
-    """The messages of ROS 2 itself, and this package's."""
+    """Return the message types of ROS 2 and of this package."""
     store, definitions = get_typestore(Stores.ROS2_KILTED), resource("msg")
     if definitions is None:
-        raise BagError(f"{_PACKAGE}'s message definitions are not installed: install it again")
+        raise BagError(f"{_PACKAGE}'s message definitions are missing: install the package again")
     for path in sorted(definitions.glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"{_PACKAGE}/msg/{path.stem}"))
     return store

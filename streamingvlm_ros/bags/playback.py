@@ -1,4 +1,4 @@
-"""Which messages of a bag are played, and when."""
+"""Playback of a bag: the topics to play, the first message, and the time of each."""
 
 from __future__ import annotations
 
@@ -9,92 +9,99 @@ from dataclasses import dataclass, field, replace
 from ..errors import BagError
 from ..types import NS_PER_S
 from .transient_local import TransientLocalMessages
-from .types import IMAGE_TYPES, NARRATION, BagMessage, Topic
+from .types import IMAGE_TYPES, NARRATION_TYPE, BagMessage, Topic
 
-SAID = ("narration", "text", "answer", "annotated/compressed")
-"""What a narrator publishes, after its own name."""
+NARRATOR_TOPICS = ("narration", "text", "answer", "annotated/compressed")
+"""Topics that a narrator publishes below its own name."""
 
-NOT_PLAYED = ("/clock", "/diagnostics", "/rosout", "/parameter_events")
-"""About the machine that recorded, at the time when it did."""
+EXCLUDED_TOPICS = ("/clock", "/diagnostics", "/rosout", "/parameter_events")
+"""Topics about the recording machine at the time of recording."""
 
 GRACE_S = 2.0
-"""So long after one camera has a subscriber, the others' are waited for: some never have one."""
+"""Time between the first camera's subscriber and the start without the other cameras', which may
+never have one."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The bag's time: `begin_ns` when this is made, and from then on `rate` times as fast."""
+class PlaybackClock:
+    """The bag's time: `begin_ns` at construction, and `rate` times as fast as wall time."""
 
     begin_ns: int
     rate: float
     _since_s: float = field(default_factory=time.monotonic)
 
     def now_ns(self) -> int:
-        """The bag's time now."""
+        """Return the bag's time."""
         return self.begin_ns + round((time.monotonic() - self._since_s) * self.rate * NS_PER_S)
 
     def seconds_until(self, stamp_ns: int) -> float:
-        """Seconds of wall time until it is `stamp_ns` in the bag; negative when that is past."""
+        """Return the seconds of wall time until the bag's time is `stamp_ns`; negative if past."""
         return (stamp_ns - self.now_ns()) / (self.rate * NS_PER_S)
 
 
-class Audience:
-    """Decides when enough of a bag's cameras are watched for it to begin."""
+class StartCondition:
+    """Decides when enough of a bag's cameras have a subscriber for playback to start."""
 
     def __init__(self, cameras: Collection[str]) -> None:
         self._cameras = cameras
         self._first_s: float | None = None
 
-    def is_there(self, watched: Collection[str], now_s: float) -> bool:
-        """Whether all cameras are among those that are watched, or one has been for `GRACE_S`."""
+    def is_met(self, watched: Collection[str], now_s: float) -> bool:
+        """Return whether all cameras are in `watched`, or `watched` is not empty for `GRACE_S`."""
         if not watched:
             self._first_s = None
         elif self._first_s is None:
             self._first_s = now_s
-        late = self._first_s is not None and now_s - self._first_s >= GRACE_S
-        return late or not self.missing(watched)
+        grace_is_over = self._first_s is not None and now_s - self._first_s >= GRACE_S
+        return grace_is_over or not self.unwatched(watched)
 
-    def missing(self, watched: Collection[str]) -> list[str]:
-        """The cameras that nobody watches."""
+    def unwatched(self, watched: Collection[str]) -> list[str]:
+        """Return the cameras that are not in `watched`."""
         return [name for name in self._cameras if name not in watched]
 
 
-def left(messages: Iterable[BagMessage], start_s: float) -> Iterator[BagMessage]:
-    """What is left after so many seconds, and before it what latched topics said until then.
+def messages_from(messages: Iterable[BagMessage], start_s: float) -> Iterator[BagMessage]:
+    """Yield the messages from `start_s` on, after the state of transient-local topics at that time.
 
-    BagError if nothing is.
+    Raises:
+        BagError: There is no message at or after `start_s`.
     """
-    before, first_ns, last_ns, begun = TransientLocalMessages(), None, 0, False
-    for recorded in messages:
-        first_ns = recorded.stamp_ns if first_ns is None else first_ns
-        last_ns = max(last_ns, recorded.stamp_ns)
-        if recorded.stamp_ns >= first_ns + round(start_s * NS_PER_S):
-            if not begun:
-                yield from (replace(r, stamp_ns=recorded.stamp_ns) for r in before.all())
-            begun = True
-            yield recorded
-        elif recorded.topic.transient_local:
-            before.add(recorded)
+    state, first_ns, last_ns, started = TransientLocalMessages(), None, 0, False
+    for message in messages:
+        first_ns = message.stamp_ns if first_ns is None else first_ns
+        last_ns = max(last_ns, message.stamp_ns)
+        if message.stamp_ns >= first_ns + round(start_s * NS_PER_S):
+            if not started:
+                yield from (replace(m, stamp_ns=message.stamp_ns) for m in state.all())
+            started = True
+            yield message
+        elif message.topic.transient_local:
+            state.add(message)
     if first_ns is None:
-        raise BagError("it holds no message that could be")
-    if not begun:
-        long_s = (last_ns - first_ns) / NS_PER_S
-        raise BagError(f"it is {long_s:.1f} s long and start_s is {start_s:g}: lower start_s")
+        raise BagError("it holds no message that can be played")
+    if not started:
+        duration_s = (last_ns - first_ns) / NS_PER_S
+        raise BagError(f"it is {duration_s:.1f} s long and start_s is {start_s:g}: lower start_s")
 
 
-def played(topics: Sequence[Topic], camera: str = "") -> list[Topic]:
-    """All but what a narrator said, what is about the machine that recorded, and other cameras.
+def topics_to_play(topics: Sequence[Topic], camera: str = "") -> list[Topic]:
+    """Return all topics but a narrator's, those about the recording machine, and other cameras.
 
-    `camera` is an image topic, or what is before its /compressed; empty takes all. As in a launch
-    file, it may lack its first /. BagError if it is none of the bag's.
+    `camera` is an image topic, with or without /compressed, with or without the first /; empty
+    means all cameras.
+
+    Raises:
+        BagError: `camera` is not in the bag.
     """
-    narrators = {t.name.removesuffix("narration") for t in topics if t.type == NARRATION}
-    said = {f"{narrator}{name}" for narrator in narrators for name in SAID}
+    narrators = {t.name.removesuffix("narration") for t in topics if t.type == NARRATION_TYPE}
+    narrated = {f"{narrator}{name}" for narrator in narrators for name in NARRATOR_TOPICS}
     cameras = [topic.name for topic in topics if topic.type in IMAGE_TYPES]
     name = f"/{camera.lstrip('/')}"
     wanted = [n for n in cameras if not camera or n in (name, f"{name}/compressed")]
     if camera and not wanted:
-        there = ", ".join(cameras) or "none"
-        raise BagError(f"{camera} is no camera in the bag; its cameras: {there}")
+        raise BagError(
+            f"{camera} is no camera in the bag; its cameras: {', '.join(cameras) or 'none'}"
+        )
     others = set(cameras) - set(wanted)
-    return [topic for topic in topics if topic.name not in {*NOT_PLAYED, *said, *others}]
+    excluded = {*EXCLUDED_TOPICS, *narrated, *others}
+    return [topic for topic in topics if topic.name not in excluded]

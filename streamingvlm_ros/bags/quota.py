@@ -1,8 +1,7 @@
-"""What a recorder's folder and its disk have room for."""
+"""The disk space of a recorder's folder: free space, quota, names and locks of its bags."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -12,43 +11,49 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import BagError
-from .metadata import FILE
+from ..file_lock import lock_file
+from .metadata import METADATA_FILE
 from .writer import BagWriter
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?")
-"""How a recorder names its bags: date and time, so that the order of names is that of time."""
+"""Names of a recorder's bags: date and time, so that they sort by age."""
 
 
 class Quota:
-    """Keeps some of the disk free, and the bags of a folder within a size.
+    """Keeps part of the disk free, and the bags of a folder within a size.
 
-    Only bags that a recorder made there are ever deleted: those that are named by their date, hold
-    nothing but a bag's files and are not being written. Clips are neither counted nor deleted.
+    It only deletes a recorder's own bags: named by their date, with nothing but a bag's files in
+    them, and not being written. Saved clips are neither counted nor deleted.
     """
 
-    def __init__(self, folder: Path, keep_free_bytes: int, most_bytes: int = 0) -> None:
-        """Of the folder's bags; `most_bytes` 0 is no limit."""
+    def __init__(self, folder: Path, keep_free_bytes: int, *, max_bytes: int = 0) -> None:
+        """`max_bytes` limits the bags of the folder; 0 means no limit."""
         self._folder = folder
-        self._keep_free_bytes, self._most_bytes = keep_free_bytes, most_bytes
+        self._keep_free_bytes, self._max_bytes = keep_free_bytes, max_bytes
 
     def check_disk(self, coming_bytes: int) -> None:
-        """BagError if so many bytes more would leave too little of the disk."""
+        """Check that the disk has room for `coming_bytes` more.
+
+        Raises:
+            BagError: Too little of the disk would stay free.
+        """
         if self._keep_free_bytes and self._free_bytes() - coming_bytes < self._keep_free_bytes:
             raise BagError(
                 f"less than {self._keep_free_bytes // 10**6} MB would stay free on the disk of "
-                f"{self._folder}: free some and start the recorder again, or lower keep_free_mb"
+                f"{self._folder}: free some space and restart the recorder, or lower keep_free_mb"
             )
 
     def trim(self, bag: BagWriter) -> None:
-        """Delete the oldest, other bags before files of this one, until the rest fits.
+        """Delete the oldest other bags, then the oldest files of `bag`, until the rest fits.
 
-        BagError if there is nothing left to delete.
+        Raises:
+            BagError: There is nothing left to delete.
         """
-        if not self._most_bytes:
+        if not self._max_bytes:
             return
         oldest = iter(sorted(self._bags(bag.folder)))
         others = sum(_size(path) for path in self._bags(bag.folder))
-        while (excess := others + bag.size_bytes - self._most_bytes) > 0:
+        while (excess := others + bag.size_bytes - self._max_bytes) > 0:
             if path := next(oldest, None):
                 others -= _delete(path)
             elif not bag.drop_oldest():
@@ -64,29 +69,29 @@ class Quota:
         return shutil.disk_usage(self._folder).free
 
 
-def new_name(folder: Path) -> Path:
-    """Where a bag that begins now belongs."""
-    name = time.strftime("%Y-%m-%d-%H%M%S")
+def dated_path(folder: Path, label: str = "") -> Path:
+    """Return an unused path in `folder`, named by the date, the time and the label."""
+    name = time.strftime("%Y-%m-%d-%H%M%S") + (f"-{label}" if label else "")
     candidates = (folder / f"{name}{end}" for end in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(path for path in candidates if not path.exists())
 
 
 def is_own_bag(path: Path) -> bool:
-    """Whether a recorder made it, and nothing else has been put into it since."""
+    """Return whether a recorder made this bag, and nobody has added other files since."""
     if path.is_symlink() or not _NAME.fullmatch(path.name) or not path.is_dir():
         return False
     file = re.compile(rf"{re.escape(path.name)}_\d+\.mcap")
-    with suppress(FileNotFoundError):  # somebody deletes it
-        names = {entry.name for entry in path.iterdir()} - {FILE}
-        # A recorder that was killed leaves a draft behind.
-        names = {name for name in names if not name.startswith(f".{FILE}-")}
+    with suppress(FileNotFoundError):  # It may be deleted meanwhile.
+        names = {entry.name for entry in path.iterdir()} - {METADATA_FILE}
+        # A killed recorder leaves a temporary metadata file behind.
+        names = {name for name in names if not name.startswith(f".{METADATA_FILE}-")}
         return bool(names) and all(file.fullmatch(name) for name in names)
     return False
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Hold a bag's folder, which marks it as being written; False if somebody else does."""
+def locked_folder(folder: Path) -> Iterator[bool]:
+    """Lock a bag's folder, which marks it as being written; yield False if it is locked already."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield _lock(descriptor)
@@ -96,22 +101,19 @@ def held(folder: Path) -> Iterator[bool]:
 
 def _lock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: then nobody is asked
-        pass
-    return True
+        return lock_file(descriptor, wait=False)
+    except OSError:  # The file system has no locks: treat the folder as free.
+        return True
 
 
 def _delete(path: Path) -> int:
-    """Delete a bag unless it is being written. So many bytes are counted no more."""
+    """Delete a bag unless it is being written; return the bytes to count no more."""
     size = _size(path)
     try:
-        with held(path) as free:
-            if free:
+        with locked_folder(path) as locked:
+            if locked:
                 shutil.rmtree(path)
-    except FileNotFoundError:  # somebody else did
+    except FileNotFoundError:  # Somebody else deleted it.
         pass
     except OSError as error:
         raise BagError(

@@ -1,4 +1,4 @@
-"""Reads bags of any rosbag2 storage, whole or not."""
+"""Reading bags of any rosbag2 storage, complete or damaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .storage import STORAGES, BagFile, open_file
 from .types import BagMessage, Topic
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
-"""How a message begins that was compressed by itself. CDR begins with a zero."""
+"""First bytes of a message that was compressed by itself. CDR begins with a zero."""
 
 _NOTHING = "nothing of it can be read: "
 
@@ -26,19 +26,26 @@ _NOTHING = "nothing of it can be read: "
 class BagReader:
     """Topics and messages of a bag: a rosbag2 folder, or one of its files.
 
-    What is unfinished or damaged is read as far as it goes. `losses` says what could not be; of
-    some damage it can only tell when the messages have been iterated. Use it as a context manager.
+    Unfinished and damaged files are read as far as possible. `losses` reports the rest; some
+    damage shows only after the messages have been iterated. Use it as a context manager.
     """
 
     def __init__(self, path: Path | str) -> None:
-        """BagError if there is no bag, or nothing of it can be read."""
+        """Open all files of the bag.
+
+        Raises:
+            BagError: There is no bag, or none of its files can be read.
+        """
         self.path = Path(path)
         self._broken: dict[str, str] = {}
         with ExitStack() as stack:
             self._files = list(self._opened(stack))
             if not self._files:
-                whys = (f"{why.removeprefix(_NOTHING)} ({n})" for n, why in self._broken.items())
-                raise BagError(f"nothing of {self.path} can be read: {', '.join(whys)}")
+                reasons = (
+                    f"{reason.removeprefix(_NOTHING)} ({name})"
+                    for name, reason in self._broken.items()
+                )
+                raise BagError(f"nothing of {self.path} can be read: {', '.join(reasons)}")
             self._stack = stack.pop_all()
 
     def __enter__(self) -> BagReader:
@@ -53,24 +60,24 @@ class BagReader:
 
     @property
     def losses(self) -> dict[str, str]:
-        """Why, of each file that could not be read to its end, or not all of it."""
-        found = {path.name: file.lost for path, file in self._files if file.lost}
-        for name, why in self._broken.items():
-            found[name] = f"{why}; {found[name]}" if name in found else why
-        return found
+        """Reason for each file that was read only in part, by file name."""
+        losses = {path.name: file.loss for path, file in self._files if file.loss}
+        for name, reason in self._broken.items():
+            losses[name] = f"{reason}; {losses[name]}" if name in losses else reason
+        return losses
 
     @property
     def topics(self) -> tuple[Topic, ...]:
-        """All topics, by name. Where a later file says otherwise, the first is right."""
-        found: dict[str, Topic] = {}
+        """All topics, sorted by name. If files disagree about one, the first file counts."""
+        topics: dict[str, Topic] = {}
         for _, file in self._files:
             for topic in file.topics:
-                found.setdefault(topic.name, topic)
-        return tuple(found[name] for name in sorted(found))
+                topics.setdefault(topic.name, topic)
+        return tuple(topics[name] for name in sorted(topics))
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds between the first message and the last; None if not all files are whole."""
+        """Seconds from the first message to the last; None if a file has no index."""
         spans = [file.span_ns for _, file in self._files]
         known = [span for span in spans if span]
         if len(known) < len(spans):
@@ -80,44 +87,50 @@ class BagReader:
     def messages(
         self, names: Collection[str] | None = None, since_ns: int = 0
     ) -> Iterator[BagMessage]:
-        """The messages of the topics of these names, or of all: file after file.
+        """Yield the messages of the topics `names`, or of all topics, file by file.
 
-        Those that were recorded before `since_ns` are left out, where there is an index unread.
+        Messages recorded before `since_ns` are left out; with an index, they are not even read.
         """
         for path, file in self._files:
             wanted = [t for t in file.topics if names is None or t.name in names]
             count = 0
             try:
-                for recorded in file.messages(wanted, since_ns) if wanted else ():
-                    if recorded.stamp_ns >= since_ns:
-                        yield _unpacked(recorded)
+                for message in file.messages(wanted, since_ns) if wanted else ():
+                    if message.stamp_ns >= since_ns:
+                        yield _decompress(message)
                         count += 1
-            except Exception as error:  # whatever a broken byte leads the libraries to
+            except Exception as error:  # A broken byte may raise anything in the libraries.
                 self._broken.setdefault(path.name, f"broken after {count} messages: {error!r}")
 
     def _opened(self, stack: ExitStack) -> Iterator[tuple[Path, BagFile]]:
         for path in _parts(self.path):
             try:
-                file, why = open_file(path, stack)
-            except Exception as error:  # as above
-                why = getattr(error, "strerror", None) or str(error)
-                self._broken[path.name] = _NOTHING + why
+                file, reason = open_file(path, stack)
+            except Exception as error:  # As above.
+                reason = getattr(error, "strerror", None) or str(error)
+                self._broken[path.name] = _NOTHING + reason
                 continue
-            if why:
-                self._broken[path.name] = f"unfinished or damaged, read as far as it goes: {why}"
+            if reason:
+                self._broken[path.name] = f"unfinished or damaged, read as far as it goes: {reason}"
             yield path, file
 
 
 def _parts(path: Path) -> list[Path]:
-    """The bag's files in the order in which they were written. BagError if there are none."""
+    """Return the bag's files in the order of writing.
+
+    Raises:
+        BagError: There are none.
+    """
     if not path.exists():
         raise BagError(f"there is no {path}")
     if path.is_dir():
-        # Each once, however often it is listed.
-        listed = dict.fromkeys(PurePath(name).name for name in _listed(path / metadata.FILE))
-        # A recorder that was killed has not written down its last file.
-        there = {p.name for p in path.iterdir() if p.name.endswith(STORAGES)}
-        paths = [path / name for name in (*listed, *sorted(there - set(listed), key=_numbers))]
+        # Metadata may list a file twice.
+        names = _listed_names(path / metadata.METADATA_FILE)
+        listed = dict.fromkeys(PurePath(name).name for name in names)
+        # A killed recorder has not listed its last file.
+        on_disk = {p.name for p in path.iterdir() if p.name.endswith(STORAGES)}
+        unlisted = sorted(on_disk - set(listed), key=_by_number)
+        paths = [path / name for name in (*listed, *unlisted)]
     else:
         paths = [path] if path.name.endswith(STORAGES) else []
     if not paths:
@@ -125,8 +138,8 @@ def _parts(path: Path) -> list[Path]:
     return paths
 
 
-def _listed(file: Path) -> list[str]:
-    """The names of the files that the recorder wrote down; none if that can't be read."""
+def _listed_names(file: Path) -> list[str]:
+    """Return the file names in the metadata; none if it can't be read."""
     try:
         information = yaml.safe_load(file.read_text())["rosbag2_bagfile_information"]
         return [str(name) for name in information["relative_file_paths"]]
@@ -134,14 +147,13 @@ def _listed(file: Path) -> list[str]:
         return []
 
 
-def _numbers(name: str) -> list[tuple[int, str]]:
-    """Orders `bag_10` after `bag_9`."""
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that orders `bag_10` after `bag_9`."""
     return [(int(digits or 0), word) for digits, word in re.findall(r"(\d*)(\D*)", name)]
 
 
-def _unpacked(recorded: BagMessage) -> BagMessage:
-    if not recorded.data.startswith(_ZSTD):
-        return recorded
-    return replace(
-        recorded, data=zstandard.ZstdDecompressor().decompressobj().decompress(recorded.data)
-    )
+def _decompress(message: BagMessage) -> BagMessage:
+    if not message.data.startswith(_ZSTD):
+        return message
+    data = zstandard.ZstdDecompressor().decompressobj().decompress(message.data)
+    return replace(message, data=data)

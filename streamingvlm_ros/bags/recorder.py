@@ -1,9 +1,8 @@
-"""Everything that is heard: written into a bag, and the newest of it kept for clips."""
+"""The recorder without ROS: all messages go into a bag, the newest also into saved clips."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,91 +10,99 @@ from pathlib import Path
 from ..errors import BagError
 from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
-from .clip import Clip, new_clip_bag
+from .clip import SavedClip, create_clip_bag
 from .config import BagConfig, RecorderConfig, check_together
-from .moment import ClipRequest
-from .quota import Quota, new_name
+from .quota import Quota, dated_path
 from .ring import Ring
 from .transient_local import TransientLocalMessages
-from .types import BagMessage
+from .types import BagMessage, ClipRequest
 from .writer import BagWriter
 
 CLIPS = "clips"
-"""Name of the folder that holds the clips."""
+"""Name of the folder of saved clips."""
 
-MOST_CLIPS = 4
-"""So many may grow at a time: each holds some of the ring's memory until that is written."""
+MAX_CLIPS = 4
+"""Clips that may grow at a time. Each shares some of the ring's memory until it is written."""
 
 
 class Recorder:
-    """Takes messages from any thread; `hear` never waits for a disk."""
+    """Takes messages from any thread; `record` never waits for the disk."""
 
     def __init__(self, config: RecorderConfig, bag: BagConfig) -> None:
-        """ConfigError for settings that don't go together, BagError for a useless folder."""
+        """Start the bag.
+
+        Raises:
+            ConfigError: The settings contradict each other.
+            BagError: The folder can't be used.
+        """
         check_together(config, bag)
         self._config = config
-        # A clip is one file, by which it can be handed on.
+        # A clip is a single file, which is easy to hand on.
         self._clip_config = replace(bag, split_mb=0, split_s=0)
         self.folder = Path(config.folder).expanduser()
         self._ring = Ring(config.ring_s, config.ring_mb * 10**6)
-        self._latched = TransientLocalMessages()
-        self._clips: list[Clip] = []
-        self._heard: Counter[str] = Counter()
+        self._transient_local = TransientLocalMessages()
+        self._clips: list[SavedClip] = []
+        self._received: Counter[str] = Counter()
+        self._max_queued_bytes = config.queue_mb * 10**6
         self._lock = threading.Lock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BagError(f"nothing can be recorded in {self.folder}: {error.strerror}") from error
-        quota = Quota(self.folder, config.keep_free_mb * 10**6, round(config.quota_gb * 10**9))
-        self._clip_quota = Quota(self.folder, config.keep_free_mb * 10**6)
+        keep_free_bytes = config.keep_free_mb * 10**6
+        self._clip_quota = Quota(self.folder, keep_free_bytes)
         self.recording = BackgroundWriter(
-            BagWriter(new_name(self.folder), bag), quota, config.queue_mb * 10**6
+            BagWriter(dated_path(self.folder), bag),
+            Quota(self.folder, keep_free_bytes, max_bytes=round(config.quota_gb * 10**9)),
+            max_queued_bytes=self._max_queued_bytes,
         )
 
-    def hear(self, recorded: BagMessage) -> None:
-        """Take a message."""
+    def record(self, message: BagMessage) -> None:
+        """Record a message."""
         with self._lock:
-            self._heard[recorded.topic.name] += 1
-            if recorded.topic.transient_local:
-                self._latched.add(recorded)
+            self._received[message.topic.name] += 1
+            if message.topic.transient_local:
+                self._transient_local.add(message)
             if self._config.ring_s:
-                self._ring.append(recorded)
-            self.recording.put(recorded)
+                self._ring.append(message)
+            self.recording.put(message)
             for clip in self._clips:
-                clip.put(recorded)
+                clip.put(message)
 
-    def heard(self) -> Counter[str]:
-        """Messages that were taken, by topic."""
+    def received(self) -> Counter[str]:
+        """Return the number of messages that were received, by topic."""
         with self._lock:
-            return self._heard.copy()
+            return self._received.copy()
 
-    def held_s(self, now_ns: int) -> float:
-        """How many seconds before now the ring holds."""
+    def buffered_s(self, now_ns: int) -> float:
+        """Return how many seconds before `now_ns` the ring reaches back."""
         with self._lock:
             oldest_ns = self._ring.oldest_ns
         return 0.0 if oldest_ns is None else max(0.0, (now_ns - oldest_ns) / NS_PER_S)
 
-    def save_clip(self, moment: ClipRequest) -> Clip:
-        """Begin a clip. BagError if there is no place for it."""
-        if len(self._clips) >= MOST_CLIPS:
-            raise BagError(f"{MOST_CLIPS} clips are being recorded: try again when one is finished")
-        name = time.strftime("%Y-%m-%d-%H%M%S")
-        bag = new_clip_bag(self.folder / CLIPS, moment, name, self._clip_config)
+    def save_clip(self, request: ClipRequest) -> SavedClip:
+        """Start saving a clip.
+
+        Raises:
+            BagError: Too many clips are growing, or its bag can't be created.
+        """
+        if len(self._clips) >= MAX_CLIPS:
+            raise BagError(f"{MAX_CLIPS} clips are being recorded: try again when one is finished")
+        bag = create_clip_bag(self.folder / CLIPS, request, config=self._clip_config)
         with self._lock:
-            kept = self._ring.since(moment.from_ns)
-            begin_ns = kept[0].stamp_ns if kept else moment.asked_ns
-            # By what is in the ring, and not by stamps: time may have begun anew since.
-            there = {id(r) for r in kept}
-            before = [
-                replace(r, stamp_ns=begin_ns) for r in self._latched.all() if id(r) not in there
-            ]
-            waiting_bytes = self._config.queue_mb * 10**6
-            clip = Clip(bag, self._clip_quota, waiting_bytes, moment, [*before, *kept])
+            clip = SavedClip(
+                bag,
+                self._clip_quota,
+                max_queued_bytes=self._max_queued_bytes,
+                request=request,
+                earlier=self._earlier(request),
+            )
             self._clips.append(clip)
         return clip
 
-    def finished_clips(self, now_ns: int) -> list[Clip]:
-        """End the clips whose time is over; those that are finished since the last call."""
+    def finished_clips(self, now_ns: int) -> list[SavedClip]:
+        """End the clips whose time is over, and return those finished since the last call."""
         with self._lock:
             clips = list(self._clips)
         for clip in clips:
@@ -107,6 +114,19 @@ class Recorder:
         return finished
 
     def close(self) -> bool:
-        """Finish the bag, and the clips with what there is. False if the disk hangs."""
+        """Finish the bag and all clips, complete or not. False if the disk hangs."""
         closed = [clip.close() for clip in self._clips]
         return self.recording.close() and all(closed)
+
+    def _earlier(self, request: ClipRequest) -> list[BagMessage]:
+        """Return the messages from the clip's start until now, after older transient-local ones."""
+        buffered = self._ring.since(request.from_ns)
+        begin_ns = buffered[0].stamp_ns if buffered else request.requested_ns
+        # By identity and not by stamp: time may have begun anew since.
+        ids = {id(message) for message in buffered}
+        older = [
+            replace(message, stamp_ns=begin_ns)
+            for message in self._transient_local.all()
+            if id(message) not in ids
+        ]
+        return [*older, *buffered]

@@ -1,4 +1,4 @@
-"""The last seconds, in memory."""
+"""The last seconds of all topics, in memory."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from ..types import NS_PER_S
 from .types import BagMessage
 
 _OVERHEAD_BYTES = 300
-"""What a message takes in memory beside its data."""
+"""Memory of a message beside its data."""
 
 JUMP_NS = NS_PER_S
-"""Stamps that go back further are another time: a simulation, or a bag, that began anew."""
+"""Stamps that go back by more mean that time began anew: a restarted simulation or bag."""
 
 
 class Ring:
-    """The newest messages, within so many seconds and bytes. For one thread at a time."""
+    """The newest messages, bounded in seconds and bytes. For one thread at a time."""
 
-    def __init__(self, most_s: float, most_bytes: int) -> None:
-        self._most_ns = round(most_s * NS_PER_S)
-        self._most_bytes = most_bytes
+    def __init__(self, max_s: float, max_bytes: int) -> None:
+        self._max_ns = round(max_s * NS_PER_S)
+        self._max_bytes = max_bytes
         self._messages: deque[BagMessage] = deque()
         self.size_bytes = 0
-        """How much memory it takes."""
+        """Memory of all messages."""
 
-    def append(self, recorded: BagMessage) -> None:
-        """Add the newest message; the oldest go."""
-        if self._messages and recorded.stamp_ns < self._messages[-1].stamp_ns - JUMP_NS:
+    def append(self, message: BagMessage) -> None:
+        """Add the newest message, and remove the oldest beyond the bounds."""
+        if self._messages and message.stamp_ns < self._messages[-1].stamp_ns - JUMP_NS:
             self._messages.clear()
             self.size_bytes = 0
-        self._messages.append(recorded)
-        self.size_bytes += _size(recorded)
-        while self.size_bytes > self._most_bytes or self._is_old(recorded.stamp_ns):
+        self._messages.append(message)
+        self.size_bytes += _size(message)
+        while self.size_bytes > self._max_bytes or self._is_old(message.stamp_ns):
             self.size_bytes -= _size(self._messages.popleft())
 
     def since(self, stamp_ns: int) -> list[BagMessage]:
-        """What is held from a moment on."""
-        return [recorded for recorded in self._messages if recorded.stamp_ns >= stamp_ns]
+        """Return the messages from `stamp_ns` on."""
+        return [message for message in self._messages if message.stamp_ns >= stamp_ns]
 
     @property
     def oldest_ns(self) -> int | None:
-        """Stamp of the oldest message that is held; None if there is none."""
+        """Stamp of the oldest message; None if the ring is empty."""
         return self._messages[0].stamp_ns if self._messages else None
 
     def _is_old(self, now_ns: int) -> bool:
-        return bool(self._messages) and self._messages[0].stamp_ns < now_ns - self._most_ns
+        return bool(self._messages) and self._messages[0].stamp_ns < now_ns - self._max_ns
 
 
-def _size(recorded: BagMessage) -> int:
-    return len(recorded.data) + _OVERHEAD_BYTES
+def _size(message: BagMessage) -> int:
+    return len(message.data) + _OVERHEAD_BYTES

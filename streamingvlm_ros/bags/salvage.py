@@ -1,67 +1,96 @@
-"""Files of a bag that was never finished, or is damaged: read until it goes no further.
+"""Unfinished and damaged files of a bag, read as far as possible.
 
-The library wants a file's index, which a recorder that was killed never wrote.
+The rosbags library needs a file's index, which a killed recorder never wrote.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
-from .damage import Damage
+from ..types import NS_PER_S
 from .mcap_chunks import MAGIC
 from .types import BagMessage, Topic
 
 _NAMELESS = "topics that were announced in them"
 
 
-class BrokenMcap:
-    """An MCAP file from its beginning on, in the order in which it was written.
+@dataclass
+class Damage:
+    """Unreadable chunks of a file. All other chunks are read."""
 
-    A damaged chunk is left out. `messages` raises whatever the library makes of another broken
-    byte, after all that came before it.
+    begin_ns: int | None = None
+    """First stamp of the file; None if unknown."""
+    spans_ns: set[tuple[int, int]] = field(default_factory=set)
+    """First and last stamp of each damaged chunk."""
+    lost_messages: Counter[str] = field(default_factory=Counter)
+    """Number of messages in these chunks by topic, as far as is known."""
+
+    def __str__(self) -> str:
+        """Describe the damage in a sentence; empty if there is none."""
+        if not self.spans_ns:
+            return ""
+        first_ns = min(first_ns for first_ns, _ in self.spans_ns)
+        last_ns = max(last_ns for _, last_ns in self.spans_ns)
+        begin_ns = first_ns if self.begin_ns is None else self.begin_ns
+        first_s, last_s = ((stamp_ns - begin_ns) / NS_PER_S for stamp_ns in (first_ns, last_ns))
+        lost = sorted(self.lost_messages.items())
+        counts = ", ".join(f"{count} of {name}" for name, count in lost)
+        return (
+            f"{len(self.spans_ns)} damaged chunk(s) left out, between {first_s:.1f} s and "
+            f"{last_s:.1f} s after its beginning"
+        ) + (f"; messages lost with them: {counts}" if counts else "")
+
+
+class BrokenMcap:
+    """An MCAP file without its index, read from the beginning in the order of writing.
+
+    Damaged chunks are left out. At any other broken byte `messages` raises the library's error,
+    after all messages before it.
     """
 
     span_ns: tuple[int, int] | None = None
 
     def __init__(self, path: Path) -> None:
-        """ValueError if it is no MCAP file at all."""
+        """Read the topics. ValueError if this is no MCAP file at all."""
         self._path = path
         self._damage = Damage()
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ValueError("this is no MCAP file")
         topics: dict[Topic, None] = {}
-        with suppress(Exception):  # `messages` will meet it again
+        with suppress(Exception):  # `messages` will meet it again.
             for topic, _ in self._records():
                 topics[topic] = None
         self.topics = tuple(topics)
 
     @property
-    def lost(self) -> str:
-        """What was in chunks that can't be read."""
+    def loss(self) -> str:
+        """Description of the damaged chunks; empty if there are none so far."""
         return str(self._damage)
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
-        """The messages of these topics that can be read."""
+        """Yield the readable messages of these topics."""
         for topic, message in self._records():
             if message and topic in topics:
                 yield BagMessage(topic, message.log_time, message.data)
 
     def _records(self) -> Iterator[tuple[Topic, Message | None]]:
-        """Every topic when it is announced, and with every message of it."""
+        """Yield every topic at its announcement, and again with each of its messages."""
         schemas: dict[int, Schema] = {}
         topics: dict[int, Topic] = {}
         nameless = 0
-        for record in self._unpacked():
+        for record in self._readable_records():
             if isinstance(record, Schema):
                 schemas[record.id] = record
-            # What was announced in a damaged chunk is not known.
+            # A channel may refer to a schema in a damaged chunk.
             elif isinstance(record, Channel) and record.schema_id in schemas:
                 topics[record.id] = _topic(record, schemas[record.schema_id])
                 yield topics[record.id], None
@@ -69,11 +98,12 @@ class BrokenMcap:
                 yield topics[record.channel_id], record
             elif isinstance(record, Message):
                 nameless += 1
-                # This is read more than once.
-                self._damage.lost[_NAMELESS] = max(nameless, self._damage.lost[_NAMELESS])
+                # The file is read more than once: don't count them again.
+                lost = self._damage.lost_messages
+                lost[_NAMELESS] = max(nameless, lost[_NAMELESS])
 
-    def _unpacked(self) -> Iterator[McapRecord]:
-        """All records but those in damaged chunks."""
+    def _readable_records(self) -> Iterator[McapRecord]:
+        """Yield all records outside damaged chunks."""
         damage = self._damage
         with self._path.open("rb") as file:
             for record in StreamReader(file, emit_chunks=True, validate_crcs=True).records:
@@ -84,37 +114,37 @@ class BrokenMcap:
                 damage.begin_ns = span_ns[0] if damage.begin_ns is None else damage.begin_ns
                 try:
                     records = breakup_chunk(record, validate_crc=True)
-                except Exception:  # whatever a broken byte leads the libraries to
+                except Exception:  # A broken byte may raise anything in the libraries.
                     damage.spans_ns.add(span_ns)
                 else:
                     yield from records
 
 
 class BrokenDatabase:
-    """A sqlite3 file, with what its recorder had not yet merged into it.
+    """A sqlite3 file, including a write-ahead log that its recorder had not merged yet.
 
-    `messages` raises sqlite3.Error where it is broken, after all that came before it.
+    `messages` raises sqlite3.Error at a broken place, after all messages before it.
     """
 
     span_ns: tuple[int, int] | None = None
-    lost = ""
+    loss = ""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._opened() as database:
+        with self._open() as database:
             rows = database.execute("SELECT id, name, type FROM topics").fetchall()
             self._topics = {number: Topic(name, kind) for number, name, kind in rows}
         self.topics = tuple(self._topics.values())
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
-        """The messages of these topics that can be read."""
-        with self._opened() as database:
+        """Yield the readable messages of these topics."""
+        with self._open() as database:
             query = "SELECT topic_id, timestamp, data FROM messages ORDER BY id"
             for number, stamp_ns, data in database.execute(query):
                 if self._topics[number] in topics:
                     yield BagMessage(self._topics[number], stamp_ns, data)
 
-    def _opened(self) -> closing[sqlite3.Connection]:
+    def _open(self) -> closing[sqlite3.Connection]:
         return closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True))
 
 

@@ -1,4 +1,4 @@
-"""One file of a bag, whole or not."""
+"""Opening one file of a bag, complete or damaged."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, msgsrc
 
-from .damage import Damage
-from .salvage import BrokenDatabase, BrokenMcap
+from .salvage import BrokenDatabase, BrokenMcap, Damage
 from .types import BagMessage, Topic
 
 STORAGES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-"""How a bag's files end; the latter two are compressed as a whole."""
+"""Endings of a bag's files; the last two are compressed files."""
 
 _ENCODINGS = {
     MessageDefinitionFormat.MSG: "ros2msg",
@@ -36,26 +35,26 @@ class BagFile(Protocol):
 
     topics: tuple[Topic, ...]
     span_ns: tuple[int, int] | None
-    """When the first and the last message were recorded; None without any, or if unknown."""
+    """First and last stamp; None if there is no message, or if unknown."""
 
     @property
-    def lost(self) -> str:
-        """What `messages` left out because it is damaged; empty if nothing, so far."""
+    def loss(self) -> str:
+        """Description of the damage that `messages` left out; empty if there is none so far."""
         ...
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
-        """The messages of these topics, until the end or until what can't be read raises.
+        """Yield the messages of these topics; raise at an unreadable place.
 
-        Those recorded before `since_ns` may be left out.
+        Messages recorded before `since_ns` may be left out.
         """
         ...
 
 
-class WholeFile:
-    """A file as its recorder finished it, read by its index: in the order of time."""
+class IndexedFile:
+    """A finished file, read by its index in the order of stamps."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
-        """What can't be opened so raises."""
+        """Open the file; any error means that it has no usable index."""
         self._reader = stack.enter_context(Reader(path))
         self._topics = {c.id: _topic(c) for c in self._reader.connections}
         self.topics = tuple(self._topics.values())
@@ -70,26 +69,26 @@ class WholeFile:
         self._damage = Damage(first_ns)
 
     @property
-    def lost(self) -> str:
-        """What was in chunks that can't be read."""
+    def loss(self) -> str:
+        """Description of the damaged chunks; empty if there are none so far."""
         return str(self._damage)
 
     def messages(self, topics: Collection[Topic], since_ns: int) -> Iterator[BagMessage]:
-        """The messages of these topics since then, without those of damaged chunks."""
+        """Yield the messages of these topics from `since_ns` on, without damaged chunks."""
         wanted = [c for c in self._reader.connections if self._topics[c.id] in topics]
-        given = 0
+        yielded = 0
         while not self._is_all_damaged():
             chunks = self._chunk_count()
             try:
-                found = self._reader.messages(wanted, start=since_ns)
-                # After damage it begins anew, and what came before is the same again.
-                for connection, stamp_ns, data in islice(found, given, None):
-                    given += 1
+                messages = self._reader.messages(wanted, start=since_ns)
+                # After damage, iteration begins anew: skip the messages that were yielded before.
+                for connection, stamp_ns, data in islice(messages, yielded, None):
+                    yielded += 1
                     yield BagMessage(self._topics[connection.id], stamp_ns, data)
                 return
             except Exception:
-                self._leave_out_damaged()
-                if self._chunk_count() == chunks:  # it is something else
+                self._drop_damaged_chunks()
+                if self._chunk_count() == chunks:  # The error has another cause.
                     raise
 
     def _chunk_count(self) -> int:
@@ -98,45 +97,45 @@ class WholeFile:
     def _is_all_damaged(self) -> bool:
         return bool(self._damage.spans_ns) and not self._chunk_count()
 
-    def _leave_out_damaged(self) -> None:
-        """Take those chunks out of the index that can't be read. It looks at all of them."""
+    def _drop_damaged_chunks(self) -> None:
+        """Read every chunk, and remove the unreadable ones from the index."""
         if not self._mcap or not self._mcap.bio:
             return
         for chunk in tuple(self._mcap.chunks):
-            if not _is_whole(chunk, self._mcap.bio):
+            if not _is_readable(chunk, self._mcap.bio):
                 self._mcap.chunks.remove(chunk)
                 self._damage.spans_ns.add((chunk.message_start_time, chunk.message_end_time))
                 for number, count in chunk.channel_count.items():
-                    self._damage.lost[self._topics[number].name] += count
+                    self._damage.lost_messages[self._topics[number].name] += count
 
 
 def open_file(path: Path, stack: ExitStack) -> tuple[BagFile, str]:
-    """The file, closed with `stack`; and why it can be read only in part, or ''.
+    """Open a file, to be closed by `stack`; also return why it is readable only in part, or ''.
 
-    What nothing can be read of raises.
+    Any exception means that nothing of it can be read.
     """
     path.stat()
     if path.suffix == ".zstd":
-        path = _unpacked(path, Path(stack.enter_context(TemporaryDirectory())))
+        path = _decompress(path, Path(stack.enter_context(TemporaryDirectory())))
     if path.with_name(f"{path.name}-wal").exists():
         return BrokenDatabase(path), "its recorder did not finish it"
     try:
-        return WholeFile(path, stack), ""
-    except Exception as error:  # whatever a broken byte leads the library to
+        return IndexedFile(path, stack), ""
+    except Exception as error:  # A broken byte may raise anything in the library.
         broken = BrokenMcap if path.suffix == ".mcap" else BrokenDatabase
         return broken(path), str(error)
 
 
-def _is_whole(chunk: ChunkInfo, file: BinaryIO) -> bool:
+def _is_readable(chunk: ChunkInfo, file: BinaryIO) -> bool:
     try:
         deque(msgsrc(chunk, {}, 0, 0, file), maxlen=0)
-    except Exception:  # whatever a broken byte leads the library to
+    except Exception:  # A broken byte may raise anything in the library.
         return False
     return True
 
 
-def _unpacked(path: Path, folder: Path) -> Path:
-    """The file as it was before it was compressed as a whole, or as much of it as there is."""
+def _decompress(path: Path, folder: Path) -> Path:
+    """Decompress a file into `folder`, as far as its data goes; return the new path."""
     plain = folder / path.stem
     with path.open("rb") as packed, plain.open("wb") as unpacked, suppress(zstandard.ZstdError):
         zstandard.ZstdDecompressor().copy_stream(packed, unpacked)
@@ -144,8 +143,8 @@ def _unpacked(path: Path, folder: Path) -> Path:
 
 
 def _topic(connection: Connection) -> Topic:
-    definition, about = connection.msgdef, connection.ext
-    offered = about.offered_qos_profiles if isinstance(about, ConnectionExtRosbag2) else []
+    definition, extension = connection.msgdef, connection.ext
+    offered = extension.offered_qos_profiles if isinstance(extension, ConnectionExtRosbag2) else []
     return Topic(
         connection.topic,
         connection.msgtype,

@@ -1,46 +1,45 @@
-"""What latched topics said: it holds until they say something else, however long ago it was."""
+"""The last messages of transient-local topics: they hold until a newer one comes, however old."""
 
 from __future__ import annotations
 
 from .types import BagMessage
 
-MOST = 100
-"""Messages of one topic. How many its publishers keep is not known: Fast DDS tells nobody their
-depth, and on /tf_static each that comes later has its own."""
+MAX_MESSAGES = 100
+"""Limit for each topic. The publishers' own limit is unknown: Fast DDS does not announce their
+depth, and on /tf_static every publisher has messages of its own."""
 
-MOST_BYTES = 16 * 10**6
-"""Of all topics: it is written into every file and clip. A map that grows is said again and again,
-and only the last one matters."""
+MAX_BYTES = 16 * 10**6
+"""Limit for all topics, because they are repeated in every file and clip. A growing map is
+published again and again, and only its last message matters."""
 
 
 class TransientLocalMessages:
-    """The newest messages of each latched topic, none of them twice. For one thread at a time.
+    """The newest messages of each transient-local topic, without repetitions.
 
-    The newest of a topic is kept, whatever its size.
+    The newest of a topic is stored whatever its size. For one thread at a time.
     """
 
     def __init__(self) -> None:
         self._messages: dict[str, list[BagMessage]] = {}
         self._sizes: dict[str, int] = {}
 
-    def add(self, recorded: BagMessage) -> None:
-        """Keep a message of a latched topic, as the newest even if it was said before."""
-        name = recorded.topic.name
-        kept = self._messages.get(name, [])
-        others = [other for other in kept if other.data != recorded.data]
-        self._keep(name, [*others, recorded][-MOST:])
-        while sum(self._sizes.values()) > MOST_BYTES and (largest := self._largest()):
-            self._keep(largest, self._messages[largest][1:])
+    def add(self, message: BagMessage) -> None:
+        """Store a message as the newest of its topic, also if it repeats an older one."""
+        name = message.topic.name
+        others = [other for other in self._messages.get(name, []) if other.data != message.data]
+        self._store(name, [*others, message][-MAX_MESSAGES:])
+        while sum(self._sizes.values()) > MAX_BYTES and (largest := self._largest()):
+            self._store(largest, self._messages[largest][1:])
 
     def all(self) -> list[BagMessage]:
-        """What is kept, topic by topic, each in the order in which it came."""
-        return [recorded for kept in self._messages.values() for recorded in kept]
+        """Return the stored messages, topic by topic, in order of arrival within a topic."""
+        return [message for messages in self._messages.values() for message in messages]
 
-    def _keep(self, name: str, messages: list[BagMessage]) -> None:
+    def _store(self, name: str, messages: list[BagMessage]) -> None:
         self._messages[name] = messages
-        self._sizes[name] = sum(len(recorded.data) for recorded in messages)
+        self._sizes[name] = sum(len(message.data) for message in messages)
 
     def _largest(self) -> str:
-        """The topic that takes the most memory of those that can lose a message; '' if none can."""
-        names = [name for name, kept in self._messages.items() if len(kept) > 1]
+        """Return the largest topic that has a message to spare; '' if none has."""
+        names = [name for name, messages in self._messages.items() if len(messages) > 1]
         return max(names, key=lambda name: self._sizes[name], default="")

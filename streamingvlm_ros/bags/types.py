@@ -1,25 +1,25 @@
-"""What is in a bag."""
+"""Topics and messages of a bag, and the request for a saved clip."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-"""Types of a camera's topics."""
+"""Message types of a camera's topics."""
 
-NARRATION = "streamingvlm_ros/msg/Narration"
-"""Type of what a narrator says."""
-ANSWER = "streamingvlm_ros/msg/Answer"
-"""Type of what it answers."""
+NARRATION_TYPE = "streamingvlm_ros/msg/Narration"
+"""Message type of a narrator's narration."""
+ANSWER_TYPE = "streamingvlm_ros/msg/Answer"
+"""Message type of a narrator's answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic, and what its messages look like.
+    """A topic and the layout of its messages.
 
-    `definition` is the text of the message's type and of those in it, as the bag has it, or empty;
-    `encoding` says what it is written in: 'ros2msg' or 'ros2idl'. `hash` is the type's (REP-2011),
-    `qos` what its publishers offered, as YAML; both may be empty.
+    `definition` is the text of the message type and of the types in it, as the bag has it, or
+    empty. `encoding` is the language of that text: 'ros2msg' or 'ros2idl'. `hash` is the type's
+    hash (REP-2011), `qos` the publishers' offered quality of service as YAML; both may be empty.
     """
 
     name: str
@@ -31,14 +31,27 @@ class Topic:
 
     @property
     def transient_local(self) -> bool:
-        """Whether a publisher keeps messages for those who come later, as for /tf_static."""
+        """True if a publisher keeps its messages for late subscribers, as on /tf_static."""
         return "transient_local" in self.qos
 
 
 @dataclass(frozen=True, slots=True)
 class BagMessage:
-    """A message as it came: CDR bytes, and when it was recorded."""
+    """A message as it was received: CDR bytes, and the time of recording."""
 
     topic: Topic
     stamp_ns: int
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """The time span to save as a clip, and a person's remarks about it."""
+
+    label: str
+    requested_ns: int
+    """Time of the request, by the clock that stamps messages."""
+    from_ns: int
+    until_ns: int
+    corrected: str = ""
+    """The narration that the model should have given; empty if nothing is known to be wrong."""

@@ -1,4 +1,4 @@
-"""Writes bags: a rosbag2 folder of MCAP files."""
+"""Writing bags: rosbag2 folders of MCAP files."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from .types import BagMessage, Topic
 class BagWriter:
     """A new bag, written from one thread. Use it as a context manager.
 
-    Whatever was flushed can be read, even if the process is killed: see BagReader. Every file
-    begins with what latched topics said before. OSError where the disk takes no more: then
-    `abandon` it.
+    Flushed messages are readable by `BagReader` even if the process is killed. Every file begins
+    with the last messages of transient-local topics. Methods raise OSError if the disk takes no
+    more; then call `abandon`.
     """
 
     def __init__(
-        self, folder: Path, config: BagConfig, custom: Mapping[str, str] | None = None
+        self, folder: Path, config: BagConfig, *, custom: Mapping[str, str] | None = None
     ) -> None:
-        """BagError if the folder can't be made. `custom` is kept in the bag's metadata."""
+        """Create the bag. `custom` goes into its metadata.
+
+        Raises:
+            BagError: The folder can't be created, or exists.
+        """
         self.folder = folder
         self._config, self._custom = config, dict(custom or {})
         self._topics: dict[str, Topic] = {}
         self._files: list[McapFile] = []
-        self._latched = TransientLocalMessages()
-        self._begun = 0
+        self._transient_local = TransientLocalMessages()
+        self._file_count = 0
         try:
             folder.mkdir(parents=True)
-            self._begin()
+            self._begin_file()
         except OSError as error:
             raise BagError(f"no bag can be written to {folder}: {error.strerror}") from error
 
@@ -50,58 +54,58 @@ class BagWriter:
 
     @property
     def size_bytes(self) -> int:
-        """What is on disk."""
+        """Size of the bag's files on disk."""
         return sum(file.path.stat().st_size for file in self._files)
 
-    def write(self, topic: Topic, stamp_ns: int, data: bytes) -> None:
+    def write(self, topic: Topic, stamp_ns: int, *, data: bytes) -> None:
         """Add a message that was recorded at `stamp_ns`."""
         if self._is_full(stamp_ns):
-            self._end()
-            self._begin()
-            for kept in self._latched.all():
-                self._files[-1].write(kept.topic, stamp_ns, kept.data)
+            self._end_file()
+            self._begin_file()
+            for message in self._transient_local.all():
+                self._files[-1].write(message.topic, stamp_ns, data=message.data)
         self._topics.setdefault(topic.name, topic)
-        self._files[-1].write(topic, stamp_ns, data)
+        self._files[-1].write(topic, stamp_ns, data=data)
         if topic.transient_local:
-            self._latched.add(BagMessage(topic, stamp_ns, data))
+            self._transient_local.add(BagMessage(topic, stamp_ns, data))
 
     def flush(self) -> None:
-        """Hand everything to the system."""
+        """Hand everything to the operating system."""
         self._files[-1].flush()
 
     def drop_oldest(self) -> bool:
-        """Delete the oldest file; False if that is the one which is being written."""
+        """Delete the oldest file; return False if only the one being written is left."""
         if len(self._files) < 2:
             return False
         self._files.pop(0).path.unlink(missing_ok=True)
-        self._note()
+        self._write_metadata()
         return True
 
     def close(self) -> None:
         """Finish the bag."""
-        self._end()
+        self._end_file()
 
     def abandon(self) -> None:
-        """End it after an error, with all that was flushed and nothing half written."""
+        """End the bag after an error, with everything that was flushed and no partial message."""
         self._files[-1].abandon()
-        with suppress(OSError):  # the one before will do
-            self._note()
+        with suppress(OSError):  # The previous metadata will do.
+            self._write_metadata()
 
     def _is_full(self, stamp_ns: int) -> bool:
-        file, most = self._files[-1], self._config
-        too_large = most.split_mb and file.size_bytes >= most.split_mb * 10**6
-        too_long = most.split_s and stamp_ns - file.first_ns >= most.split_s * NS_PER_S
+        file, limits = self._files[-1], self._config
+        too_large = limits.split_mb and file.size_bytes >= limits.split_mb * 10**6
+        too_long = limits.split_s and stamp_ns - file.first_ns >= limits.split_s * NS_PER_S
         return bool(file.counts) and bool(too_large or too_long)
 
-    def _begin(self) -> None:
-        path = self.folder / f"{self.folder.name}_{self._begun}.mcap"
-        self._begun += 1
+    def _begin_file(self) -> None:
+        path = self.folder / f"{self.folder.name}_{self._file_count}.mcap"
+        self._file_count += 1
         self._files.append(McapFile(path, self._config.compression))
-        self._note()
+        self._write_metadata()
 
-    def _end(self) -> None:
+    def _end_file(self) -> None:
         self._files[-1].close()
-        self._note()
+        self._write_metadata()
 
-    def _note(self) -> None:
-        write_metadata(self.folder, self._topics.values(), self._files, self._custom)
+    def _write_metadata(self) -> None:
+        write_metadata(self.folder, self._topics.values(), files=self._files, custom=self._custom)

@@ -18,7 +18,7 @@ from .console import stderr_console, without_control_characters
 from .times import format_time, parse_time
 
 if TYPE_CHECKING:
-    from ..history.entry import Entry
+    from ..history.types import Entry
 
 _TIME_FORMS = "seconds (1830.5), a time today (14:02) or a local date and time (2026-11-21T14:02)"
 

@@ -117,9 +117,9 @@ def check_output(format: Format, output: Path | None, *, recording: Path) -> Non
 
 def _belongs_to(output: Path, recording: Path) -> bool:
     """Return True if `output` is the recording or lies in it. One file stands for its whole bag."""
-    from ..bags.metadata import FILE
+    from ..bags.metadata import METADATA_FILE
 
-    in_bag = (recording.parent / FILE).exists()
+    in_bag = (recording.parent / METADATA_FILE).exists()
     bag = recording.parent if in_bag and not recording.is_dir() else recording
     parts = [bag, *(bag.iterdir() if bag.is_dir() else ())]
     linked = output.exists() and any(p.exists() and output.samefile(p) for p in parts)

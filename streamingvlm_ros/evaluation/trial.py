@@ -15,8 +15,8 @@ from ..engine.engine import StreamingEngine
 from ..engine.memory import forget_peak, peak_mb
 from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
-from ..history.entry import Entry
 from ..history.store import History
+from ..history.types import Entry
 from ..recordings.annotations import Utterance
 from ..session import Event, Sink, run
 from ..types import NS_PER_S, Answer, Ask, Chunk, Frame, Narration, Question

@@ -1,1 +1,1 @@
-"""What was said and seen, kept on disk and found again. Knows neither ROS nor torch."""
+"""Narrations, answers and pictures, stored on disk and searchable. Needs neither ROS nor torch."""

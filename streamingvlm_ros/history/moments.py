@@ -1,4 +1,4 @@
-"""From a question to the kept pictures that may answer it."""
+"""The stored pictures that may answer a question."""
 
 from __future__ import annotations
 
@@ -8,31 +8,22 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from ..types import NS_PER_S
-from .rows import whole
-from .search import ranked, terms_of
+from .database import checked_row
+from .search import rank_entries, search_terms
+from .types import StoredPicture
 
-APART_NS = 10 * NS_PER_S
-"""Pictures that are further apart show different occasions."""
+MIN_GAP_NS = 10 * NS_PER_S
+"""Pictures further apart than this show different occasions."""
 
-FITTING = 0.75
-"""What weighs less than this share of the best narration speaks of something else."""
+MIN_RELATIVE_WEIGHT = 0.75
+"""Narrations below this share of the best one's weight are about something else."""
 
-_LOOKED_AT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """A kept picture. `text` is the narration because of which it was chosen."""
-
-    number: int
-    run: int
-    stamp_ns: int
-    text: str = ""
+_MAX_NARRATIONS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A narration that holds words of the question, and the stamp of its own picture if any."""
+    """A narration with words of the question, and the stamp of its own picture or None."""
 
     number: int
     weight: float
@@ -42,23 +33,24 @@ class _Match:
     stamp_ns: int | None
 
     @property
-    def own(self) -> bool:
+    def has_picture(self) -> bool:
         return self.stamp_ns is not None
 
 
-def best(database: sqlite3.Connection, question: str, count: int) -> list[Shot]:
-    """At most `count` different pictures for a question, in the order in which they were taken.
+def best_pictures(
+    database: sqlite3.Connection, question: str, *, count: int
+) -> list[StoredPicture]:
+    """Return at most `count` different pictures for a question, oldest first.
 
-    Narrations that hold the most telling words of the question, and pairs of words, come first;
-    those that hold much less than the best are left out. Of those that hold the same words, first
-    those in whose own second a picture was kept, and of those the newest that are APART_NS from
-    each other before those in between. A narration without a picture of its own second has the
-    nearest one of its run. If no word of the question was ever said, the pictures are spread
-    evenly over everything that is kept.
+    Narrations with the most telling words and word pairs of the question come first; those far
+    below the best are left out. Among narrations with the same words, those with a picture of
+    their own second come first, and of these the newest that are MIN_GAP_NS apart before those in
+    between. A narration without its own picture gets the nearest one of its run. If no narration
+    has a word of the question, the pictures are spread evenly over the history.
     """
     matches = _matches(database, question)
-    chosen = _chosen(database, matches, count) if matches else {}
-    return sorted(chosen.values() or _spread(database, count), key=lambda shot: shot.number)
+    chosen = _chosen(database, matches, count=count) if matches else {}
+    return sorted(chosen.values() or _spread(database, count), key=lambda picture: picture.number)
 
 
 def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
@@ -66,60 +58,67 @@ def _matches(database: sqlite3.Connection, question: str) -> list[_Match]:
         "SELECT entry.run, (entry.start_ns + entry.end_ns) / 2, text, stamp_ns "
         "FROM entry LEFT JOIN picture USING (id) WHERE id = ? AND question = ''"
     )
-    numbers, weights = ranked(database, terms_of(question))
-    found = (
-        _Match(number, weight, *whole(row, int, int | float, str, int | None))
+    numbers, weights = rank_entries(database, search_terms(question))
+    matches = (
+        _Match(number, weight, *checked_row(row, int, int | float, str, int | None))
         for number, weight in zip(numbers.tolist(), weights.tolist(), strict=True)
         if (row := database.execute(query, [number]).fetchone())
     )
-    said = list(islice(found, _LOOKED_AT))
-    fitting = [match for match in said if match.weight >= FITTING * said[0].weight]
-    return sorted(fitting, key=lambda match: (-match.weight, not match.own))
+    best = list(islice(matches, _MAX_NARRATIONS))
+    relevant = [match for match in best if match.weight >= MIN_RELATIVE_WEIGHT * best[0].weight]
+    return sorted(relevant, key=lambda match: (-match.weight, not match.has_picture))
 
 
-def _chosen(database: sqlite3.Connection, matches: list[_Match], count: int) -> dict[int, Shot]:
-    chosen: dict[int, Shot] = {}
-    for shot, apart in _in_turn(database, matches):
+def _chosen(
+    database: sqlite3.Connection, matches: list[_Match], *, count: int
+) -> dict[int, StoredPicture]:
+    chosen: dict[int, StoredPicture] = {}
+    for picture, must_be_apart in _candidates(database, matches):
         if len(chosen) >= count:
             break
-        if not apart or all(_far(shot, other) for other in chosen.values()):
-            chosen.setdefault(shot.number, shot)
+        if not must_be_apart or all(_are_apart(picture, other) for other in chosen.values()):
+            chosen.setdefault(picture.number, picture)
     return chosen
 
 
-def _in_turn(database: sqlite3.Connection, matches: list[_Match]) -> Iterator[tuple[Shot, bool]]:
-    """Pictures, best first. Equally good ones come twice: first for those that are far apart."""
-    for _, group in groupby(matches, key=lambda match: (match.weight, match.own)):
-        shots = [shot for match in group if (shot := _nearest(database, match))]
-        for apart in (True, False):
-            yield from ((shot, apart) for shot in shots)
+def _candidates(
+    database: sqlite3.Connection, matches: list[_Match]
+) -> Iterator[tuple[StoredPicture, bool]]:
+    """Yield pictures, best first, and whether each must be apart from the chosen ones.
+
+    Of equally good pictures, all come first with that condition and then again without it.
+    """
+    for _, equals in groupby(matches, key=lambda match: (match.weight, match.has_picture)):
+        pictures = [picture for match in equals if (picture := _nearest(database, match))]
+        for must_be_apart in (True, False):
+            yield from ((picture, must_be_apart) for picture in pictures)
 
 
-def _far(one: Shot, other: Shot) -> bool:
-    return one.run != other.run or abs(one.stamp_ns - other.stamp_ns) >= APART_NS
+def _are_apart(one: StoredPicture, other: StoredPicture) -> bool:
+    return one.run != other.run or abs(one.stamp_ns - other.stamp_ns) >= MIN_GAP_NS
 
 
-def _nearest(database: sqlite3.Connection, match: _Match) -> Shot | None:
-    """The picture of a narration: its own, or the nearest of its run. None if there is none."""
+def _nearest(database: sqlite3.Connection, match: _Match) -> StoredPicture | None:
+    """Return the picture of a narration: its own, or the nearest of its run, or None."""
     if match.stamp_ns is not None:
-        return Shot(match.number, match.run, match.stamp_ns, match.text)
-    found = []
+        return StoredPicture(match.number, match.run, match.stamp_ns, match.text)
+    neighbours = []
     for side in ("stamp_ns >= ? ORDER BY stamp_ns", "stamp_ns < ? ORDER BY stamp_ns DESC"):
         query = f"SELECT id, stamp_ns FROM picture WHERE run = ? AND {side} LIMIT 1"
         rows = database.execute(query, [match.run, match.middle_ns])
-        found += [whole(row, int, int) for row in rows]
-    if not found:
+        neighbours += [checked_row(row, int, int) for row in rows]
+    if not neighbours:
         return None
-    number, stamp_ns = min(found, key=lambda row: abs(row[1] - match.middle_ns))
-    return Shot(number, match.run, stamp_ns, match.text)
+    number, stamp_ns = min(neighbours, key=lambda row: abs(row[1] - match.middle_ns))
+    return StoredPicture(number, match.run, stamp_ns, match.text)
 
 
-def _spread(database: sqlite3.Connection, count: int) -> list[Shot]:
-    """Pictures at even steps from the oldest to the newest; the newest if only one is wanted."""
+def _spread(database: sqlite3.Connection, count: int) -> list[StoredPicture]:
+    """Return pictures at even steps from the oldest to the newest; the newest if `count` is 1."""
     oldest, newest = database.execute("SELECT min(id), max(id) FROM picture").fetchone()
     if oldest is None:
         return []
     query = "SELECT id, run, stamp_ns FROM picture WHERE id >= ? ORDER BY id LIMIT 1"
     steps = [newest - (newest - oldest) * i // max(count - 1, 1) for i in range(count)]
     rows = [database.execute(query, [number]).fetchone() for number in steps]
-    return list({Shot(*whole(row, int, int, int)) for row in rows})
+    return list({StoredPicture(*checked_row(row, int, int, int)) for row in rows})

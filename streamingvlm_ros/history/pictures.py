@@ -1,4 +1,4 @@
-"""Pictures as the history keeps them: small JPEGs."""
+"""Pictures as the history stores them: small JPEGs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from ..types import Image
 _QUALITY = 90
 
 
-def encode(image: Image, longest_px: int) -> bytes:
-    """A JPEG of at most `longest_px` on its longer side, never enlarged."""
+def encode_jpeg(image: Image, max_side_px: int) -> bytes:
+    """Encode an image, shrunk so that its longer side has at most `max_side_px`."""
     picture = Pillow.fromarray(image)
-    picture.thumbnail((longest_px, longest_px))
+    picture.thumbnail((max_side_px, max_side_px))
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
 
 
-def decode(jpeg: bytes) -> Image:
-    """The picture in RGB. HistoryError if it is broken."""
+def decode_jpeg(jpeg: bytes) -> Image:
+    """Decode a picture to RGB.
+
+    Raises:
+        HistoryError: The picture is broken.
+    """
     try:
         with Pillow.open(io.BytesIO(jpeg), formats=["JPEG"]) as picture:
             return np.array(picture.convert("RGB"))
     except (OSError, Pillow.DecompressionBombError) as error:
         raise HistoryError(
-            f"a picture of the history is broken ({error}): if that stays so, move its "
-            "folder away and restart the node, and a new one is begun"
+            f"a picture of the history is broken ({error}): if this persists, move its folder "
+            "away and restart the node to start a new one"
         ) from error

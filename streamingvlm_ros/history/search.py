@@ -1,4 +1,4 @@
-"""From words to the entries that hold them, the most telling first."""
+"""Entries that hold given words, the most telling first."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-COUNTED = 50_000
-"""So many entries are ranked, those with rare words before those with common ones."""
+MAX_RANKED = 50_000
+"""Number of entries that are ranked; those with rare words come before those with common ones."""
 
-WITHIN = "entry.end_ns > ? AND entry.start_ns < ?"
-"""Condition for entries that have a part between two times."""
+OVERLAPS = "entry.end_ns > ? AND entry.start_ns < ?"
+"""SQL condition for entries that overlap the time between two stamps."""
 
-_MOST_WORDS = 32
+_MAX_WORDS = 32
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -34,81 +34,85 @@ _FUNCTION_WORDS = frozenset(
 )
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a question, each once: without English function words, unless it has no others.
+def content_words(text: str) -> list[str]:
+    """Return the distinct words of a text, without English function words if it has others.
 
-    A word is letters and digits only, so that none means anything to the database but itself.
+    A word consists of letters and digits only, so that the database reads none as an operator.
     """
-    found = _found(text)
-    words = list({word.lower(): word for word in found}.values())
-    return ([word for word in words if _tells(word)] or words)[:_MOST_WORDS]
+    words = list({word.lower(): word for word in _words(text)}.values())
+    return ([word for word in words if _is_content_word(word)] or words)[:_MAX_WORDS]
 
 
-def terms_of(text: str) -> list[str]:
-    """`words_of`, and those that stand beside each other as pairs: "red box" is more than both."""
-    found = _found(text)
-    pairs = [f"{one} {two}" for one, two in pairwise(found) if _tells(one) and _tells(two)]
-    return [*words_of(text), *dict.fromkeys(pairs[:_MOST_WORDS])]
+def search_terms(text: str) -> list[str]:
+    """Return `content_words` and their neighbouring pairs: "red box" outweighs "red" and "box"."""
+    pairs = [
+        f"{first} {second}"
+        for first, second in pairwise(_words(text))
+        if _is_content_word(first) and _is_content_word(second)
+    ]
+    return [*content_words(text), *dict.fromkeys(pairs[:_MAX_WORDS])]
 
 
-def _found(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text))
 
 
-def _tells(word: str) -> bool:
+def _is_content_word(word: str) -> bool:
     return word.lower() not in _FUNCTION_WORDS
 
 
-def ranked(
-    database: sqlite3.Connection, words: Sequence[str], times: tuple[int, int] | None = None
+def rank_entries(
+    database: sqlite3.Connection,
+    terms: Sequence[str],
+    *,
+    between_ns: tuple[int, int] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Ids and weights of the entries that hold any of the words; of those WITHIN times, if given.
+    """Return ids and weights of the entries that hold any of the terms, best first.
 
-    A word may also be several that stand beside each other.
-
-    Best first. The weight of an entry is the sum of how rare the words are that it holds, so
-    entries that hold the same words weigh the same; of those the last one said comes first. If
-    more than COUNTED entries hold the words, the oldest ones with the commonest words are left out.
+    A term is a word, or several neighbouring words. With `between_ns`, only entries that overlap
+    that time count. An entry's weight is the sum of its terms' rarity, log(1 + entries / entries
+    with the term). Entries with the same terms weigh the same; of these the newest comes first.
+    Beyond MAX_RANKED entries, the oldest ones with the commonest terms are left out.
     """
     total = database.execute("SELECT count(*) FROM entry").fetchone()[0]
-    counts = {word: _count(database, word) for word in words}
-    room, ids, weights = COUNTED, [np.empty(0, np.int64)], [np.empty(0)]
-    for word in sorted((word for word in words if counts[word]), key=lambda word: counts[word]):
-        ids.append(_ids(database, word, times, room))
-        weights.append(np.full(len(ids[-1]), math.log(1 + total / counts[word])))
-        room -= len(ids[-1])
+    counts = {term: _count(database, term) for term in terms}
+    limit, ids, weights = MAX_RANKED, [np.empty(0, np.int64)], [np.empty(0)]
+    for term in sorted((term for term in terms if counts[term]), key=lambda term: counts[term]):
+        ids.append(_ids(database, term, between_ns=between_ns, limit=limit))
+        weights.append(np.full(len(ids[-1]), math.log(1 + total / counts[term])))
+        limit -= len(ids[-1])
     return _best_first(np.concatenate(ids), np.concatenate(weights))
 
 
 def _ids(
-    database: sqlite3.Connection, word: str, times: tuple[int, int] | None, most: int
+    database: sqlite3.Connection, term: str, *, between_ns: tuple[int, int] | None, limit: int
 ) -> NDArray[np.int64]:
-    """Ids of at most so many entries that hold the word, the newest."""
-    # The join takes most of the time, so only where it is needed.
-    join = f"CROSS JOIN entry ON entry.id = words.rowid AND {WITHIN}" if times else ""
+    """Return the ids of the newest entries that hold the term, at most `limit`."""
+    # The join takes most of the time: only where it is needed.
+    join = f"CROSS JOIN entry ON entry.id = words.rowid AND {OVERLAPS}" if between_ns else ""
     newest = (
         f"SELECT words.rowid AS id FROM words {join} WHERE words MATCH ? ORDER BY 1 DESC LIMIT ?"
     )
-    # One text of them all is read twice as fast as rows.
-    found = database.execute(
-        f"SELECT group_concat(id) FROM ({newest})", (*(times or ()), _quoted(word), most)
+    # One text of all ids is read twice as fast as rows.
+    joined = database.execute(
+        f"SELECT group_concat(id) FROM ({newest})", (*(between_ns or ()), _quoted(term), limit)
     ).fetchone()[0]
-    return np.fromstring(found or "", np.int64, sep=",")
+    return np.fromstring(joined or "", np.int64, sep=",")
 
 
 def _best_first(
     ids: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    distinct, which = np.unique(ids, return_inverse=True)
-    sums = np.bincount(which, weights, len(distinct)).astype(np.float64)
+    distinct, inverse = np.unique(ids, return_inverse=True)
+    sums = np.bincount(inverse, weights, len(distinct)).astype(np.float64)
     order = np.lexsort((-distinct, -sums))
     return distinct[order], sums[order]
 
 
-def _count(database: sqlite3.Connection, word: str) -> int:
-    found = database.execute("SELECT count(*) FROM words WHERE words MATCH ?", [_quoted(word)])
-    return int(found.fetchone()[0])
+def _count(database: sqlite3.Connection, term: str) -> int:
+    query = "SELECT count(*) FROM words WHERE words MATCH ?"
+    return int(database.execute(query, [_quoted(term)]).fetchone()[0])
 
 
-def _quoted(word: str) -> str:
-    return f'"{word}"'
+def _quoted(term: str) -> str:
+    return f'"{term}"'

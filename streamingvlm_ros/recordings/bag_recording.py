@@ -9,9 +9,9 @@ from functools import cached_property
 from itertools import dropwhile, takewhile
 from typing import Any, NamedTuple, TypeVar
 
-from ..bags.cdr import Decoder, stamp_ns
+from ..bags.cdr import MessageDecoder, stamp_ns
 from ..bags.reader import BagReader
-from ..bags.types import ANSWER, IMAGE_TYPES, NARRATION, Topic
+from ..bags.types import ANSWER_TYPE, IMAGE_TYPES, NARRATION_TYPE, Topic
 from ..config import FrameConfig
 from ..errors import BagError, SourceError, WordsError
 from ..frames.chunker import Chunker, RawChunk, SampleResult
@@ -130,7 +130,7 @@ class BagRecording:
     @property
     def narration_topics(self) -> tuple[str, ...]:
         """Topics on which a narrator, or somebody who annotates, has published."""
-        return tuple(topic.name for topic in self._bag.topics if topic.type == NARRATION)
+        return tuple(topic.name for topic in self._bag.topics if topic.type == NARRATION_TYPE)
 
     def narrations(self, topic: str) -> Sequence[Narration]:
         """Return all narrations of a topic. WordsError if it has none, BagError if damaged."""
@@ -138,7 +138,7 @@ class BagRecording:
             known = ", ".join(self.narration_topics) or "none"
             raise WordsError(f"{self.path} has no narration {topic}; its narrations: {known}")
         if topic not in self._narrations:
-            decoder = Decoder()
+            decoder = MessageDecoder()
             messages = self._bag.messages([topic])
             self._narrations[topic] = [_narration(decoder.decode(message)) for message in messages]
         return self._narrations[topic]
@@ -146,8 +146,8 @@ class BagRecording:
     @cached_property
     def answers(self) -> Sequence[RecordedAnswer]:
         """All answers of all narrators. BagError if one is damaged."""
-        topics = [topic.name for topic in self._bag.topics if topic.type == ANSWER]
-        decoder = Decoder()
+        topics = [topic.name for topic in self._bag.topics if topic.type == ANSWER_TYPE]
+        decoder = MessageDecoder()
         return [
             _answer(decoder.decode(message), message.stamp_ns)
             for message in (self._bag.messages(topics) if topics else ())

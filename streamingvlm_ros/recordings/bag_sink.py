@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..bags.cdr import encode, known_types, topic_of
-from ..bags.types import NARRATION
+from ..bags.types import NARRATION_TYPE
 from ..bags.writer import BagWriter
 from ..types import NS_PER_S, Narration
 
@@ -21,21 +21,21 @@ class BagSink:
     def __init__(self, bag: BagWriter, node: str = "/narrator") -> None:
         """Prepare the topics below `node`, the name of the narrator."""
         self._bag = bag
-        self._narration = topic_of(f"{node}/narration", NARRATION)
+        self._narration = topic_of(f"{node}/narration", NARRATION_TYPE)
         self._text = topic_of(f"{node}/text", _STRING)
 
     def __call__(self, narration: Narration) -> None:
         """Write one narration, and its text unless it is empty."""
-        self._bag.write(self._narration, narration.newest_ns, encode(_message(narration)))
+        self._bag.write(self._narration, narration.newest_ns, data=encode(_message(narration)))
         if narration.text:
             words = known_types().types[_STRING](data=narration.text)
-            self._bag.write(self._text, narration.newest_ns, encode(words))
+            self._bag.write(self._text, narration.newest_ns, data=encode(words))
 
 
 def _message(narration: Narration) -> Any:
     types: Any = known_types().types
     header = types["std_msgs/msg/Header"](_stamp(narration.newest_ns), narration.frame_id)
-    return types[NARRATION](
+    return types[NARRATION_TYPE](
         header=header,
         start=_stamp(narration.start_ns),
         end=_stamp(narration.end_ns),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..bags.clip import SIDECAR
-from ..bags.metadata import FILE
+from ..bags.metadata import METADATA_FILE
 from ..bags.storage import STORAGES
 from ..errors import WordsError
 
@@ -86,7 +86,7 @@ def _is_file(path: Path) -> bool:
 
 def _is_bag(path: Path) -> bool:
     entries = _listed(path) or []
-    return any(entry.name == FILE or entry.name.endswith(STORAGES) for entry in entries)
+    return any(entry.name == METADATA_FILE or entry.name.endswith(STORAGES) for entry in entries)
 
 
 def _listed(folder: Path) -> list[Path] | None:

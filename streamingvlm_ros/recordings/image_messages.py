@@ -11,7 +11,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..bags.cdr import Decoder, known_types
+from ..bags.cdr import MessageDecoder, known_types
 from ..bags.types import BagMessage, Topic
 from ..errors import BagError
 from ..frames.image_decoding import Header, Picture
@@ -70,7 +70,7 @@ class ImageMessages:
     """
 
     def __init__(self, topic: Topic) -> None:
-        self._decoder = None if _is_standard(topic) else Decoder()
+        self._decoder = None if _is_standard(topic) else MessageDecoder()
         self._type = topic.type
 
     def read(self, message: BagMessage) -> Picture:

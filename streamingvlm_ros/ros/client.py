@@ -25,7 +25,7 @@ from streamingvlm_ros.msg import HistoryEntry
 from streamingvlm_ros.srv import History
 
 from ..errors import StreamingVLMError
-from ..history.entry import Entry
+from ..history.types import Entry
 from .conversions import to_ns, to_time
 from .qos import REQUESTS
 

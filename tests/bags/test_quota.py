@@ -1,4 +1,4 @@
-"""What a recorder deletes, and above all what it does not."""
+"""The bags that a recorder deletes, and above all those that it does not."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import pytest
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.cdr import topic_of
-from streamingvlm_ros.bags.quota import Quota, held, is_own_bag, new_name
+from streamingvlm_ros.bags.quota import Quota, dated_path, is_own_bag, locked_folder
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import STRING, write
+from .sample_bags import STRING, write
 
 CONFIG = BagConfig(compression="none")
-SAID = topic_of("/said", STRING)
+SPEECH = topic_of("/speech", STRING)
 
 
-def bag_at(folder: Path, name: str, size: int = 10_000) -> Path:
+def bag_at(folder: Path, name: str, *, size: int = 10_000) -> Path:
     with BagWriter(folder / name, CONFIG) as bag:
-        bag.write(SAID, S, bytes(size))
+        bag.write(SPEECH, S, data=bytes(size))
     return folder / name
 
 
-def left(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_oldest_bags_go_until_the_rest_fits(tmp_path: Path) -> None:
+def test_the_oldest_bags_are_deleted_until_the_rest_fits(tmp_path: Path) -> None:
     for day in (3, 1, 4, 2):
         bag_at(tmp_path, f"2026-01-0{day}-120000")
     with BagWriter(tmp_path / "2026-01-05-120000", CONFIG) as bag:
-        Quota(tmp_path, 0, 25_000).trim(bag)
-    assert left(tmp_path) == [f"2026-01-0{day}-120000" for day in (3, 4, 5)]
+        Quota(tmp_path, 0, max_bytes=25_000).trim(bag)
+    assert names_in(tmp_path) == [f"2026-01-0{day}-120000" for day in (3, 4, 5)]
 
 
-def test_nothing_else_is_ever_deleted(tmp_path: Path) -> None:
-    kept = bag_at(tmp_path, "2026-01-01-120000")
-    (kept / "notes.txt").write_text("the good one")
+def test_nothing_but_a_recorders_finished_bags_is_deleted(tmp_path: Path) -> None:
+    annotated = bag_at(tmp_path, "2026-01-01-120000")
+    (annotated / "notes.txt").write_text("the good one")
     write(tmp_path / "mine", range(3))
     (tmp_path / "2026-01-02-120000").mkdir()
     (tmp_path / "2026-01-03-120000").write_text("a letter")
@@ -48,13 +48,13 @@ def test_nothing_else_is_ever_deleted(tmp_path: Path) -> None:
     elsewhere = bag_at(tmp_path / "elsewhere", "2026-01-05-120000")
     (tmp_path / "2026-01-05-120000").symlink_to(elsewhere)
     written = bag_at(tmp_path, "2026-01-06-120000")
-    before = left(tmp_path)
-    with held(written), BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
-        bag.write(SAID, S, bytes(10_000))
+    before = names_in(tmp_path)
+    with locked_folder(written), BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
+        bag.write(SPEECH, S, data=bytes(10_000))
         bag.flush()
         with pytest.raises(BagError, match="raise quota_gb, or lower split_mb"):
-            Quota(tmp_path, 0, 5000).trim(bag)
-    assert set(left(tmp_path)) == {*before, "2026-01-07-120000"}
+            Quota(tmp_path, 0, max_bytes=5000).trim(bag)
+    assert set(names_in(tmp_path)) == {*before, "2026-01-07-120000"}
     assert (written / "2026-01-06-120000_0.mcap").exists()
     assert (elsewhere / "2026-01-05-120000_0.mcap").exists()
 
@@ -62,38 +62,38 @@ def test_nothing_else_is_ever_deleted(tmp_path: Path) -> None:
 def test_a_long_bag_loses_its_own_oldest_files(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "2026-01-07-120000", BagConfig(compression="none", split_s=1)) as bag:
         for second in range(6):
-            bag.write(SAID, second * S, bytes(10_000))
+            bag.write(SPEECH, second * S, data=bytes(10_000))
         bag.flush()
-        Quota(tmp_path, 0, 35_000).trim(bag)
-        names = [f"2026-01-07-120000_{n}.mcap" for n in (3, 4, 5)]
-        assert left(bag.folder) == [*names, "metadata.yaml"]
+        Quota(tmp_path, 0, max_bytes=35_000).trim(bag)
+        files = [f"2026-01-07-120000_{n}.mcap" for n in (3, 4, 5)]
+        assert names_in(bag.folder) == [*files, "metadata.yaml"]
 
 
-def test_a_bag_whose_recorder_was_killed_while_it_wrote_metadata_goes_like_others(
+def test_a_bag_of_a_recorder_killed_while_writing_metadata_is_deleted_like_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = bag_at(tmp_path, "2026-01-01-120000")
-    # As a process that is killed: nothing is tidied up.
+    # Like a killed process, which cleans nothing up.
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     monkeypatch.setattr(Path, "replace", lambda *_: None)
     write_text(killed / "metadata.yaml", "half of one")
     monkeypatch.undo()
-    assert len(left(killed)) == 3
+    assert len(names_in(killed)) == 3
     with BagWriter(tmp_path / "2026-01-02-120000", CONFIG) as bag:
-        bag.write(SAID, S, bytes(10_000))
+        bag.write(SPEECH, S, data=bytes(10_000))
         bag.flush()
-        Quota(tmp_path, 0, 15_000).trim(bag)
-    assert left(tmp_path) == ["2026-01-02-120000"]
+        Quota(tmp_path, 0, max_bytes=15_000).trim(bag)
+    assert names_in(tmp_path) == ["2026-01-02-120000"]
 
 
 def test_without_a_quota_nothing_is_deleted(tmp_path: Path) -> None:
     bag_at(tmp_path, "2026-01-01-120000")
     with BagWriter(tmp_path / "2026-01-07-120000", CONFIG) as bag:
         Quota(tmp_path, 0).trim(bag)
-    assert len(left(tmp_path)) == 2
+    assert len(names_in(tmp_path)) == 2
 
 
-def test_it_says_when_the_disk_has_less_free_than_is_to_be_kept(tmp_path: Path) -> None:
+def test_too_little_free_space_is_an_error(tmp_path: Path) -> None:
     Quota(tmp_path, 1).check_disk(1000)
     Quota(tmp_path, 0).check_disk(10**18)
     with pytest.raises(BagError, match="less than 1000000000000 MB would stay free on the disk of"):
@@ -102,10 +102,12 @@ def test_it_says_when_the_disk_has_less_free_than_is_to_be_kept(tmp_path: Path) 
         Quota(tmp_path, 1).check_disk(10**18)
 
 
-def test_bags_of_one_second_have_names_of_their_own_that_are_known_again(tmp_path: Path) -> None:
-    first = new_name(tmp_path)
+def test_two_bags_of_one_second_have_different_names_and_both_are_recognised(
+    tmp_path: Path,
+) -> None:
+    first = dated_path(tmp_path)
     bag_at(tmp_path, first.name)
-    second = bag_at(tmp_path, new_name(tmp_path).name)
+    second = bag_at(tmp_path, dated_path(tmp_path).name)
     assert first != second
     assert is_own_bag(first)
     assert is_own_bag(second)

@@ -224,7 +224,7 @@ def test_a_name_without_a_slash_is_in_the_root_namespace(peer: Peer) -> None:
 def test_an_invalid_node_name_is_reported_in_one_line(peer: Peer) -> None:
     result = ask(peer, QUESTION, "--node", "my narrator")
     assert result.returncode == 1
-    assert result.stderr.startswith("error: 'my narrator' can't be a node's name")
+    assert result.stderr.startswith("error: 'my narrator' is not a valid node name")
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_an_unconfigured_narrator_is_distinguished_from_a_missing_one() -> None:
         peer.wait_for_status(lambda status: status["state"] == "unconfigured")
         result = ask(peer, QUESTION)
     assert result.returncode == 1
-    assert "error: /narrator is there but can't be asked" in result.stderr
+    assert "error: /narrator runs but can't be asked" in result.stderr
 
 
 def test_an_interrupt_during_discovery_ends_quietly() -> None:

@@ -62,7 +62,7 @@ def test_without_narration_the_output_is_unchanged_and_a_warning_says_why(
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         image = message(WORLD.frame(0.0, 56, 56), BEGIN_S * S + 3 * S // 4)
-        bag.write(topic_of("/image", RAW), S, image)
+        bag.write(topic_of("/image", RAW), S, data=image)
     output = tmp_path / "narration"
     if format != "bag":
         output.write_text("earlier narration")

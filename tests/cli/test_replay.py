@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags.cdr import Decoder
+from streamingvlm_ros.bags.cdr import MessageDecoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -30,7 +30,7 @@ def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_bag_is_narrated_in_camera_time(bag: Path, tmp_path: Path) -> None:
     result = replay(bag, "--output", tmp_path / "narration", "--format", "bag")
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
-    decoder = Decoder()
+    decoder = MessageDecoder()
     with BagReader(tmp_path / "narration") as reader:
         assert [topic.name for topic in reader.topics] == ["/narrator/narration", "/narrator/text"]
         recorded = list(reader.messages(["/narrator/narration"]))

@@ -342,9 +342,9 @@ def test_a_bag_is_replayed_from_before_the_moment_by_the_recorders_clock(tmp_pat
     )
     types: Any = known_types().types
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(text, 90 * S, encode(types["std_msgs/msg/String"](data="earlier")))
+        bag.write(text, 90 * S, data=encode(types["std_msgs/msg/String"](data="earlier")))
         image = message(WORLD.frame(0.0, 56, 56), BEGIN_S * S + S // 2)
-        bag.write(camera, 100 * S, image)
+        bag.write(camera, 100 * S, data=image)
     words = shlex.split(Replay.of(tmp_path / "bag", None, chunk_s=1.0).command("demo", 30.0))
     # The image came 10 s after the bag's beginning and half a second into its chunk.
     assert words[:3] == ["streamingvlm", "replay", str(tmp_path / "bag")]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.history.search import words_of
+from streamingvlm_ros.history.search import content_words
 
-from .scene import answer, narrate, opened, texts
+from .fixtures import answer, narrate, opened, texts
 
 
 @pytest.mark.parametrize(
@@ -24,58 +24,67 @@ from .scene import answer, narrate, opened, texts
     ],
 )
 def test_words_are_letters_and_digits_without_function_words(text: str, words: list[str]) -> None:
-    assert words_of(text) == words
+    assert content_words(text) == words
 
 
 def test_a_page_of_text_is_cut_to_its_first_words() -> None:
-    assert words_of(" ".join(f"word{n}" for n in range(1000)))[-1] == "word31"
+    assert content_words(" ".join(f"word{n}" for n in range(1000)))[-1] == "word31"
 
 
-def found(tmp_path: Path, said: list[str], words: str, limit: int = 100) -> list[str]:
-    with opened(tmp_path) as history:
-        for number, text in enumerate(said):
-            narrate(history, number, text)
+def search(folder: Path, narrations: list[str], *, words: str, limit: int = 100) -> list[str]:
+    """Return the narrations that a search finds."""
+    with opened(folder) as history:
+        for number, text in enumerate(narrations):
+            narrate(history, number, text=text)
         history.flush()
-        return texts(history, words, limit)
+        return texts(history, words, limit=limit)
 
 
-def test_any_of_the_words_is_enough(tmp_path: Path) -> None:
-    said = ["a red ball", "a blue cube", "nothing", "a red cube"]
-    assert found(tmp_path, said, "red ball") == ["a red ball", "a red cube"]
+def test_any_of_the_words_matches(tmp_path: Path) -> None:
+    narrations = ["a red ball", "a blue cube", "nothing", "a red cube"]
+    assert search(tmp_path, narrations, words="red ball") == ["a red ball", "a red cube"]
 
 
-def test_more_of_the_words_are_better_and_the_newest_among_equals(tmp_path: Path) -> None:
-    said = ["one red ball", "one ball", "another red ball", "red", "another ball", "red"]
-    assert found(tmp_path, said, "red ball", 1) == ["another red ball"]
-    assert found(tmp_path / "2", said, "red ball", 2) == ["one red ball", "another red ball"]
+def test_more_matching_words_rank_higher_and_the_newest_wins_a_tie(tmp_path: Path) -> None:
+    narrations = ["one red ball", "one ball", "another red ball", "red", "another ball", "red"]
+    assert search(tmp_path, narrations, words="red ball", limit=1) == ["another red ball"]
+    assert search(tmp_path / "2", narrations, words="red ball", limit=2) == [
+        "one red ball",
+        "another red ball",
+    ]
 
 
-def test_a_rare_word_weighs_more_than_common_ones(tmp_path: Path) -> None:
-    said = ["a zebra", *["a red ball"] * 20]
-    assert found(tmp_path, said, "Was a zebra near the red ball?", 1) == ["a zebra"]
+def test_a_rare_word_outweighs_common_ones(tmp_path: Path) -> None:
+    narrations = ["a zebra", *["a red ball"] * 20]
+    assert search(tmp_path, narrations, words="Was a zebra near the red ball?", limit=1) == [
+        "a zebra"
+    ]
 
 
 def test_length_and_repetition_do_not_matter(tmp_path: Path) -> None:
-    said = ["ball ball ball", "a ball that lies on the table near the wall, far from the door"]
-    assert found(tmp_path, said, "ball", 1) == said[1:]
+    narrations = [
+        "ball ball ball",
+        "a ball that lies on the table near the wall, far from the door",
+    ]
+    assert search(tmp_path, narrations, words="ball", limit=1) == narrations[1:]
 
 
-def test_forms_of_a_word_and_accents_are_the_same_word(tmp_path: Path) -> None:
-    said = ["it moves left", "moved", "the CAFE is open", "größer"]
-    assert found(tmp_path, said, "moving café") == said[:3]
-    assert found(tmp_path / "other", said, "GRÖSSER größer") == said[3:]
+def test_word_forms_and_accents_match(tmp_path: Path) -> None:
+    narrations = ["it moves left", "moved", "the CAFE is open", "größer"]
+    assert search(tmp_path, narrations, words="moving café") == narrations[:3]
+    assert search(tmp_path / "other", narrations, words="GRÖSSER größer") == narrations[3:]
 
 
 @pytest.mark.parametrize("words", [" ", "\n\t ", "\u3000"])
-def test_white_space_is_no_words(tmp_path: Path, words: str) -> None:
-    said = ["a red ball", "a blue cube", "a red cube"]
-    assert found(tmp_path, said, words, limit=2) == said[1:]
+def test_white_space_counts_as_no_words(tmp_path: Path, words: str) -> None:
+    narrations = ["a red ball", "a blue cube", "a red cube"]
+    assert search(tmp_path, narrations, words=words, limit=2) == narrations[1:]
 
 
-def test_answers_are_found_by_words_of_question_or_answer(tmp_path: Path) -> None:
+def test_answers_match_by_words_of_question_or_answer(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
-        narrate(history, 0, "a red ball")
-        answer(history, "Is the door open?", "No, closed.")
+        narrate(history, 0, text="a red ball")
+        answer(history, "Is the door open?", text="No, closed.")
         history.flush()
         assert texts(history, "door") == texts(history, "closed") == ["No, closed."]
 
@@ -90,8 +99,8 @@ HOSTILE = [
 @pytest.mark.parametrize("words", HOSTILE, ids=lambda words: ascii(words)[:20])
 def test_no_text_is_read_as_a_query(tmp_path: Path, words: str) -> None:
     with opened(tmp_path) as history:
-        narrate(history, 0, "a red ball")
-        narrate(history, 1, "nothing")
+        narrate(history, 0, text="a red ball")
+        narrate(history, 1, text="nothing")
         history.flush()
         assert texts(history, words) == (["a red ball"] if "red" in words else [])
         assert len(history.moments(words, 2)) == 1

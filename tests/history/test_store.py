@@ -1,4 +1,4 @@
-"""The history as a whole: kept on disk, whatever happens to the process."""
+"""The history from outside: stored on disk, whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from streamingvlm_ros.history.config import HistoryConfig
 from streamingvlm_ros.history.store import Entry, History
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .scene import (
-    PATIENCE_S,
+from .fixtures import (
+    TIMEOUT_S,
     answer,
     is_sound,
     line_of,
@@ -25,41 +25,41 @@ from .scene import (
 )
 
 
-def test_what_was_said_and_seen_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_entries_and_pictures_survive_a_restart(tmp_path: Path) -> None:
     entry = Entry("Yes, red.", 3 * S, 19 * S, "Is there a ball?", "front")
     with opened(tmp_path) as history:
-        narrate(history, 0, "a red ball")
+        narrate(history, 0, text="a red ball")
         history.add(entry)
     with opened(tmp_path) as history:
         assert history.entries() == ([Entry("a red ball", 0, S), entry], False)
         assert seconds(history.moments("ball", 4)) == [0]
-        narrate(history, 1, "a blue cube")
+        narrate(history, 1, text="a blue cube")
         history.flush()
         assert texts(history) == ["a red ball", "Yes, red.", "a blue cube"]
 
 
-def test_of_a_silent_second_only_the_picture_is_kept(tmp_path: Path) -> None:
+def test_only_the_picture_of_a_silent_second_is_stored(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
-        narrate(history, 0, "")
-        answer(history, "Is it?", "")
+        narrate(history, 0, text="")
+        answer(history, "Is it?", text="")
         history.flush()
         assert history.entries() == ([], False)
         assert [moment.text for moment in history.moments("What happened?", 1)] == [""]
 
 
-def test_entries_come_in_the_order_in_which_they_were_said(tmp_path: Path) -> None:
+def test_entries_come_in_the_order_of_arrival(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         for second in (100, 101, 5, 6):
-            narrate(history, second, f"second {second}")
+            narrate(history, second, text=f"second {second}")
         history.flush()
         assert texts(history) == [f"second {n}" for n in (100, 101, 5, 6)]
         assert texts(history, "second") == texts(history)
 
 
-def test_the_newest_are_given_and_whether_there_are_more(tmp_path: Path) -> None:
+def test_a_limit_returns_the_newest_entries_and_whether_there_are_more(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         for second in range(5):
-            narrate(history, second, f"second {second}")
+            narrate(history, second, text=f"second {second}")
         history.flush()
         for words in ("", "second"):
             assert texts(history, words, limit=2) == ["second 3", "second 4"]
@@ -81,32 +81,32 @@ def test_the_newest_are_given_and_whether_there_are_more(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.parametrize("words", ["", "second"])
-def test_entries_between_two_times_overlap_them(
+def test_entries_between_two_times_overlap_that_span(
     tmp_path: Path, since: int | None, until: int | None, expected: list[int], words: str
 ) -> None:
     with opened(tmp_path) as history:
         for second in range(5):
-            narrate(history, second, f"second {second}")
+            narrate(history, second, text=f"second {second}")
         history.flush()
-        found = history.entries(since, until, words)[0]
-    assert [entry.start_ns // S for entry in found] == expected
+        entries = history.entries(since, until, words=words)[0]
+    assert [entry.start_ns // S for entry in entries] == expected
 
 
-def test_closing_writes_what_waits(tmp_path: Path) -> None:
+def test_closing_writes_the_queue(tmp_path: Path) -> None:
     with opened(tmp_path) as history:
         for second in range(500):
-            narrate(history, second, f"second {second}")
+            narrate(history, second, text=f"second {second}")
     with opened(tmp_path) as history:
         assert len(texts(history)) == 500
     assert is_sound(tmp_path)
 
 
-def test_after_closing_nothing_is_kept_and_nothing_hangs(tmp_path: Path) -> None:
+def test_after_closing_entries_are_lost_and_nothing_hangs(tmp_path: Path) -> None:
     history = History(tmp_path, HistoryConfig())
     history.close()
     history.close()
-    narrate(history, 0, "too late")
-    narrate(history, 0, "")
+    narrate(history, 0, text="too late")
+    narrate(history, 0, text="")
     history.add(Entry("", 0, S))
     history.flush()
     assert history.lost == 2
@@ -118,43 +118,43 @@ def test_after_closing_nothing_is_kept_and_nothing_hangs(tmp_path: Path) -> None
 KILLED = """
 import itertools, sys
 from pathlib import Path
-from tests.history.scene import History, HistoryConfig, narrate
+from tests.history.fixtures import History, HistoryConfig, narrate
 history = History(Path(sys.argv[1]), HistoryConfig())
 for second in itertools.count():
-    narrate(history, second, f"second {second}")
+    narrate(history, second, text=f"second {second}")
     if second % 100 == 99:
         history.flush()
         print(second + 1, flush=True)
 """
 
 
-def test_what_was_flushed_survives_a_killed_process(tmp_path: Path) -> None:
+def test_flushed_entries_survive_a_killed_process(tmp_path: Path) -> None:
     with process(KILLED, tmp_path) as child:
         flushed = [int(line_of(child)) for _ in range(5)][-1]
         child.kill()
         child.wait()
     with opened(tmp_path) as history:
-        said = texts(history)
-        assert said == [f"second {n}" for n in range(len(said))]
-        assert len(said) >= flushed == 500
+        survivors = texts(history)
+        assert survivors == [f"second {n}" for n in range(len(survivors))]
+        assert len(survivors) >= flushed == 500
         assert seconds(history.moments("second 498", 1)) == [498]
-        narrate(history, 0, "risen")
+        narrate(history, 0, text="revived")
         history.flush()
-        assert texts(history, "risen") == ["risen"]
+        assert texts(history, "revived") == ["revived"]
     assert is_sound(tmp_path)
 
 
 OPEN = """
 import sys
 from pathlib import Path
-from tests.history.scene import History, HistoryConfig
+from tests.history.fixtures import History, HistoryConfig
 history = History(Path(sys.argv[1]), HistoryConfig())
 print("open", flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
+def test_a_folder_is_locked_by_one_process(tmp_path: Path) -> None:
     with process(OPEN, tmp_path) as other:
         assert line_of(other) == "open"
         with pytest.raises(HistoryError, match="in use by another narrator"):
@@ -163,13 +163,13 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         assert texts(history) == []
 
 
-def test_many_threads_add_and_read_at_once(tmp_path: Path) -> None:
+def test_many_threads_add_and_read_concurrently(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
     def use(history: History, camera: str) -> None:
         try:
             for second in range(100):
-                narrate(history, second, f"second {second} of {camera}", camera=camera)
+                narrate(history, second, text=f"second {second} of {camera}", camera=camera)
                 history.entries(words="second", limit=5)
                 history.moments("second", 2)
         except BaseException as error:
@@ -181,7 +181,7 @@ def test_many_threads_add_and_read_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
         history.flush()
         assert failures == []
         for name in names:

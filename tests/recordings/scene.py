@@ -60,5 +60,5 @@ def film(
                 recorded_ns = (BEGIN_S + 7) * S + (count * RATE_HZ + n) * S // RATE_HZ // rate
                 image = WORLD.frame(second + n / RATE_HZ, SIDE_PX, SIDE_PX)
                 for camera in cameras:
-                    bag.write(camera, recorded_ns, message(image, stamp_ns, kind))
+                    bag.write(camera, recorded_ns, data=message(image, stamp_ns, kind))
     return folder

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamingvlm_ros.bags.cdr import Decoder, encode, known_types, topic_of
+from streamingvlm_ros.bags.cdr import MessageDecoder, encode, known_types, topic_of
 from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.recordings.image_messages import ImageMessages
@@ -32,7 +32,7 @@ IMAGES = st.builds(
 
 TOPICS = {kind: topic_of("/image", kind) for kind in (RAW, COMPRESSED)}
 READERS = {kind: ImageMessages(topic) for kind, topic in TOPICS.items()}
-DECODER = Decoder()
+DECODER = MessageDecoder()
 
 
 def assert_alike(kind: str, data: bytes) -> None:

@@ -81,7 +81,7 @@ def test_unusable_images_are_counted_once_if_a_span_needs_a_second_pass(
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for n in range(30):
             stamp_ns, encoding = (BEGIN_S + n) * S, "infrared" if n == 20 else "rgb8"
-            bag.write(camera, stamp_ns // 2, message(image, stamp_ns, encoding=encoding))
+            bag.write(camera, stamp_ns // 2, data=message(image, stamp_ns, encoding=encoding))
     with open_recording(tmp_path / "bag") as recording:
         assert len(list(recording.chunks(FRAMES, (20.0, 24.0)))) == 3
         assert "1 image left out: the encoding 'infrared'" in recording.losses["/image"]
@@ -111,10 +111,10 @@ def test_unusable_images_are_left_out_counted_and_reported(tmp_path: Path) -> No
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(4):
             stamp_ns = (BEGIN_S + second) * S
-            bag.write(camera, stamp_ns, message(image, stamp_ns))
-            bag.write(camera, stamp_ns, message(image, stamp_ns + S // 2, encoding="infrared"))
-        bag.write(camera, stamp_ns, message(image, 0))
-        bag.write(camera, stamp_ns, b"\0\1\0\0half a message")
+            bag.write(camera, stamp_ns, data=message(image, stamp_ns))
+            bag.write(camera, stamp_ns, data=message(image, stamp_ns + S // 2, encoding="infrared"))
+        bag.write(camera, stamp_ns, data=message(image, 0))
+        bag.write(camera, stamp_ns, data=b"\0\1\0\0half a message")
     with open_recording(tmp_path / "bag") as recording:
         seen = [event for event in recording.chunks(FRAMES) if isinstance(event, Chunk)]
         assert [len(chunk.frames) for chunk in seen] == [1] * 4
@@ -128,7 +128,7 @@ def test_images_that_come_late_are_counted(tmp_path: Path) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for n, tenths in enumerate((0, 5, 4, 3, 10)):
-            bag.write(camera, n * S, message(image, BEGIN_S * S + tenths * S // 10))
+            bag.write(camera, n * S, data=message(image, BEGIN_S * S + tenths * S // 10))
     with open_recording(tmp_path / "bag") as recording:
         for _ in range(2):  # also when it is read again
             assert len(list(recording.chunks(FRAMES))) == 2
@@ -141,7 +141,7 @@ def test_a_bag_of_nothing_but_broken_images_is_an_error(tmp_path: Path, kind: st
     broken = image.replace(b"\x89PNG", b"oops")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(2):
-            bag.write(topic_of("/image", kind), second * S, broken)
+            bag.write(topic_of("/image", kind), second * S, data=broken)
     why = {RAW: "the encoding 'infrared'", COMPRESSED: "no JPEG, no PNG"}[kind]
     with (
         pytest.raises(SourceError, match=rf"no image that can be used: 2 images left out: .*{why}"),
@@ -166,7 +166,7 @@ def test_a_bag_without_a_camera_says_that_it_has_no_images(tmp_path: Path) -> No
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         types = known_types().types
         text = encode(types["std_msgs/msg/String"](data="no image"))
-        bag.write(topic_of("/text", "std_msgs/msg/String"), S, text)
+        bag.write(topic_of("/text", "std_msgs/msg/String"), S, data=text)
     for topic in (None, "/image"):
         with (
             pytest.raises(SourceError, match=r"bag has no images$"),
@@ -193,7 +193,7 @@ def test_a_bag_without_a_usable_image_is_an_error_on_opening(
     tmp_path: Path,
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(topic_of("/image", RAW), 1, message(WORLD.frame(0.0, 56, 56), 0))
+        bag.write(topic_of("/image", RAW), 1, data=message(WORLD.frame(0.0, 56, 56), 0))
     with (
         pytest.raises(SourceError, match=r"no image that can be used.*stamp"),
         open_recording(tmp_path / "bag"),

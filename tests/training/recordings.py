@@ -63,7 +63,7 @@ def write_images(bag: Path, stamps_ns: Iterable[int], image: Image, *, interval_
     camera = topic_of("/image", RAW)
     with BagWriter(bag, BagConfig()) as writer:
         for number, stamp_ns in enumerate(stamps_ns):
-            writer.write(camera, number * interval_ns, message(image, stamp_ns))
+            writer.write(camera, number * interval_ns, data=message(image, stamp_ns))
     return bag
 
 
@@ -75,10 +75,10 @@ def narrated_bag(folder: Path, shift_s: float = 0.0, header_s: float = 0.0) -> P
     film(folder.with_name("filmed"), range(8))
     with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
         for image in filmed.messages():
-            bag.write(image.topic, image.stamp_ns, image.data)
+            bag.write(image.topic, image.stamp_ns, data=image.data)
         newest_ns = image.stamp_ns
         for data in _narrations(shift_s, header_s):
-            bag.write(NARRATION, newest_ns, data)
+            bag.write(NARRATION, newest_ns, data=data)
     return folder
 
 
@@ -88,11 +88,11 @@ def looped_bag(folder: Path) -> Path:
     with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
         narrations = iter([*_narrations(0, 0), *_narrations(0, 0)])
         for number, image in enumerate(filmed.messages()):
-            bag.write(image.topic, image.stamp_ns, image.data)
+            bag.write(image.topic, image.stamp_ns, data=image.data)
             if number % RATE_HZ == RATE_HZ - 1:
-                bag.write(NARRATION, image.stamp_ns, next(narrations))
+                bag.write(NARRATION, image.stamp_ns, data=next(narrations))
             if number % (8 * RATE_HZ) == 4 * RATE_HZ:
-                bag.write(ANSWER, image.stamp_ns, answer(4))
+                bag.write(ANSWER, image.stamp_ns, data=answer(4))
     return folder
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from streamingvlm_ros.bags.cdr import Decoder
+from streamingvlm_ros.bags.cdr import MessageDecoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.types import BagMessage
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
@@ -87,13 +87,17 @@ def test_an_export_opens_a_bag_once_and_decodes_only_the_images_that_a_model_see
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bag, opened, decoded = looped_bag(tmp_path / "bag"), list[Path](), Counter[str]()
-    initialise, decode, to_array = BagReader.__init__, Decoder.decode, image_decoding.to_array
+    initialise, decode, to_array = (
+        BagReader.__init__,
+        MessageDecoder.decode,
+        image_decoding.to_array,
+    )
 
     def counted_init(reader: BagReader, path: Path) -> None:
         opened.append(path)
         initialise(reader, path)
 
-    def counted_decode(decoder: Decoder, message: BagMessage) -> Any:
+    def counted_decode(decoder: MessageDecoder, message: BagMessage) -> Any:
         decoded[message.topic.type] += 1
         return decode(decoder, message)
 
@@ -102,7 +106,7 @@ def test_an_export_opens_a_bag_once_and_decodes_only_the_images_that_a_model_see
         return to_array(image)
 
     monkeypatch.setattr(BagReader, "__init__", counted_init)
-    monkeypatch.setattr(Decoder, "decode", counted_decode)
+    monkeypatch.setattr(MessageDecoder, "decode", counted_decode)
     for module in (image_decoding, bag_recording):
         monkeypatch.setattr(module, "to_array", counted_to_array)
     done = export([bag], tmp_path / "out", settings=Settings(), config=CUT, validation=0)
@@ -139,7 +143,7 @@ def cut_short(bag: Path, shorter: Path) -> None:
     with BagReader(bag) as source, BagWriter(shorter, BagConfig()) as part:
         for number, recorded in enumerate(source.messages()):
             if number >= RATE_HZ // 2:
-                part.write(recorded.topic, recorded.stamp_ns, recorded.data)
+                part.write(recorded.topic, recorded.stamp_ns, data=recorded.data)
 
 
 def test_an_unusable_recording_is_left_out_with_the_reason(bags: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_words_where_a_bag_lacks_images_are_reported(
     with BagReader(tmp_path / "whole") as source, BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for number, image in enumerate(source.messages()):
             if not 16 <= number < 32:
-                bag.write(image.topic, image.stamp_ns, image.data)
+                bag.write(image.topic, image.stamp_ns, data=image.data)
     code, out = run_prepare(annotate(tmp_path / "bag", range(12)), capsys)
     assert code == 1
     assert "words without images: 2; word5 at 5 s is 1.25 s from the nearest one" in out, out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
+from streamingvlm_ros.file_lock import lock_file
 from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
@@ -97,7 +97,7 @@ def note_skipped(file_path: Path, clip: str, *, why: str) -> None:
     line = json.dumps({"clip": clip, "why": why}, ensure_ascii=False)
     file_path.parent.mkdir(parents=True, exist_ok=True)
     with file_path.open("a+", encoding="utf-8", errors="surrogateescape") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file)
         file.seek(0)
         if f"{line}\n" not in file:
             file.write(f"{line}\n")

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...bags.cdr import Decoder
+from ...bags.cdr import MessageDecoder
 from ...bags.reader import BagReader
 from ...bags.types import IMAGE_TYPES
 from ...errors import BagError
@@ -70,7 +70,7 @@ def _bag_offset_s(path: Path, camera: str | None, *, chunk_s: float) -> float:
                 if topic.type in IMAGE_TYPES and camera in (None, topic.name)
             ]
             first, image = next(bag.messages()), next(bag.messages(cameras))
-            stamp_ns = stamp_ns_of(Decoder().decode(image))
+            stamp_ns = stamp_ns_of(MessageDecoder().decode(image))
     except (BagError, StopIteration):
         return 0.0
     return (image.stamp_ns - first.stamp_ns - stamp_ns % chunk_ns) / NS_PER_S

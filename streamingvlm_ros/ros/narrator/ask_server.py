@@ -17,8 +17,8 @@ from streamingvlm_ros.msg import Answer
 from streamingvlm_ros.srv import Ask
 
 from ...errors import QuestionError, StreamingVLMError
-from ...history.entry import Entry
 from ...history.store import History
+from ...history.types import Entry
 from ...time_format import cite_times
 from ...types import AnswerMode, HistoryMoment, Question
 from .. import qos

@@ -112,7 +112,7 @@ class ConfiguredNarrator:
         """Return values for /diagnostics, by key."""
         if not self._history:
             return {}
-        return {"history: lost": str(self._history.lost), "history: failed": self._history.failed}
+        return {"history: lost": str(self._history.lost), "history: failed": self._history.failure}
 
     def _configure_introspection(self, server: Any) -> None:
         if hasattr(server, "configure_introspection"):  # actions have it only since Kilted

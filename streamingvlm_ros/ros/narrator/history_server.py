@@ -11,8 +11,8 @@ from streamingvlm_ros.msg import HistoryEntry
 
 from ...errors import HistoryError
 from ...history.config import HistoryConfig
-from ...history.entry import Entry
 from ...history.store import History
+from ...history.types import Entry
 from .. import qos
 from ..conversions import to_ns, to_time
 
@@ -62,8 +62,8 @@ class HistoryServer:
             entries, response.more = self._history.entries(
                 to_ns(request.since) or None,
                 to_ns(request.until) or None,
-                request.words,
-                request.limit or _DEFAULT_LIMIT,
+                words=request.words,
+                limit=request.limit or _DEFAULT_LIMIT,
             )
         except HistoryError as error:
             return srv.History.Response(success=False, message=str(error))

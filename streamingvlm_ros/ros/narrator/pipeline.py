@@ -15,8 +15,8 @@ from ... import types
 from ...frames.chunk_buffer import ChunkBuffer
 from ...frames.chunker import SampleResult
 from ...frames.image_decoding import BadImageError, Picture, check, stamp_ns_of, to_frame
-from ...history.entry import Entry
 from ...history.store import History
+from ...history.types import Entry
 from ...inbox import Inbox
 from ...session import CameraSink, Reset
 from ...types import NS_PER_S, Chunk, Frame

@@ -18,7 +18,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from ...bags.playback import Audience, Pace, left, played
+from ...bags.playback import PlaybackClock, StartCondition, messages_from, topics_to_play
 from ...bags.reader import BagReader
 from ...bags.types import IMAGE_TYPES
 from ...errors import BagError
@@ -65,7 +65,7 @@ class Player(Node):
         super().__init__("player")
         self._config = config or params.declare_all(self, PlayerConfig)
         self._bag = BagReader(self._config.bag)
-        self._topics = played(self._bag.topics, self._config.camera)
+        self._topics = topics_to_play(self._bag.topics, self._config.camera)
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
         self._bag_publishers = dict(self._create_publishers())
         self._cameras = [t.name for t in self._topics if t.type in IMAGE_TYPES]
@@ -114,15 +114,15 @@ class Player(Node):
             publisher.wait_for_all_acked(_ACK_TIMEOUT)
 
     def _wait_for_subscribers(self) -> None:
-        audience = Audience([n for n in self._cameras if n in self._bag_publishers])
-        while not audience.is_there(watched := self._watched(), time.monotonic()):
+        start_condition = StartCondition([n for n in self._cameras if n in self._bag_publishers])
+        while not start_condition.is_met(watched := self._watched(), time.monotonic()):
             self.get_logger().info(
-                f"waiting for a subscriber of {', '.join(audience.missing(watched))}",
+                f"waiting for a subscriber of {', '.join(start_condition.unwatched(watched))}",
                 throttle_duration_sec=5.0,
             )
             if self._stopped.wait(TICK_S):
                 return
-        if missing := audience.missing(watched):
+        if missing := start_condition.unwatched(watched):
             self.get_logger().warning(f"nobody subscribes to {', '.join(missing)}: playing anyway")
 
     def _watched(self) -> list[str]:
@@ -131,9 +131,11 @@ class Player(Node):
 
     def _play(self) -> None:
         """Publish each message at its time, until the end of the bag or `close`."""
-        pace: Pace | None = None
-        for message in left(self._bag.messages(self._bag_publishers), self._config.start_s):
-            pace = pace or Pace(message.stamp_ns, self._config.rate)
+        pace: PlaybackClock | None = None
+        for message in messages_from(
+            self._bag.messages(self._bag_publishers), self._config.start_s
+        ):
+            pace = pace or PlaybackClock(message.stamp_ns, self._config.rate)
             self._log_gap(pace, message.stamp_ns)
             while (now_ns := pace.now_ns()) < message.stamp_ns:
                 self._publish_time(now_ns)
@@ -143,7 +145,7 @@ class Player(Node):
             with drop_on_timeout():
                 self._bag_publishers[message.topic.name].publish(message.data)
 
-    def _log_gap(self, pace: Pace, stamp_ns: int) -> None:
+    def _log_gap(self, pace: PlaybackClock, stamp_ns: int) -> None:
         """Log a long gap in the bag, so that it doesn't look like a fault."""
         gap_s = (stamp_ns - pace.now_ns()) / NS_PER_S
         if gap_s > MIN_LOGGED_GAP_S:

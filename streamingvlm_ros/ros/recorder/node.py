@@ -17,9 +17,8 @@ from rclpy.node import Node
 from streamingvlm_ros.srv import SaveClip
 
 from ...bags.config import BagConfig, RecorderConfig
-from ...bags.moment import ClipRequest
 from ...bags.recorder import Recorder
-from ...bags.types import BagMessage
+from ...bags.types import BagMessage, ClipRequest
 from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos
@@ -90,10 +89,10 @@ class RecorderNode(Node):
     @property
     def bag_is_gone(self) -> bool:
         """True if the bag's folder was removed while it was recorded."""
-        return self._recorder.recording.is_gone
+        return self._recorder.recording.bag_removed
 
     def _on_message(self, message: BagMessage) -> None:
-        self._recorder.hear(message)
+        self._recorder.record(message)
 
     def _declare_settings(self) -> RecorderSettings:
         descriptor = ParameterDescriptor(
@@ -124,7 +123,7 @@ class RecorderNode(Node):
             now_ns + round(request.after * NS_PER_S),
             request.text,
         )
-        buffered_s = self._recorder.held_s(now_ns)
+        buffered_s = self._recorder.buffered_s(now_ns)
         try:
             clip = self._recorder.save_clip(moment)
         except BagError as error:

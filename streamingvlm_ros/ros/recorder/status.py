@@ -6,7 +6,7 @@ from collections import Counter
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from ...bags.clip import Clip
+from ...bags.clip import SavedClip
 from ...bags.recorder import Recorder
 from ..diagnostics import diagnostic_status
 from .subscriptions import TopicSubscriptions
@@ -21,9 +21,9 @@ class RecorderStatus:
         self.newly_dropped: Counter[str] = Counter()
         """Messages, by topic, that were dropped or lost between the last two reports."""
         self._clips = 0
-        self._last_clip: Clip | None = None
+        self._last_clip: SavedClip | None = None
 
-    def add_clip(self, clip: Clip) -> None:
+    def add_clip(self, clip: SavedClip) -> None:
         """Count a finished clip."""
         self._clips += 1
         self._last_clip = clip
@@ -41,7 +41,7 @@ class RecorderStatus:
             "bag": str(recording.folder),
             "topics": " ".join(subscriptions.names),
             "bytes": str(recording.size_bytes),
-            "received": str(self._recorder.heard().total()),
+            "received": str(self._recorder.received().total()),
             "written": str(recording.written.total()),
             "dropped": str(dropped.total()),
             "lost on the way": str(lost.total()),

@@ -88,7 +88,7 @@ class TopicSubscriptions:
         else:
             type_hash = str(publishers[0].topic_type_hash)
             offered = topics.offered_profiles_yaml(publishers)
-            topic = live_topic(name, type_name, type_hash, offered)
+            topic = live_topic(name, type_name, type_hash=type_hash, qos=offered)
             self._node.get_logger().info(f"recording {name} ({type_name})")
         subscription = self._create_subscription(topic, message_class, profile=profile)
         self._subscriptions[name] = _Subscription(topic, profile, subscription)

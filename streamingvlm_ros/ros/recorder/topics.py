@@ -11,14 +11,14 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from ...bags.types import IMAGE_TYPES, NARRATION
+from ...bags.types import ANSWER_TYPE, IMAGE_TYPES, NARRATION_TYPE
 from ...types import NS_PER_S
 
 RECORDED_TYPES = (
     *IMAGE_TYPES,
     "sensor_msgs/msg/CameraInfo",
-    NARRATION,
-    "streamingvlm_ros/msg/Answer",
+    NARRATION_TYPE,
+    ANSWER_TYPE,
 )
 """All topics of these types are recorded."""
 
@@ -41,7 +41,9 @@ _IMAGE_DEPTH, _DEPTH = 30, 1000
 
 def recorded_topics(types: Mapping[str, str]) -> list[str]:
     """Return the names of the topics that are recorded by default, of all `types` by name."""
-    narrators = [name.rpartition("/")[0] for name, type_ in types.items() if type_ == NARRATION]
+    narrators = [
+        name.rpartition("/")[0] for name, type_ in types.items() if type_ == NARRATION_TYPE
+    ]
     by_name = RECORDED_TOPICS | {
         f"{narrator}/{name}": type_
         for narrator in narrators

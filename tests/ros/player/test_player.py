@@ -23,7 +23,7 @@ from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.ros.conversions import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ...bags.scene import STRING, string
+from ...bags.sample_bags import STRING, string
 from ...recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ...support.cli import run
 from ..node_process import PATIENCE_S, Process
@@ -101,9 +101,9 @@ def test_a_narrators_output_is_not_played(peer: Peer, tmp_path: Path) -> None:
     words = encode(types["std_msgs/msg/String"](data="recorded text"))
     narration = topic_of("/narrator/narration", "streamingvlm_ros/msg/Narration")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(narration, 1, b"\0\1\0\0")
-        bag.write(topic_of("/narrator/text", "std_msgs/msg/String"), 2, words)
-        bag.write(topic_of("/note", "std_msgs/msg/String"), 3 * S, words)
+        bag.write(narration, 1, data=b"\0\1\0\0")
+        bag.write(topic_of("/narrator/text", "std_msgs/msg/String"), 2, data=words)
+        bag.write(topic_of("/note", "std_msgs/msg/String"), 3 * S, data=words)
     messages = {name: peer.subscribe(String, name) for name in ("/note", "/narrator/text")}
     with peer.process("player", bag=tmp_path / "bag", loop="true", rate=4.0):
         assert messages["/note"].wait().data == "recorded text"
@@ -115,10 +115,10 @@ def test_a_topic_whose_type_is_not_installed_is_skipped_with_a_warning(
     peer: Peer, tmp_path: Path
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(Topic("/odd", "no_such_msgs/msg/Odd", "int32 a"), 1, b"\0\1\0\0\1\0\0\0")
+        bag.write(Topic("/odd", "no_such_msgs/msg/Odd", "int32 a"), 1, data=b"\0\1\0\0\1\0\0\0")
         types = known_types().types
         words = encode(types["std_msgs/msg/String"](data="x"))
-        bag.write(topic_of("/note", "std_msgs/msg/String"), S, words)
+        bag.write(topic_of("/note", "std_msgs/msg/String"), S, data=words)
     note = peer.subscribe(String, "/note")
     with peer.process("player", bag=tmp_path / "bag", loop="true") as player:
         assert note.wait().data == "x"
@@ -138,10 +138,10 @@ def test_a_start_behind_the_end_is_an_error_also_in_a_loop(peer: Peer, bag: Path
 
 def test_a_bag_without_playable_messages_is_an_error(peer: Peer, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, b"\0\1\0\0" + bytes(8))
+        bag.write(topic_of("/clock", "rosgraph_msgs/msg/Clock"), S, data=b"\0\1\0\0" + bytes(8))
     player = Process("player", {"bag": bag.folder, "loop": "true"}, domain=peer.domain)
     assert exit_code(player) == 1
-    assert "it holds no message that could be" in player.log()
+    assert "it holds no message that can be played" in player.log()
 
 
 BROKEN = """
@@ -160,7 +160,7 @@ def test_an_error_during_playback_ends_the_process_with_the_reason(
     peer: Peer, tmp_path: Path
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        bag.write(topic_of("/note", STRING), S, string("never published"))
+        bag.write(topic_of("/note", STRING), S, data=string("never published"))
     arguments = [sys.executable, "-c", BROKEN, "--ros-args", "-p", f"bag:={bag.folder}"]
     environment = {**os.environ, "ROS_DOMAIN_ID": str(peer.domain)}
     done = subprocess.run(
@@ -179,7 +179,7 @@ def test_transient_local_messages_from_before_the_start_are_published_first(
     texts = ("kitchen", "hall", "kitchen", "garden", "sea")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second, word in zip((0, 1, 2, 9, 99), texts, strict=True):
-            bag.write(where, second * S, string(word))
+            bag.write(where, second * S, data=string(word))
     words = peer.subscribe(String, "/where", TRANSIENT_LOCAL)
     with peer.process("player", bag=tmp_path / "bag", start_s=8.0):
         words.wait(after=2)
@@ -225,7 +225,7 @@ def test_a_camera_that_is_not_in_the_bag_is_an_error_that_lists_the_cameras(
 def test_a_long_gap_in_the_bag_is_logged(peer: Peer, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in (1, 2, 7202):
-            bag.write(topic_of("/note", STRING), second * S, string(f"{second}"))
+            bag.write(topic_of("/note", STRING), second * S, data=string(f"{second}"))
     with peer.process("player", bag=tmp_path / "bag", rate=2.0) as player:
         pattern = r"the bag has no messages for (\d+) s: playing continues in (\d+) s"
         ((gap, wait),) = peer.until(lambda: re.findall(pattern, player.log()))

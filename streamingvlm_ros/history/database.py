@@ -1,17 +1,25 @@
-"""The database's tables, and how it is opened."""
+"""The database: its tables, opening, transactions, and checks of what is read."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
 from ..errors import HistoryError
-from .rows import UNREADABLE
-from .transaction import transaction
+from ..types import NS_PER_S
 
-VERSION = 1
-"""Goes up whenever the tables change. A database of a newer version is refused."""
+SCHEMA_VERSION = 1
+"""Increases with every change of the tables. Databases of a newer version are refused."""
+
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a broken database. It quotes a file's bytes in messages that should be UTF-8."""
+
+_INT_LIMIT = 2**31 * NS_PER_S
+"""Above all times, whose seconds have 32 bits, and above all ids."""
 
 _BUSY_S = 2.0
 _LOG_PAGES = 256
@@ -41,14 +49,15 @@ _TABLES = (
         INSERT INTO words (words, rowid, text, question)
         VALUES ('delete', old.id, old.text, old.question);
     END""",
-    f"PRAGMA user_version = {VERSION}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
 
 def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """A connection to write with and one to read with; the file is created if it is not there.
+    """Return a connection for writing and one for reading; create the file if it is missing.
 
-    HistoryError if it is not usable.
+    Raises:
+        HistoryError: The file is not usable.
     """
     try:
         with ExitStack() as opened:
@@ -59,18 +68,44 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             newest_number(reading)
             opened.pop_all()
             return writing, reading
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise HistoryError(
-            f"{path} can't be used as a history ({error}): make sure that it can be written to "
-            "and that no other program holds it, or move it away, and a new one is begun"
+            f"{path} can't be used as a history ({error}): make sure that it is writable and that "
+            "no other program holds it, or move it away to start a new one"
         ) from error
 
 
 def newest_number(database: sqlite3.Connection) -> int:
-    """The highest id that was given; 0 if nothing is kept."""
+    """Return the highest id in the database; 0 if it is empty."""
     highest = "SELECT max(id) AS id FROM"
     both = f"SELECT max(id) FROM ({highest} entry UNION ALL {highest} picture)"
     return int(database.execute(both).fetchone()[0] or 0)
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit the block's changes together, or none of them if it raises."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        database.rollback()
+        raise
+
+
+def checked_row(row: tuple[Any, ...] | None, *kinds: type | UnionType) -> Any:
+    """Return the row if it exists and its values have these types.
+
+    In a broken file an index may name a missing row, a column of numbers may hold text, and a
+    number may be too large for a stamp.
+
+    Raises:
+        sqlite3.DatabaseError: The row is missing or broken.
+    """
+    if row is None or not all(map(isinstance, row, kinds)) or not all(map(_fits, row)):
+        raise sqlite3.DatabaseError("a row is missing or broken")
+    return row
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -78,13 +113,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    # First of all: what is not a history must not be changed.
+    # First, because a file that is not a history must not be changed.
     is_new = _is_new(database, path)
-    # Has to come before the first table; see decision 0046.
+    # Must precede the first table; see decision 0046.
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
-        raise HistoryError(f"the file system of {path} is no place for a history: use a local disk")
+        raise HistoryError(f"the file system of {path} can't hold a history: use a local disk")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA secure_delete = OFF")
     database.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
@@ -95,14 +130,18 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_new(database: sqlite3.Connection, path: Path) -> bool:
-    """True if nothing is in it yet, False if it is a history; else HistoryError."""
+    """Return True if the database is empty, False if it is a history; else raise HistoryError."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
+    if version > SCHEMA_VERSION:
         raise HistoryError(
-            f"{path} was written by a newer version of this package: update, or choose another "
+            f"{path} was written by a newer version of this package: update it, or choose another "
             "folder"
         )
     is_empty = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version < VERSION and not is_empty:
-        raise HistoryError(f"{path} is a database, but no history: choose another folder")
+    if version < SCHEMA_VERSION and not is_empty:
+        raise HistoryError(f"{path} is a database, but not a history: choose another folder")
     return is_empty
+
+
+def _fits(value: object) -> bool:
+    return not (isinstance(value, int) and abs(value) >= _INT_LIMIT)

@@ -17,7 +17,8 @@ from streamingvlm_ros.evaluation.results import (
 from streamingvlm_ros.evaluation.scoring import score_trial
 from streamingvlm_ros.evaluation.summary import summarize
 from streamingvlm_ros.evaluation.trial import TrialRecord
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 
 from ..recordings.scene import WORLD
 

@@ -19,8 +19,8 @@ from streamingvlm_training.prepare import main
 from streamingvlm_training.recipe import DataConfig, Recipe, read_recipe
 
 from ..recordings.scene import film
+from .recordings import annotate, frame_times, run_prepare, write_video
 from .runs import annotated_bag
-from .test_image_times import frames, prepared, said, video
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good bag, a video without words, and one that is broken."""
     folder = tmp_path_factory.mktemp("bags")
     annotated_bag(folder / "good", range(6))
-    video(folder / "wordless.mp4", frames((0, 4)))
-    said(folder / "broken.mp4", range(4)).write_bytes(b"no video")
+    write_video(folder / "wordless.mp4", frame_times((0, 4)))
+    annotate(folder / "broken.mp4", range(4)).write_bytes(b"no video")
     return folder
 
 
@@ -74,13 +74,15 @@ def test_a_broken_recording_is_left_out_and_the_others_are_learnt_from(
     ]
     told = capsys.readouterr().err
     assert f"left out {bags / 'broken.mp4'}: " in told
-    assert f"left out {bags / 'wordless.mp4'}: nothing is said in" in told
+    assert f"left out {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no words" in told
 
 
 def test_where_every_recording_is_broken_there_is_nothing_to_learn_from(
     bags: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"no clip to train on in .*; left out: nothing is said in"):
+    with pytest.raises(
+        DataError, match=r"no clip to train on in .*; left out: .*wordless\.mp4 has no words"
+    ):
         training_clips(learning(train=[bags / "wordless.mp4"]), tmp_path)
 
 
@@ -95,10 +97,10 @@ def test_settings_that_nothing_can_be_cut_with_are_no_fault_of_a_recording(
 def test_prepare_lists_every_broken_recording_and_goes_on(
     bags: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out = prepared(bags, capsys)
+    code, out = run_prepare(bags, capsys)
     assert code == 1
     assert f"left out: {bags / 'broken.mp4'}: " in out
-    assert f"left out: {bags / 'wordless.mp4'}: nothing is said in" in out
+    assert f"left out: {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no words" in out
     assert "The first clip" in out
 
 
@@ -159,7 +161,7 @@ def test_paths_may_begin_at_home(
         training_clips(learning(train=[bags / "good"]), tmp_path)  # type: ignore[arg-type]
     )
     (bags.parent / "videos").mkdir()
-    video(bags.parent / "videos" / "a.mp4", frames((0, 4)))
+    write_video(bags.parent / "videos" / "a.mp4", frame_times((0, 4)))
     file = tmp_path / "a.jsonl"
     line = line_of(ClipRecord(Path("a.mp4"), 0.0, 3.0, (Word(0.0, 1.0, "word"),)), tmp_path)
     write_conversations(file, [line])
@@ -176,8 +178,8 @@ def test_of_a_bag_with_several_cameras_the_one_that_is_named_is_learnt_from(
     """A video beside it has no topics."""
     folder = tmp_path / "recordings"
     film(folder / "two", range(6), topics=("/left", "/right"))
-    said(folder / "two", range(6))
-    said(video(folder / "video.mp4", frames((0, 6))), range(6))
+    annotate(folder / "two", range(6))
+    annotate(write_video(folder / "video.mp4", frame_times((0, 6))), range(6))
     recipe = tmp_path / "recipe.yaml"
     given = f"start: demo\ndata: {{train: [{folder}], topic: %s}}"
     recipe.write_text(given % "")
@@ -193,7 +195,7 @@ def test_of_a_bag_with_several_cameras_the_one_that_is_named_is_learnt_from(
 def test_images_that_are_too_few_for_the_frame_rate_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said(video(tmp_path / "a.mp4", [n / 2 for n in range(16)]), range(8))
+    annotate(write_video(tmp_path / "a.mp4", [n / 2 for n in range(16)]), range(8))
     recipe = tmp_path / "recipe.yaml"
     given = f"start: demo\ndata: {{train: [{tmp_path / 'a.mp4'}]}}\nstreaming: {{fps: %d}}"
     told = "filmed at 2 frames per second, but streaming says fps: 8"
@@ -210,9 +212,9 @@ def test_problems_that_are_alike_are_told_once_for_each_recording_the_most_frequ
     folder = tmp_path / "videos"
     folder.mkdir()
     for name, seconds in (("few", 30), ("many", 90)):
-        images = frames((0, 4), (seconds, seconds + 4))
-        said(video(folder / f"{name}.mp4", images), range(seconds + 4))
-    code, out = prepared(folder, capsys)
+        images = frame_times((0, 4), (seconds, seconds + 4))
+        annotate(write_video(folder / f"{name}.mp4", images), range(seconds + 4))
+    code, out = run_prepare(folder, capsys)
     assert code == 1
     told = [line for line in out.splitlines() if "words without images" in line]
     assert len(told) == 2
@@ -228,6 +230,6 @@ def test_what_is_not_listed_is_counted_by_its_kind(
     folder.mkdir()
     for number in range(23):
         (folder / f"{number}.mp4").write_bytes(b"")
-    code, out = prepared(folder, capsys)
+    code, out = run_prepare(folder, capsys)
     assert code == 1
     assert "and 3 other problems: 3 unreadable\n" in out

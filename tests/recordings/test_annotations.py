@@ -1,4 +1,4 @@
-"""What should be said and what is asked, as files have it."""
+"""Utterances and questions in files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.errors import WordsError
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from streamingvlm_ros.recordings.words import read_questions, read_utterances
+from streamingvlm_ros.recordings.annotation_files import read_utterances
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion, read_questions
 from streamingvlm_ros.types import NS_PER_S as S
 
 VTT = """WEBVTT
@@ -57,7 +58,7 @@ def test_webvtt_is_read_with_its_entities_and_without_styles_and_notes(tmp_path:
     ]
 
 
-def test_srt_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_srt_is_read_without_entities(tmp_path: Path) -> None:
     assert read_utterances(file(tmp_path, "a.srt", SRT)) == [
         Utterance(1.5, 3.0, "A red ball rolls left."),
         Utterance(3600.0, 3601.0, "Fish & chips."),
@@ -65,13 +66,13 @@ def test_srt_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
-def test_windows_line_ends_and_marks_do_not_matter(tmp_path: Path, name: str) -> None:
+def test_windows_line_ends_and_byte_order_marks_do_not_matter(tmp_path: Path, name: str) -> None:
     text = {"a.vtt": VTT, "a.srt": SRT}[name]
     plain = read_utterances(file(tmp_path, name, text))
     assert read_utterances(file(tmp_path, name, "\ufeff" + text.replace("\n", "\r\n"))) == plain
 
 
-def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path: Path) -> None:
+def test_json_lines_are_sorted_by_time_and_a_correction_precedes_the_text(tmp_path: Path) -> None:
     path = lines(
         tmp_path,
         {"start_s": 2, "end_s": 3, "text": "a cat", "corrected": "a dog"},
@@ -82,21 +83,21 @@ def test_json_lines_come_by_time_and_a_correction_goes_before_the_words(tmp_path
 
 def test_a_correction_to_a_space_is_a_silence(tmp_path: Path) -> None:
     path = lines(tmp_path, {"start_s": 0, "end_s": 1, "text": "a cat", "corrected": " "})
-    (its,) = read_utterances(path)
-    assert not its.text.split()
+    (utterance,) = read_utterances(path)
+    assert not utterance.text.split()
 
 
-def test_json_lines_may_have_a_mark_and_windows_line_ends(tmp_path: Path) -> None:
+def test_json_lines_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     text = '\ufeff{"start_s": 0, "end_s": 1, "text": "a\u2028b"}\r\n\r\n'
     assert read_utterances(file(tmp_path, "a.jsonl", text)) == [Utterance(0, 1, "a\u2028b")]
 
 
-def test_a_kept_clips_lines_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
+def test_lines_of_a_saved_clip_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
     path = lines(
         tmp_path,
         {"start_s": 0.2, "end_s": 1.2, "text": "a", "start_ns": 101 * S, "end_ns": 102 * S},
     )
-    assert read_utterances(path, start_ns=100 * S) == [Utterance(1.0, 2.0, "a")]
+    assert read_utterances(path, origin_ns=100 * S) == [Utterance(1.0, 2.0, "a")]
     assert read_utterances(path) == [Utterance(0.2, 1.2, "a")]
 
 
@@ -113,19 +114,22 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
     ("line", "why"),
     [
         ('{"start_s": 0, "end_s": 1}', "text"),
-        ('{"start_s": 1, "end_s": 1, "text": "a"}', "does not begin before"),
+        (
+            '{"start_s": 1, "end_s": 1, "text": "a"}',
+            "it must end after it begins at 1.0 s, not at 1.0 s",
+        ),
         ('{"start_s": "soon", "end_s": 1, "text": "a"}', "soon"),
-        ('{"start_s": NaN, "end_s": 1, "text": "a"}', "`start_s` is no time: NaN"),
-        ('{"start_s": 0, "end_s": Infinity, "text": "a"}', "`end_s` is no time: Infinity"),
-        ('{"start_s": 0, "end_s": 1e300, "text": "a"}', "`end_s` is no time"),
-        ('{"start_s": 0, "end_s": 1, "text": null}', "`text` is no text: null"),
-        ('{"start_s": 0, "end_s": 1, "text": "\\ud800?"}', "`text` holds half a character"),
-        ("[1]", r"\[1\] is no object"),
-        ("{", "no JSON at column 2"),
+        ('{"start_s": NaN, "end_s": 1, "text": "a"}', "`start_s` must be a time, not NaN"),
+        ('{"start_s": 0, "end_s": Infinity, "text": "a"}', "`end_s` must be a time, not Infinity"),
+        ('{"start_s": 0, "end_s": 1e300, "text": "a"}', "`end_s` must be a time, not 1e"),
+        ('{"start_s": 0, "end_s": 1, "text": null}', "`text` must be text, not null"),
+        ('{"start_s": 0, "end_s": 1, "text": "\\ud800?"}', "`text` contains half a character"),
+        ("[1]", r"must be a JSON object, not \[1\]"),
+        ("{", "invalid JSON at column 2"),
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
+def test_an_invalid_line_is_an_error_with_its_number(tmp_path: Path, line: str, why: str) -> None:
     good = '{"start_s": 0, "end_s": 1, "text": "a"}'
     with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}") as caught:
         read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))
@@ -135,19 +139,19 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"answer": None}, "`answer` is no text: null"),
-        ({"question": ["Which?"]}, "`question` is no text"),
-        ({"question": "Which \ud800?"}, "`question` holds half a character"),
-        ({"time_s": float("nan")}, "`time_s` is no time: NaN"),
-        ({"time_s": None}, "`time_s` is no time: null"),
-        ({"options": "red"}, '`options` is no list of at most 26: "red"'),
-        ({"options": {"A": "red"}}, "`options` is no list"),
-        ({"options": [None]}, "`options` is no text: null"),
-        ({"options": [f"option {n}" for n in range(27)]}, "`options` is no list of at most 26"),
+        ({"answer": None}, "`answer` must be text, not null"),
+        ({"question": ["Which?"]}, '`question` must be text, not ["Which?"]'),
+        ({"question": "Which \ud800?"}, "`question` contains half a character"),
+        ({"time_s": float("nan")}, "`time_s` must be a time, not NaN"),
+        ({"time_s": None}, "`time_s` must be a time, not null"),
+        ({"options": "red"}, '`options` must be a list of at most 26, not "red"'),
+        ({"options": {"A": "red"}}, "`options` must be a list of at most 26"),
+        ({"options": [None]}, "`options` must be text, not null"),
+        ({"options": [f"option {n}" for n in range(27)]}, "`options` must be a list of at most 26"),
         ({"options": ["red"], "answer": "["}, "is not the letter"),
     ],
 )
-def test_a_question_that_cannot_be_asked_is_named(
+def test_an_invalid_question_is_an_error_with_its_number(
     tmp_path: Path, changes: dict[str, object], why: str
 ) -> None:
     asked = {"time_s": 3, "question": "Which?", "answer": "A", **changes}
@@ -156,20 +160,20 @@ def test_a_question_that_cannot_be_asked_is_named(
     assert why in str(caught.value)
 
 
-def test_what_stands_between_cues_is_not_said(tmp_path: Path) -> None:
+def test_blocks_between_cues_are_not_spoken(tmp_path: Path) -> None:
     between = (
         "NOTE nobody\nsays this\n\nREGION\nid:fred\n\nSTYLE\n::cue { color: red }\n\nlast words\n"
     )
     text = VTT.replace("01:00:00.000", f"{between}01:00:00.000", 1)
-    assert [its.text for its in read_utterances(file(tmp_path, "a.vtt", text))] == [
+    assert [utterance.text for utterance in read_utterances(file(tmp_path, "a.vtt", text))] == [
         "A red <ball> & a dog roll left.",
         "An hour later.",
     ]
 
 
-@pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
-def test_a_cue_that_ends_before_it_begins_is_an_error(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "line"), [("a.vtt", 3), ("a.srt", 1)])
+def test_a_cue_that_ends_before_it_begins_is_an_error(tmp_path: Path, name: str, line: int) -> None:
     cue = "1\n00:00:03.000 --> 00:00:03.000\nNow.\n"
     text = {"a.vtt": f"WEBVTT\n\n{cue}", "a.srt": cue.replace(".0", ",0")}[name]
-    with pytest.raises(WordsError, match=rf"{name} can't be read: it ends at 3.0"):
+    with pytest.raises(WordsError, match=f"{name}, line {line}: it must end after it begins at"):
         read_utterances(file(tmp_path, name, text))

@@ -19,7 +19,7 @@ from streamingvlm_ros.cli.options import setting_option
 from streamingvlm_ros.cli.settings_table import setting_groups, settings_table
 from streamingvlm_ros.config import FrameConfig, SamplingConfig, Settings, settings_for
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.evaluation.candidate import candidate
+from streamingvlm_ros.evaluation.candidate import parse_candidate
 from streamingvlm_ros.setting import Setting, settings_of
 from streamingvlm_training.recipe import Recipe, TrainConfig, read_recipe
 
@@ -122,7 +122,7 @@ def test_an_evaluations_label_refuses_a_wrong_value(name: str, data: st.DataObje
     value = data.draw(wrong_values(OF_STREAM[name]))
     text = yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
     with pytest.raises(ConfigError) as error:
-        candidate(f"demo {name}={text}")
+        parse_candidate(f"demo {name}={text}")
     assert_refused(OF_STREAM[name], value, error=error)
 
 

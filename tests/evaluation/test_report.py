@@ -32,8 +32,8 @@ from streamingvlm_ros.recordings.annotations import Utterance
 from streamingvlm_ros.recordings.questions import TimedQuestion
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..recordings.scene import BEGIN_S, WORLD, film, message
 from ..support.cli import run
+from ..support.world_bags import BEGIN_S, WORLD, film, message
 from .sample_results import (
     HOSTILE,
     SECONDS,

@@ -26,7 +26,7 @@ from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk, Frame
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
 
 SECONDS = 24
 TRUTH = [Utterance(n, n + 1, WORLD.caption(n)) for n in range(SECONDS)]

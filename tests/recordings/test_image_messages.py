@@ -14,7 +14,7 @@ from streamingvlm_ros.bags.types import BagMessage, Topic
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.recordings.image_messages import ImageMessages
 
-from .scene import COMPRESSED, RAW
+from ..support.world_bags import COMPRESSED, RAW
 
 TYPES: Any = known_types().types
 UINT32 = st.integers(0, 2**32 - 1)

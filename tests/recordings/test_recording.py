@@ -16,7 +16,7 @@ from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk
 
-from .scene import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+from ..support.world_bags import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
 
 FRAMES = FrameConfig()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamingvlm_training.datasets.cutting import CutConfig
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
 
 CUT = CutConfig(clip_s=4.0, overlap_s=2.0)
 FILES = ("train.jsonl", "train_seeks.jsonl", "validation.jsonl", "validation_seeks.jsonl")

@@ -24,7 +24,7 @@ from streamingvlm_training.datasets.cutting import AnnotatedRecording, load_anno
 from streamingvlm_training.datasets.image_times import ImageTimes, image_times
 from streamingvlm_training.prepare import main
 
-from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, film, message
+from ..support.world_bags import BEGIN_S, RATE_HZ, RAW, film, message
 
 FRAMES = Settings().frames
 NARRATION = topic_of("/truth", "streamingvlm_ros/msg/Narration")

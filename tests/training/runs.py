@@ -16,7 +16,7 @@ import yaml
 from streamingvlm_training.progress import Progress
 from streamingvlm_training.sft import train
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"

@@ -24,7 +24,7 @@ from streamingvlm_training.recipe import Recipe
 from streamingvlm_training.tiny_model import new_model
 from streamingvlm_training.trainer import collator_for
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
 from .recordings import load
 from .world_samples import ForcedSampler
 

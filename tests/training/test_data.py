@@ -18,7 +18,7 @@ from streamingvlm_training.datasets.record import ClipRecord, Word
 from streamingvlm_training.prepare import main
 from streamingvlm_training.recipe import DataConfig, Recipe, read_recipe
 
-from ..recordings.scene import film
+from ..support.world_bags import film
 from .recordings import annotate, frame_times, run_prepare, write_video
 from .runs import annotated_bag
 

@@ -34,8 +34,8 @@ from streamingvlm_training.datasets.conversations import Conversations, write_co
 from streamingvlm_training.datasets.export import export
 from streamingvlm_training.prepare import main
 
-from ..recordings.scene import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from ..support.cli import run
+from ..support.world_bags import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from .exports import BAG_SECONDS, CUT, edit_first_clip
 from .recordings import (
     ANSWER,

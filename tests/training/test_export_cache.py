@@ -21,8 +21,8 @@ from streamingvlm_training.datasets.conversations import Conversations
 from streamingvlm_training.datasets.export import Exported, export
 from streamingvlm_training.datasets.export_cache import CachedClips, ExportCache
 
-from ..recordings.scene import film
 from ..support.cli import run
+from ..support.world_bags import film
 from .exports import CUT, files, inodes, only_begun
 
 NAMES = ("one", "three", "two")

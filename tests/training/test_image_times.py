@@ -17,7 +17,7 @@ from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_training.datasets.conversations import line_of, write_conversations
 from streamingvlm_training.datasets.cutting import CutConfig, cut
 
-from ..recordings.scene import BEGIN_S, WORLD, film
+from ..support.world_bags import BEGIN_S, WORLD, film
 from .recordings import (
     annotate,
     frame_times,

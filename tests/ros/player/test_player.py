@@ -24,8 +24,8 @@ from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ...bags.sample_bags import STRING, string
-from ...recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ...support.cli import run
+from ...support.world_bags import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ..node_process import PATIENCE_S, Process
 from ..ros_peer import Peer, reliable
 

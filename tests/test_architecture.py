@@ -128,7 +128,6 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-
 BANNED = re.compile(
     r"_*(its|told|said|heard|hear|there|found|begun|kept|most|(most|MOST)_\w*|MOST)", re.ASCII
 )
@@ -152,7 +151,19 @@ CONVENTIONAL = {
     "one_by_one",
     "rotate",  # x, cos, sin
     "profile",  # sys.setprofile's
+    "attend_equal_chunks",  # transformers' attention functions
+    "attend_clip_by_clip",
+    "attend_flash_or_masked",
+    "flash_attn",
+    "flash_attn_varlen",
+    "interrupt",  # Trainer's callbacks
+    "edit_recipe",
+    "frame",  # time, height, width
+    "call",  # type, service, request
     "sink",  # camera, chunk, narration: a session's CameraSink
+    "add",
+    "add_narration",
+    "_publish",
 }
 """Functions whose order of parameters is known to all, or not ours to choose."""
 

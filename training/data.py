@@ -58,7 +58,7 @@ def training_clips(recipe: Recipe, output: Path, *, processes: int = 1) -> Datas
     """
     if recipe.data:
         readable, unreadable = _open_sources(recipe, recipe.data.train, output=output)
-        clips = RecordedClips(readable, recipe.settings, output / SKIPPED)
+        clips = RecordedClips(readable, recipe.settings, skipped_file=output / SKIPPED)
         if not len(clips):
             reason = f"; left out: {unreadable[0].reason}" if unreadable else ""
             raise DataError(f"no clip to train on in {', '.join(recipe.data.train)}{reason}")
@@ -80,7 +80,7 @@ def validation_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample] | None
     if not recipe.data:
         return None
     readable, _ = _open_sources(recipe, recipe.data.validation, output=output)
-    clips = RecordedClips(readable, recipe.settings, output / SKIPPED, drawn=False)
+    clips = RecordedClips(readable, recipe.settings, skipped_file=output / SKIPPED, drawn=False)
     if not len(clips):
         return None
     clips.try_some()
@@ -105,11 +105,11 @@ def open_readers(
         DataError: A file of conversations can't be read.
     """
     root = Videos(_expand(videos)) if videos else None
-    return [_reader(path, root, settings, topic) for path in paths]
+    return [_reader(path, root, settings=settings, topic=topic) for path in paths]
 
 
 def _reader(
-    path: Path, root: Videos | None, settings: Settings, topic: str
+    path: Path, root: Videos | None, *, settings: Settings, topic: str
 ) -> Sequence[ClipRecord] | UnreadableSource:
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)

@@ -41,25 +41,25 @@ Fish & chips.
 """
 
 
-def file(folder: Path, name: str, text: str) -> Path:
+def file(folder: Path, name: str, *, text: str) -> Path:
     path = folder / name
     path.write_bytes(text.encode())
     return path
 
 
 def lines(folder: Path, *records: object) -> Path:
-    return file(folder, "a.jsonl", "\n".join(map(json.dumps, records)))
+    return file(folder, "a.jsonl", text="\n".join(map(json.dumps, records)))
 
 
 def test_webvtt_is_read_with_its_entities_and_without_styles_and_notes(tmp_path: Path) -> None:
-    assert read_utterances(file(tmp_path, "a.vtt", VTT)) == [
+    assert read_utterances(file(tmp_path, "a.vtt", text=VTT)) == [
         Utterance(1.5, 3.0, "A red <ball> & a dog roll left."),
         Utterance(3600.0, 3601.0, "An hour later."),
     ]
 
 
 def test_srt_is_read_without_entities(tmp_path: Path) -> None:
-    assert read_utterances(file(tmp_path, "a.srt", SRT)) == [
+    assert read_utterances(file(tmp_path, "a.srt", text=SRT)) == [
         Utterance(1.5, 3.0, "A red ball rolls left."),
         Utterance(3600.0, 3601.0, "Fish & chips."),
     ]
@@ -68,8 +68,10 @@ def test_srt_is_read_without_entities(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.vtt", "a.srt"])
 def test_windows_line_ends_and_byte_order_marks_do_not_matter(tmp_path: Path, name: str) -> None:
     text = {"a.vtt": VTT, "a.srt": SRT}[name]
-    plain = read_utterances(file(tmp_path, name, text))
-    assert read_utterances(file(tmp_path, name, "\ufeff" + text.replace("\n", "\r\n"))) == plain
+    plain = read_utterances(file(tmp_path, name, text=text))
+    assert (
+        read_utterances(file(tmp_path, name, text="\ufeff" + text.replace("\n", "\r\n"))) == plain
+    )
 
 
 def test_json_lines_are_sorted_by_time_and_a_correction_precedes_the_text(tmp_path: Path) -> None:
@@ -89,7 +91,7 @@ def test_a_correction_to_a_space_is_a_silence(tmp_path: Path) -> None:
 
 def test_json_lines_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     text = '\ufeff{"start_s": 0, "end_s": 1, "text": "a\u2028b"}\r\n\r\n'
-    assert read_utterances(file(tmp_path, "a.jsonl", text)) == [Utterance(0, 1, "a\u2028b")]
+    assert read_utterances(file(tmp_path, "a.jsonl", text=text)) == [Utterance(0, 1, "a\u2028b")]
 
 
 def test_lines_of_a_saved_clip_are_placed_by_the_cameras_time(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
 def test_an_invalid_line_is_an_error_with_its_number(tmp_path: Path, line: str, why: str) -> None:
     good = '{"start_s": 0, "end_s": 1, "text": "a"}'
     with pytest.raises(WordsError, match=rf"a\.jsonl, line 2: .*{why}") as caught:
-        read_utterances(file(tmp_path, "a.jsonl", f"{good}\n{line}\n"))
+        read_utterances(file(tmp_path, "a.jsonl", text=f"{good}\n{line}\n"))
     assert "Error" not in str(caught.value)
 
 
@@ -165,7 +167,9 @@ def test_blocks_between_cues_are_not_spoken(tmp_path: Path) -> None:
         "NOTE nobody\nsays this\n\nREGION\nid:fred\n\nSTYLE\n::cue { color: red }\n\nlast words\n"
     )
     text = VTT.replace("01:00:00.000", f"{between}01:00:00.000", 1)
-    assert [utterance.text for utterance in read_utterances(file(tmp_path, "a.vtt", text))] == [
+    assert [
+        utterance.text for utterance in read_utterances(file(tmp_path, "a.vtt", text=text))
+    ] == [
         "A red <ball> & a dog roll left.",
         "An hour later.",
     ]
@@ -176,4 +180,4 @@ def test_a_cue_that_ends_before_it_begins_is_an_error(tmp_path: Path, name: str,
     cue = "1\n00:00:03.000 --> 00:00:03.000\nNow.\n"
     text = {"a.vtt": f"WEBVTT\n\n{cue}", "a.srt": cue.replace(".0", ",0")}[name]
     with pytest.raises(WordsError, match=f"{name}, line {line}: it must end after it begins at"):
-        read_utterances(file(tmp_path, name, text))
+        read_utterances(file(tmp_path, name, text=text))

@@ -36,7 +36,7 @@ def chunks(
 
 @pytest.mark.parametrize("kind", [RAW, COMPRESSED])
 def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, kind: str) -> None:
-    seen = chunks(film(tmp_path / "bag", range(3), kind))
+    seen = chunks(film(tmp_path / "bag", range(3), kind=kind))
     assert [(c.start_ns, c.end_ns) for c in seen] == [
         ((BEGIN_S + n) * S, (BEGIN_S + n + 1) * S) for n in range(3)
     ]
@@ -137,7 +137,7 @@ def test_images_that_come_late_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [RAW, COMPRESSED])
 def test_a_bag_of_nothing_but_broken_images_is_an_error(tmp_path: Path, kind: str) -> None:
-    image = message(WORLD.frame(0.0, SIDE_PX, SIDE_PX), BEGIN_S * S, kind, "infrared")
+    image = message(WORLD.frame(0.0, SIDE_PX, SIDE_PX), BEGIN_S * S, kind=kind, encoding="infrared")
     broken = image.replace(b"\x89PNG", b"oops")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(2):

@@ -142,12 +142,12 @@ class Peer:
         assert code == 0, process.log()
         assert "Traceback" not in process.log(), process.log()
 
-    def subscribe(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Topic:
+    def subscribe(self, kind: type, topic: str, *, qos: QoSProfile | int = 100) -> Topic:
         messages = Topic(topic)
         self.node.create_subscription(kind, topic, messages.add, qos)
         return messages
 
-    def publisher(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Any:
+    def publisher(self, kind: type, topic: str, *, qos: QoSProfile | int = 100) -> Any:
         """Return a publisher that has discovered a subscriber."""
         publisher = self.node.create_publisher(kind, topic, qos)
         self.until(publisher.get_subscription_count)

@@ -58,7 +58,7 @@ def annotate(recording: Path, seconds: Iterable[float]) -> Path:
     return recording
 
 
-def write_images(bag: Path, stamps_ns: Iterable[int], image: Image, *, interval_ns: int) -> Path:
+def write_images(bag: Path, stamps_ns: Iterable[int], *, image: Image, interval_ns: int) -> Path:
     """Write a bag of one image with these stamps, `interval_ns` apart by the recorder's clock."""
     camera = topic_of("/image", RAW)
     with BagWriter(bag, BagConfig()) as writer:
@@ -67,7 +67,7 @@ def write_images(bag: Path, stamps_ns: Iterable[int], image: Image, *, interval_
     return bag
 
 
-def narrated_bag(folder: Path, shift_s: float = 0.0, header_s: float = 0.0) -> Path:
+def narrated_bag(folder: Path, shift_s: float = 0.0, *, header_s: float = 0.0) -> Path:
     """Write a bag of 8 seconds, each with a narration of one word.
 
     `shift_s` is how late the narrations' times are, `header_s` how late their images' stamps.

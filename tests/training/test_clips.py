@@ -120,7 +120,9 @@ def test_an_unreadable_clip_is_skipped_counted_and_not_replaced(
 ) -> None:
     good, missing = ClipRecord(bag, 0.0, 3.0), ClipRecord(tmp_path / "gone.mp4", 0.0, 3.0)
     short = ClipRecord(bag, SECONDS - 1.0, SECONDS + 5.0, origin="clip 3")
-    clips = RecordedClips([[good, missing], [short]], settings, tmp_path / "skipped.jsonl")
+    clips = RecordedClips(
+        [[good, missing], [short]], settings, skipped_file=tmp_path / "skipped.jsonl"
+    )
     assert [clips[n] is NOTHING for n in range(len(clips))] == [False, True, True]
     lines = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
     assert [line["clip"] for line in lines] == ["", "clip 3"]

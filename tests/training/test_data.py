@@ -106,7 +106,7 @@ def test_unreadable_clips_alone_are_an_error_before_training(
     tmp_path: Path, settings: Settings
 ) -> None:
     clips = RecordedClips(
-        [missing_clips(tmp_path, *range(30))], settings, tmp_path / "skipped.jsonl"
+        [missing_clips(tmp_path, *range(30))], settings, skipped_file=tmp_path / "skipped.jsonl"
     )
     with pytest.raises(DataError, match=r"none of 20 clips .*missing\.mp4.*skipped\.jsonl"):
         clips.try_some()
@@ -115,7 +115,7 @@ def test_unreadable_clips_alone_are_an_error_before_training(
 
 def test_one_readable_clip_is_enough(bags: Path, tmp_path: Path, settings: Settings) -> None:
     readers = [missing_clips(tmp_path, 1, 2), [ClipRecord(bags / "good", 0.0, 3.0)]]
-    clips = RecordedClips(readers, settings, tmp_path / "skipped.jsonl")
+    clips = RecordedClips(readers, settings, skipped_file=tmp_path / "skipped.jsonl")
     clips.try_some()
     assert clips.skipped == 2
 
@@ -125,18 +125,22 @@ def test_a_disk_that_fails_during_training_ends_it(
     tmp_path: Path, settings: Settings, workers: int
 ) -> None:
     records = missing_clips(tmp_path, *range(120))
-    clips = RecordedClips([records], settings, tmp_path / "skipped.jsonl")
+    clips = RecordedClips([records], settings, skipped_file=tmp_path / "skipped.jsonl")
     with pytest.raises(
         DataError, match=r"the last 100 clips can't be read, such as: .*missing\.mp4"
     ):
         list(DataLoader(clips, None, num_workers=workers))
-    validation = RecordedClips([records], settings, tmp_path / "skipped.jsonl", drawn=False)
+    validation = RecordedClips(
+        [records], settings, skipped_file=tmp_path / "skipped.jsonl", drawn=False
+    )
     assert all(sample is NOTHING for sample in map(validation.__getitem__, range(120)))
 
 
 def test_a_clip_is_listed_once_in_a_run(tmp_path: Path, settings: Settings) -> None:
     for _ in range(2):
-        clips = RecordedClips([missing_clips(tmp_path, 1, 2)], settings, tmp_path / "skipped.jsonl")
+        clips = RecordedClips(
+            [missing_clips(tmp_path, 1, 2)], settings, skipped_file=tmp_path / "skipped.jsonl"
+        )
         for index in (0, 1, 0, 1):
             assert clips[index] is NOTHING
         list(DataLoader(clips, None, num_workers=2))

@@ -180,7 +180,7 @@ def mistyped(folder: Path) -> Path:
     [
         (late, "is at 10.00 s of the file, and seconds count from it"),
         (
-            lambda folder: narrated_bag(folder / "narrated", 5.0, 0.0),
+            lambda folder: narrated_bag(folder / "narrated", 5.0, header_s=0.0),
             "8 of its narrations are about times",
         ),
         (mistyped, "1 of its utterances end up to 35992.00 s after it"),
@@ -343,16 +343,16 @@ def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path
     assert "/up is no camera in" in run("export", *options, "--topic", "/up").stderr
 
 
-def stamped(bag: Path, stamps_ns: Iterable[int], image: Image) -> Path:
+def stamped(bag: Path, stamps_ns: Iterable[int], *, image: Image) -> Path:
     """A bag of images with these stamps, in ns since the world's second 0."""
-    return write_images(bag, (BEGIN_S * S + ns for ns in stamps_ns), image, interval_ns=1)
+    return write_images(bag, (BEGIN_S * S + ns for ns in stamps_ns), image=image, interval_ns=1)
 
 
 def test_a_first_image_within_a_tick_of_its_chunks_beginning_is_encoded_once(
     tmp_path: Path,
 ) -> None:
     image = np.zeros((56, 56, 3), np.uint8)
-    bag = stamped(tmp_path / "bag", (n * S // 2 + 5_000 for n in range(8)), image)
+    bag = stamped(tmp_path / "bag", (n * S // 2 + 5_000 for n in range(8)), image=image)
     done = export(
         [annotate(bag, range(4))], tmp_path / "out", settings=Settings(), config=CUT, validation=0
     )
@@ -379,7 +379,9 @@ def test_a_recording_that_cannot_be_encoded_is_skipped_with_the_reason(
     bags: Path, tmp_path: Path
 ) -> None:
     scans = np.zeros((2, 20_000, 3), np.uint8)  # wider than H.264 can be
-    wide = annotate(stamped(tmp_path / "wide", (n * S // 2 for n in range(8)), scans), range(4))
+    wide = annotate(
+        stamped(tmp_path / "wide", (n * S // 2 for n in range(8)), image=scans), range(4)
+    )
     done = export(
         [wide, bags / "one"], tmp_path / "out", settings=Settings(), config=CUT, validation=0
     )

@@ -35,7 +35,7 @@ def own(bags: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "bags" / name for name in NAMES]
 
 
-def exported(paths: list[Path], output: Path, rank: Rank = ALONE) -> Exported | None:
+def exported(paths: list[Path], output: Path, *, rank: Rank = ALONE) -> Exported | None:
     return export(paths, output, settings=Settings(), config=CUT, validation=3, rank=rank)
 
 
@@ -46,9 +46,9 @@ def test_the_process_that_ends_last_writes_the_files_of_a_single_process(
     paths = [bags / name for name in NAMES]
     alone = exported(paths, tmp_path / "alone")
     first, last = order
-    assert exported(paths, tmp_path / "shared", Rank(first, 2)) is None
+    assert exported(paths, tmp_path / "shared", rank=Rank(first, 2)) is None
     assert not (tmp_path / "shared" / "train.jsonl").exists()
-    assert exported(paths, tmp_path / "shared", Rank(last, 2)) == alone
+    assert exported(paths, tmp_path / "shared", rank=Rank(last, 2)) == alone
     assert files(tmp_path / "shared") == files(tmp_path / "alone")
 
 
@@ -61,7 +61,7 @@ def test_a_process_accepts_clips_of_a_later_one_that_has_seen_corrections(
         if not later:
             words = own[1].with_suffix(".jsonl")
             words.write_text(words.read_text().replace("square", "cube"))
-            later.append(exported(own, tmp_path / "out", Rank(1, 2)))
+            later.append(exported(own, tmp_path / "out", rank=Rank(1, 2)))
 
     done = export(
         own,
@@ -239,7 +239,7 @@ def exported_words(output: Path) -> str:
 
 
 def export_while(
-    change: Callable[[Path], None], bag: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Path], None], bag: Path, *, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Export a bag that, or whose words, change after its video was encoded."""
     encode = exporting._encode
@@ -256,7 +256,7 @@ def export_while(
 def test_words_corrected_while_a_video_is_encoded_are_in_the_next_export(
     own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_while(corrected, own[0], tmp_path / "out", monkeypatch)
+    export_while(corrected, own[0], output=tmp_path / "out", monkeypatch=monkeypatch)
     assert not exported_words(tmp_path / "out").isupper()
     assert exported(own[:1], tmp_path / "out")
     assert exported_words(tmp_path / "out").isupper()
@@ -265,7 +265,7 @@ def test_words_corrected_while_a_video_is_encoded_are_in_the_next_export(
 def test_a_bag_that_grows_while_it_is_exported_is_encoded_again_by_the_next(
     own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_while(change_recording, own[0], tmp_path / "out", monkeypatch)
+    export_while(change_recording, own[0], output=tmp_path / "out", monkeypatch=monkeypatch)
     film_of_one = tmp_path / "out" / "videos" / "one.mp4"
     before = film_of_one.read_bytes()
     assert exported(own[:1], tmp_path / "out")

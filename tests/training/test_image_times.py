@@ -51,7 +51,7 @@ def test_images_after_the_clock_was_set_back_do_not_count(tmp_path: Path) -> Non
 def stamped(bag: Path, seconds: Iterable[int]) -> Path:
     """A bag of images with these stamps, a second apart by the recorder's clock."""
     stamps_ns = (second * S for second in seconds)
-    return write_images(bag, stamps_ns, WORLD.frame(0.0, 56, 56), interval_ns=S)
+    return write_images(bag, stamps_ns, image=WORLD.frame(0.0, 56, 56), interval_ns=S)
 
 
 def test_an_image_without_a_stamp_has_no_time(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_words_where_a_bag_lacks_images_are_reported(
 def test_narrations_by_another_clock_than_the_images_are_reported_with_the_offset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shift_s: float, header_s: float, why: str
 ) -> None:
-    code, out = run_prepare(narrated_bag(tmp_path / "narrated", shift_s, header_s), capsys)
+    code, out = run_prepare(narrated_bag(tmp_path / "narrated", shift_s, header_s=header_s), capsys)
     assert code == 1
     assert why in out, out
 

@@ -41,8 +41,8 @@ class RecordedClips(Dataset[ClipSample]):
         self,
         readers: Sequence[Sequence[ClipRecord]],
         settings: Settings,
-        skipped_file: Path,
         *,
+        skipped_file: Path,
         drawn: bool = True,
     ) -> None:
         self._clips = [(reader, index) for reader in readers for index in range(len(reader))]

@@ -53,7 +53,7 @@ class ExportCache:
 
     def reserve(self, recording: Path) -> None:
         """Note that a video will be written, so that it has an owner if the export is killed."""
-        self._write(recording, {"film": True}, ())
+        self._write(recording, {"film": True}, lines=())
 
     def store(self, recording: Path, clips: CachedClips, *, has_video: bool) -> None:
         """Write a recording's entry atomically."""
@@ -63,7 +63,7 @@ class ExportCache:
             "problems": clips.problems,
             "clips": _clips_digest(clips.lines),
         }
-        self._write(recording, head, clips.lines)
+        self._write(recording, head, lines=clips.lines)
 
     def load(self, recording: Path) -> CachedClips | None:
         """Return a recording's entry; None if there is none that is valid."""
@@ -115,7 +115,7 @@ class ExportCache:
     def _entries(self) -> Iterator[Path]:
         return self._folder.glob("*.jsonl")
 
-    def _write(self, recording: Path, head: dict[str, Any], lines: Sequence[str]) -> None:
+    def _write(self, recording: Path, head: dict[str, Any], *, lines: Sequence[str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         first = json.dumps({**self._dependencies[recording], **head})
         write_text(self.entry(recording), "\n".join([first, *lines]))

@@ -68,7 +68,7 @@ def chunk(look: Look, second: int) -> Chunk:
 def looks(world: World, rounds: int) -> dict[str, Look]:
     """The world as it is, and the two controls."""
     other = np.random.default_rng(world.seed).permutation(rounds)
-    blank = draw([], SIDE_PX, SIDE_PX)
+    blank = draw([], SIDE_PX, width_px=SIDE_PX)
     return {
         "seen": lambda second, part: world.frame(second + part, SIDE_PX, SIDE_PX),
         "blank": lambda second, part: blank,
@@ -192,7 +192,7 @@ def _ask_of_guest(
         question for second in seconds if (question := about_moments([second], guest, kind=kind))
     )
     moments = recall(named.question)
-    blank = draw([], SIDE_PX, SIDE_PX)
+    blank = draw([], SIDE_PX, width_px=SIDE_PX)
     controls = {
         "seen": moments,
         "blank": [replace(m, frame=replace(m.frame, image=blank)) for m in moments],

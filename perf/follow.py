@@ -46,11 +46,12 @@ from rclpy.publisher import Publisher
 from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.srv import Ask
 
-import streamingvlm_ros
+from streamingvlm_ros import inbox
 from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.ros.narrator.node import Narrator
 
-PACKAGE = Path(streamingvlm_ros.__file__).parent
+PACKAGE = Path(inbox.__file__).parent
+"""Of a module, because the package itself may be found beside the generated messages."""
 GENERATED = ("msg", "srv", "action")
 CAMERA = "streamingvlm_ros.ros.demo.synthetic_camera"
 REMAPPED = ["--ros-args", "-r", "__ns:=/follow"]

@@ -237,10 +237,10 @@ def _section(info: FieldInfo) -> type | None:
 def _summary(group: type, error: ValidationError) -> str:
     """Return all problems of a validation as one line."""
     details = error.errors(include_url=False)
-    return "; ".join(_sentence(group, tuple(d["loc"]), d) for d in details)
+    return "; ".join(_sentence(group, tuple(d["loc"]), detail=d) for d in details)
 
 
-def _sentence(group: type, location: tuple[int | str, ...], detail: Mapping[str, Any]) -> str:
+def _sentence(group: type, location: tuple[int | str, ...], *, detail: Mapping[str, Any]) -> str:
     """Return a problem as a sentence, with the sections before it: "training: steps must …"."""
     if detail["type"] == "value_error":  # raised by a __post_init__
         return ": ".join([*map(str, location), str(detail["ctx"]["error"])])
@@ -251,7 +251,7 @@ def _sentence(group: type, location: tuple[int | str, ...], detail: Mapping[str,
     if detail["type"] == "unexpected_keyword_argument" and not rest:
         return unknown_setting(str(name), [*settings, *sections])
     if name in sections and rest:
-        return f"{name}: {_sentence(sections[name], tuple(rest), detail)}"
+        return f"{name}: {_sentence(sections[name], tuple(rest), detail=detail)}"
     if name not in settings:
         return f"{name} must hold names and values, not {brief(detail['input'])}"
     if rest:  # an entry of a list

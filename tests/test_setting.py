@@ -19,7 +19,7 @@ from streamingvlm_ros.cli.options import setting_option
 from streamingvlm_ros.cli.settings_table import setting_groups, settings_table
 from streamingvlm_ros.config import FrameConfig, SamplingConfig, Settings, settings_for
 from streamingvlm_ros.errors import ConfigError
-from streamingvlm_ros.evaluation.candidate import candidate
+from streamingvlm_ros.evaluation.candidate import parse_candidate
 from streamingvlm_ros.setting import Setting, settings_of
 from streamingvlm_training.recipe import Recipe, TrainConfig, read_recipe
 
@@ -39,7 +39,7 @@ few_examples = hypothesis_settings(
 )
 
 
-def assert_refused(setting: Setting, value: Any, error: pytest.ExceptionInfo[Exception]) -> None:
+def assert_refused(setting: Setting, value: Any, *, error: pytest.ExceptionInfo[Exception]) -> None:
     """The error is one line with the setting's name, what is allowed, and the value."""
     message = str(error.value)
     assert message.endswith(setting.problem(value))
@@ -70,7 +70,7 @@ def test_a_group_refuses_a_wrong_value(name: str, data: st.DataObject) -> None:
     value = data.draw(wrong_values(setting))
     with pytest.raises(ConfigError) as error:
         group(**{setting.name: value})
-    assert_refused(setting, value, error)
+    assert_refused(setting, value, error=error)
 
 
 @few_examples
@@ -83,7 +83,7 @@ def test_a_checkpoints_settings_file_refuses_a_wrong_value(
     (tmp_path / "streaming.json").write_text(json.dumps({name: value}))
     with pytest.raises(ConfigError) as error:
         settings_for(tmp_path)
-    assert_refused(OF_STREAM[name], value, error)
+    assert_refused(OF_STREAM[name], value, error=error)
 
 
 @few_examples
@@ -92,7 +92,7 @@ def test_a_checkpoints_settings_file_refuses_a_wrong_value(
 def test_a_recipes_streaming_section_refuses_a_wrong_value(
     tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    assert_recipe_refuses(tmp_path, "streaming", OF_STREAM[name], data)
+    assert_recipe_refuses(tmp_path, "streaming", setting=OF_STREAM[name], data=data)
 
 
 @few_examples
@@ -101,18 +101,18 @@ def test_a_recipes_streaming_section_refuses_a_wrong_value(
 def test_a_recipes_section_refuses_a_wrong_value(
     tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    assert_recipe_refuses(tmp_path, "training", settings_of(TrainConfig)[name], data)
+    assert_recipe_refuses(tmp_path, "training", setting=settings_of(TrainConfig)[name], data=data)
 
 
 def assert_recipe_refuses(
-    folder: Path, section: str, setting: Setting, data: st.DataObject
+    folder: Path, section: str, *, setting: Setting, data: st.DataObject
 ) -> None:
     value = data.draw(wrong_values(setting))
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({section: {setting.name: value}}))
     with pytest.raises(ConfigError, match=f"recipe.yaml: {section}: ") as error:
         read_recipe(path)
-    assert_refused(setting, value, error)
+    assert_refused(setting, value, error=error)
 
 
 @few_examples
@@ -122,8 +122,8 @@ def test_an_evaluations_label_refuses_a_wrong_value(name: str, data: st.DataObje
     value = data.draw(wrong_values(OF_STREAM[name]))
     text = yaml.safe_dump(value, default_flow_style=True).splitlines()[0]
     with pytest.raises(ConfigError) as error:
-        candidate(f"demo {name}={text}")
-    assert_refused(OF_STREAM[name], value, error)
+        parse_candidate(f"demo {name}={text}")
+    assert_refused(OF_STREAM[name], value, error=error)
 
 
 @few_examples
@@ -135,7 +135,7 @@ def test_an_option_refuses_a_value_out_of_range(name: str, data: st.DataObject) 
     for value in (data.draw(out_of_range(setting)), "many"):
         with pytest.raises(typer.BadParameter) as error:
             option.parser(str(value))
-        assert_refused(setting, value, error)
+        assert_refused(setting, value, error=error)
 
 
 @pytest.mark.parametrize(("name", "text"), [("fps", "2"), ("fps", "2.5"), ("seed", "7")])

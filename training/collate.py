@@ -68,7 +68,9 @@ class Collator:
         ]
         grids = [frames[1] if frames else None for frames in encoded]
         stem = self._stem(sample, grids)
-        branches = [stem, *(self._question_turn(sample, *pair) for pair in sample.questions)]
+        branches = [stem]
+        for question, answer in sample.questions:
+            branches.append(self._question_turn(sample, question, answer=answer))
         context = {index for index, round in enumerate(sample.rounds) if round.context_only}
         return ClipSequence(
             Ledger().append(segment for branch in branches for segment in branch),
@@ -113,7 +115,7 @@ class Collator:
             segments += self._round(index, round, grid=grid, instruction=instruction)
         return segments
 
-    def _question_turn(self, sample: ClipSample, question: str, answer: str) -> list[Segment]:
+    def _question_turn(self, sample: ClipSample, question: str, *, answer: str) -> list[Segment]:
         """Return a question after the last round, with its answer."""
         if sample.image_qa:
             return [

@@ -13,11 +13,11 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
 from streamingvlm_ros.rank import process_rank
 from streamingvlm_ros.recordings.folder import find_recordings
-from streamingvlm_ros.recordings.recording import is_bag
+from streamingvlm_ros.recordings.recording import is_bag, open_recording
 
 from .datasets.clips import RecordedClips, note_skipped
 from .datasets.conversations import Conversations
-from .datasets.cutting import CutConfig, CutRecording, cut, told
+from .datasets.cutting import CutConfig, CutRecording, cut, load_annotated
 from .datasets.record import ClipRecord
 from .datasets.videos import Videos
 from .recipe import Recipe
@@ -58,7 +58,7 @@ def training_clips(recipe: Recipe, output: Path, *, processes: int = 1) -> Datas
     """
     if recipe.data:
         readable, unreadable = _open_sources(recipe, recipe.data.train, output=output)
-        clips = RecordedClips(readable, recipe.settings, output / SKIPPED)
+        clips = RecordedClips(readable, recipe.settings, skipped_file=output / SKIPPED)
         if not len(clips):
             reason = f"; left out: {unreadable[0].reason}" if unreadable else ""
             raise DataError(f"no clip to train on in {', '.join(recipe.data.train)}{reason}")
@@ -80,7 +80,7 @@ def validation_clips(recipe: Recipe, output: Path) -> Dataset[ClipSample] | None
     if not recipe.data:
         return None
     readable, _ = _open_sources(recipe, recipe.data.validation, output=output)
-    clips = RecordedClips(readable, recipe.settings, output / SKIPPED, drawn=False)
+    clips = RecordedClips(readable, recipe.settings, skipped_file=output / SKIPPED, drawn=False)
     if not len(clips):
         return None
     clips.try_some()
@@ -105,18 +105,19 @@ def open_readers(
         DataError: A file of conversations can't be read.
     """
     root = Videos(_expand(videos)) if videos else None
-    return [_reader(path, root, settings, topic) for path in paths]
+    return [_reader(path, root, settings=settings, topic=topic) for path in paths]
 
 
 def _reader(
-    path: Path, root: Videos | None, settings: Settings, topic: str
+    path: Path, root: Videos | None, *, settings: Settings, topic: str
 ) -> Sequence[ClipRecord] | UnreadableSource:
     if path.suffix == CONVERSATIONS:
         return Conversations(path, root)
     camera = topic if topic and is_bag(path) else None
     try:
-        its = told(path, camera, settings.frames)
-        return CutRecording(its, cut(its, CutConfig(), settings))
+        with open_recording(path, camera) as recording:
+            annotated = load_annotated(recording, settings.frames)
+        return CutRecording(annotated, cut(annotated, CutConfig(), settings=settings))
     except ConfigError:
         # The settings are wrong, not the recording.
         raise
@@ -135,7 +136,7 @@ def _open_sources(
     )
     unreadable = [source for source in sources if isinstance(source, UnreadableSource)]
     for source in unreadable:
-        note_skipped(output / SKIPPED, str(source.path), source.reason)
+        note_skipped(output / SKIPPED, str(source.path), why=source.reason)
         if process_rank().number == 0:
             print(f"left out {source.path}: {source.reason}", file=sys.stderr, flush=True)
     return [source for source in sources if not isinstance(source, UnreadableSource)], unreadable

@@ -78,7 +78,7 @@ def count_data(
             continue
         read[path] = reader
         if isinstance(reader, CutRecording):
-            counts[path].problems += checker.recording_problems(reader.told, len(reader))
+            counts[path].problems += checker.recording_problems(reader.annotated, len(reader))
     shares = {path: _own_indices(clips, rank) for path, clips in read.items()}
     to_check = ((path, index) for path, indices in shares.items() for index in indices)
     clip_count = sum(map(len, shares.values()))

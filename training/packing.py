@@ -53,7 +53,7 @@ def pad_clips(clips: Sequence[ClipSequence], padding_id: int) -> dict[str, Tenso
         batch["labels"][row, :n] = torch.tensor(clip.labels)
         batch["position_ids"][:, row, :n] = clip.positions
         owner[row, :n], branch[row, :n] = row, torch.tensor(clip.branch)
-    return batch | _mask(clips, owner, branch)
+    return batch | _mask(clips, owner, branch=branch)
 
 
 def pack_clips(clips: Sequence[ClipSequence]) -> dict[str, Tensor]:
@@ -73,10 +73,10 @@ def pack_clips(clips: Sequence[ClipSequence]) -> dict[str, Tensor]:
     }
     owner = torch.arange(len(clips)).repeat_interleave(torch.tensor(counts))
     branch = torch.tensor([n for clip in clips for n in clip.branch])
-    return batch | _mask(clips, owner[None], branch[None])
+    return batch | _mask(clips, owner[None], branch=branch[None])
 
 
-def _mask(clips: Sequence[ClipSequence], owner: Tensor, branch: Tensor) -> dict[str, Tensor]:
+def _mask(clips: Sequence[ClipSequence], owner: Tensor, *, branch: Tensor) -> dict[str, Tensor]:
     """Return the attention mask of rows by each token's clip and branch, if one is needed.
 
     A token sees earlier tokens of its clip that are on its own branch or on the stem. Padding sees

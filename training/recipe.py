@@ -181,7 +181,7 @@ def read_recipe(path: Path, start: str | None = None) -> Recipe:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no recipe: see training/recipes/demo.yaml for one")
     with located(path):
-        recipe = Recipe(**_values(Recipe, content, "a recipe"))
+        recipe = Recipe(**_values(Recipe, content, section="a recipe"))
         if start is not None:
             recipe = replace(recipe, start=start)
         recipe.settings  # noqa: B018  - raises before training starts
@@ -217,7 +217,7 @@ _OPTIONAL = ("data", "lora")
 """Sections whose presence alone has a meaning: leaving one blank is ambiguous."""
 
 
-def _values(group: type, content: Any, section: str) -> dict[str, Any]:
+def _values(group: type, content: Any, *, section: str) -> dict[str, Any]:
     """Return a section's values without blank ones, which mean the default."""
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise ConfigError(f"{section} must hold names and values, not {brief(content)}")
@@ -230,7 +230,7 @@ def _values(group: type, content: Any, section: str) -> dict[str, Any]:
         if value is None and name in {*settings, *sections} - {*_OPTIONAL}:
             continue
         if name in sections:
-            values[name] = _values(sections[name], value, name)
+            values[name] = _values(sections[name], value, section=name)
         else:
             values[name] = settings[name].from_yaml(value) if name in settings else value
     return values

@@ -26,7 +26,7 @@ STYLES = {
 Ito 2008)."""
 
 
-def by_minute(worlds: list[dict[str, Any]], variant: str, field: str) -> np.ndarray[Any, Any]:
+def by_minute(worlds: list[dict[str, Any]], variant: str, *, field: str) -> np.ndarray[Any, Any]:
     """Return an array of (minutes, values of all worlds)."""
     values = np.array([world[variant][field] for world in worlds], float)
     minutes = values.shape[1] // MINUTE
@@ -40,8 +40,8 @@ def main() -> None:
     plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9})
     figure, (accuracy, cost) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for variant, (colour, dashes) in STYLES.items():
-        shares = by_minute(worlds, variant, "right").mean(1) * 100
-        times_ms = np.median(by_minute(worlds, variant, "round_ms"), axis=1)
+        shares = by_minute(worlds, variant, field="right").mean(1) * 100
+        times_ms = np.median(by_minute(worlds, variant, field="round_ms"), axis=1)
         minutes = np.arange(len(shares)) + 0.5
         accuracy.plot(minutes, shares, colour, linestyle=dashes, label=variant)
         cost.plot(minutes, times_ms, colour, linestyle=dashes)

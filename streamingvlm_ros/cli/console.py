@@ -18,7 +18,7 @@ def print_message(console: Console, text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def print_warning(console: Console, subject: str, reason: str) -> None:
+def print_warning(console: Console, subject: str, *, reason: str) -> None:
     """Print one line about something that isn't as it should be."""
     console.print(f"[yellow]{escape(subject)}:[/] {escape(reason)}", soft_wrap=True)
 

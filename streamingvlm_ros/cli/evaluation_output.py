@@ -23,9 +23,9 @@ def print_scores(
     """Print warnings and judgements to the console, and the table to stdout."""
     for row in rows:
         for item, reason in row.skipped.items():
-            print_warning(console, f"skipped {item}", reason)
+            print_warning(console, f"skipped {item}", reason=reason)
     for item, part, reason in sorted(_losses(results)):
-        print_warning(console, f"{item}, {part}", reason)
+        print_warning(console, f"{item}, {part}", reason=reason)
     Console(highlight=False).print(_table(rows))
     for row in rows:
         if row.judged:

@@ -96,7 +96,16 @@ def export(
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))
         advance = partial(progress.advance, task)
-        exported = export_clips(paths, output, settings, config, validation, advance, rank, topic)
+        exported = export_clips(
+            paths,
+            output,
+            settings=settings,
+            config=config,
+            validation=validation,
+            advance=advance,
+            rank=rank,
+            topic=topic,
+        )
     if exported is None:
         console.print("The last process to finish writes train.jsonl and validation.jsonl.")
         return

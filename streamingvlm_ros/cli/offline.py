@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -21,9 +21,6 @@ from ..time_format import clamp, format_clock
 from ..types import NS_PER_S, Chunk, Narration
 from .console import print_warning, stderr_console
 from .narration_formats import Format, Writer
-
-if TYPE_CHECKING:
-    from ..recordings.recording import Recording
 
 Write = Callable[[Narration], None]
 
@@ -71,11 +68,12 @@ def _narrate(
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
     from ..engine.qwen2_5.checkpoint import resolve
-    from ..recordings.recording import recording
+    from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
     settings = settings_for(checkpoint).updated(changes)
-    with recording(path, topic, settings.frames) as opened:
+    with open_recording(path, topic) as recording:
+        start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
@@ -85,15 +83,15 @@ def _narrate(
             rounds.append(narration)
 
         with (
-            _output_sink(format, output, start_ns=opened.start_ns) as write,
-            _progress_sink(console, opened) as advance,
+            _output_sink(format, output, start_ns=start_ns) as write,
+            _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
-            session.run(opened.events, stream, sinks=[write, advance, collect])
-        for subject, reason in opened.losses().items():
-            print_warning(console, subject, reason)
+            session.run(recording.chunks(settings.frames), stream, sinks=[write, advance, collect])
+        for subject, reason in recording.losses.items():
+            print_warning(console, subject, reason=reason)
         if not rounds:
             reason = _TOO_SHORT.format(settings.frames.chunk_seconds)
-            print_warning(console, "Nothing was narrated", reason)
+            print_warning(console, "Nothing was narrated", reason=reason)
 
 
 def check_output(format: Format, output: Path | None, *, recording: Path) -> None:
@@ -156,16 +154,16 @@ def _open_output(format: Format, output: Path | None, *, start_ns: int, stack: E
 
 
 @contextmanager
-def _progress_sink(console: Console, recording: Recording) -> Iterator[Sink]:
+def _progress_sink(console: Console, start_ns: int, *, duration_s: float | None) -> Iterator[Sink]:
     """Show a progress bar on standard error; yield the sink that advances it."""
     # On a terminal the bar keeps text above itself; a pipe is left alone.
     terminal = sys.stdout.isatty()
     with Progress(BarColumn(), _Clock(), console=console, redirect_stdout=terminal) as progress:
-        task = progress.add_task("", total=recording.duration_s)
+        task = progress.add_task("", total=duration_s)
 
         def advance(_: Chunk, narration: Narration) -> None:
-            elapsed_s = (narration.end_ns - recording.start_ns) / NS_PER_S
-            progress.update(task, completed=clamp(elapsed_s, recording.duration_s))
+            elapsed_s = (narration.end_ns - start_ns) / NS_PER_S
+            progress.update(task, completed=clamp(elapsed_s, duration_s))
 
         yield advance
 

@@ -37,12 +37,12 @@ _EXTENT = 1.8
 """Extent of a thing and its shadow in radii; a star's tips cast the longest shadow."""
 
 
-def draw(things: Iterable[tuple[Thing, Point]], height_px: int, width_px: int) -> Image:
+def draw(things: Iterable[tuple[Thing, Point]], height_px: int, *, width_px: int) -> Image:
     """Return (height_px, width_px, 3) uint8 RGB of the table with `things` at their positions."""
     canvas = _table(height_px, width_px).copy()
     for thing, (x, y) in things:
         radius = RADIUS * min(height_px, width_px)
-        _draw_thing(canvas, thing, x * width_px - 0.5, y * height_px - 0.5, radius)
+        _draw_thing(canvas, thing, x=x * width_px - 0.5, y=y * height_px - 0.5, radius=radius)
     return (canvas + 0.5).astype(np.uint8)
 
 
@@ -59,11 +59,11 @@ def _table(height_px: int, width_px: int) -> Field:
     return canvas
 
 
-def _draw_thing(canvas: Field, thing: Thing, x: float, y: float, radius: float) -> None:
+def _draw_thing(canvas: Field, thing: Thing, *, x: float, y: float, radius: float) -> None:
     """Blend a thing and its shadow into the canvas."""
     margin = radius * _EXTENT + 1.0
-    top, bottom = _span(y, margin, canvas.shape[0])
-    left, right = _span(x, margin, canvas.shape[1])
+    top, bottom = _span(y, margin, limit=canvas.shape[0])
+    left, right = _span(x, margin, limit=canvas.shape[1])
     if top >= bottom or left >= right:
         return
     part = canvas[top:bottom, left:right]
@@ -71,16 +71,18 @@ def _draw_thing(canvas: Field, thing: Thing, x: float, y: float, radius: float) 
     u = ((np.arange(left, right, dtype=np.float32) - x) / radius)[None]
     distance = _DISTANCES[thing.shape]
     shadow = np.clip(0.5 - distance(u - _SHADOW_SHIFT, v - _SHADOW_SHIFT) / _SHADOW_BLUR, 0.0, 0.35)
-    _blend(part, _SHADOW, shadow)
+    _blend(part, _SHADOW, cover=shadow)
     shaded = np.array(RGB[thing.colour], dtype=np.float32) - 12.0 * (u + v)[..., None]
-    _blend(part, np.clip(shaded, 0.0, 255.0), np.clip(0.5 - distance(u, v) * radius, 0.0, 1.0))
+    _blend(
+        part, np.clip(shaded, 0.0, 255.0), cover=np.clip(0.5 - distance(u, v) * radius, 0.0, 1.0)
+    )
 
 
-def _span(centre: float, margin: float, limit: int) -> tuple[int, int]:
+def _span(centre: float, margin: float, *, limit: int) -> tuple[int, int]:
     return max(0, int(centre - margin)), min(limit, int(centre + margin) + 2)
 
 
-def _blend(part: Field, colour: Field, cover: Field) -> None:
+def _blend(part: Field, colour: Field, *, cover: Field) -> None:
     part += (colour - part) * cover[..., None]
 
 

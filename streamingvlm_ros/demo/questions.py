@@ -77,32 +77,32 @@ def _count(now: Second, random: np.random.Generator) -> QuestionAnswer:
 
 
 def _colour(now: Second, random: np.random.Generator) -> QuestionAnswer:
-    return about_colour(now, _pick([t.shape for t in now.things], SHAPES, random))
+    return about_colour(now, _pick([t.shape for t in now.things], SHAPES, random=random))
 
 
 def _where(now: Second, random: np.random.Generator) -> QuestionAnswer:
     """Return a question about a place. A thing in transit has none, so it isn't asked about."""
     ends = {a.thing.name: a.end for a in now.acts if a.verb not in (*_TRANSIT, Verb.LEAVES)}
     transit = [a.thing.name for a in now.acts if a.verb in _TRANSIT]
-    name = _pick(list(ends), [name for name in _NAMES if name not in transit], random)
+    name = _pick(list(ends), [name for name in _NAMES if name not in transit], random=random)
     return QuestionAnswer(
         f"Where is the {name}?", place_name(ends[name]) if name in ends else ABSENT
     )
 
 
 def _moving(now: Second, random: np.random.Generator) -> QuestionAnswer:
-    name = _pick([t.name for t in now.things], _NAMES, random)
+    name = _pick([t.name for t in now.things], _NAMES, random=random)
     verbs = [a.verb for a in now.acts if a.thing.name == name and a.verb is not Verb.LEAVES]
     answer = ("Yes." if verbs[0] in _MOVING else "No.") if verbs else ABSENT
     return QuestionAnswer(f"Is the {name} moving?", answer)
 
 
 def _left(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
-    return _latest(Verb.LEAVES, "What went away last?", seconds)
+    return _latest(Verb.LEAVES, "What went away last?", seconds=seconds)
 
 
 def _entered(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
-    return _latest(Verb.ENTERS, "What entered last?", seconds)
+    return _latest(Verb.ENTERS, "What entered last?", seconds=seconds)
 
 
 def _before(seconds: Sequence[Second], random: np.random.Generator) -> QuestionAnswer | None:
@@ -150,12 +150,12 @@ MOMENTS: dict[str, Callable[[Sequence[Second], Thing], QuestionAnswer | None]] =
 _NAMES = [Thing(colour, shape).name for colour in COLOURS for shape in SHAPES]
 
 
-def _pick(present: Sequence[str], all: Sequence[str], random: np.random.Generator) -> str:
+def _pick(present: Sequence[str], all: Sequence[str], *, random: np.random.Generator) -> str:
     """Return a random item, in 80 % of the cases one that is present."""
     return str(random.choice(present if present and random.random() < 0.8 else all))
 
 
-def _latest(verb: Verb, question: str, seconds: Sequence[Second]) -> QuestionAnswer | None:
+def _latest(verb: Verb, question: str, *, seconds: Sequence[Second]) -> QuestionAnswer | None:
     for second in reversed(seconds):
         things = [act.thing for act in second.acts if act.verb is verb]
         if things:

@@ -52,7 +52,9 @@ class World:
         """Return (height_px, width_px, 3) uint8 RGB of the table at time `t_s`, 0 or later."""
         number = int(t_s // 1)
         acts = self.second(number).acts
-        return draw([(a.thing, a.position(t_s - number)) for a in acts], height_px, width_px)
+        return draw(
+            [(a.thing, a.position(t_s - number)) for a in acts], height_px, width_px=width_px
+        )
 
     def _generate(self, block: int) -> tuple[Second, ...]:
         return generate_block(np.random.default_rng([self.seed, block]), self._new)

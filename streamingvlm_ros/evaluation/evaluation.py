@@ -12,7 +12,7 @@ from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
 from ..errors import BagError, EvaluationError, SourceError, WordsError
-from ..recordings.recording import recording
+from ..recordings.recording import open_recording
 from ..types import NS_PER_S
 from .controls import CONTROLS
 from .results import Result, SkippedTrial, TrialResult, read_result
@@ -83,19 +83,20 @@ def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> R
 
 def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> TrialResult:
     item = trial.item
-    with recording(item.recording, item.camera, engine.settings.frames) as recorded:
-        start_ns = recorded.start_ns
-        labels = item.labels.read(recorded, start_ns=start_ns)
+    frames = engine.settings.frames
+    with open_recording(item.recording, item.camera) as recording:
+        start_ns = recording.start_ns(frames)
+        labels = item.labels.read(recording, start_ns=start_ns)
         if not labels.reference and not labels.questions:
             raise EvaluationError(f"{item.name} has neither a reference nor questions")
-        observer.on_start(trial, recorded.duration_s)
+        observer.on_start(trial, recording.duration_s)
         record = run_trial(
             engine,
-            CONTROLS[trial.control](recorded.events),
+            CONTROLS[trial.control](recording.chunks(frames)),
             start_ns=start_ns,
             questions=labels.questions,
             modes=trial.modes,
             on_narration=lambda _, n: observer.on_progress((n.end_ns - start_ns) / NS_PER_S),
         )
-        losses = dict(recorded.losses())
+        losses = dict(recording.losses)
     return score_trial(trial.request, record, reference=labels.reference, losses=losses)

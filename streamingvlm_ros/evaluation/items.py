@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from ..recordings.annotations import Utterance
+from ..recordings.questions import TimedQuestion
 from ..recordings.recording import Recording
-from ..recordings.timed import TimedQuestion, Utterance
 
 Scorer: TypeAlias = Callable[[TimedQuestion, str], float]
 """The score of an answer to a question, 0 to 1."""

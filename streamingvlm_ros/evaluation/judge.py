@@ -17,7 +17,7 @@ import httpx2
 
 from ..atomic_write import write_text
 from ..errors import EvaluationError
-from ..recordings.timed import Utterance
+from ..recordings.annotations import Utterance
 from .results import Judgement, Result, TrialResult, completed
 
 DEFAULT_PROMPT = Path(__file__).with_name("judge_prompt.txt")

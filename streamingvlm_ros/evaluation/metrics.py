@@ -12,7 +12,8 @@ import numpy as np
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from ..recordings.timed import Utterance, plain
+from ..recordings.annotations import Utterance
+from ..recordings.questions import plain
 from .results import NarrationScores
 
 EVENT_TOLERANCE_S = 2.0

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..recordings.timed import TimedQuestion, Utterance
+from ..recordings.annotations import Utterance
+from ..recordings.questions import TimedQuestion
 from .trend import Bin, Trend
 
 ORIGINAL = "seen"

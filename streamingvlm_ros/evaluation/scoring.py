@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..recordings.timed import Utterance
+from ..recordings.annotations import Utterance
 from .metrics import score_narration
 from .results import AnswerRecord, QuestionScores, Request, Speed, TrialResult
 from .trend import trend

@@ -17,7 +17,7 @@ from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
 from ..history.store import History
 from ..history.types import Entry
-from ..recordings.timed import Utterance
+from ..recordings.annotations import Utterance
 from ..session import Event, Sink, run
 from ..types import NS_PER_S, Answer, Ask, Chunk, Frame, Narration, Question
 from .candidate import Candidate

@@ -1,1 +1,1 @@
-"""Bags and videos as a camera's chunks, and the words that go with them. Needs no ROS."""
+"""Bags and videos as chunks of one camera, and their annotations. Needs no ROS."""

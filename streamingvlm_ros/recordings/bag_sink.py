@@ -1,4 +1,4 @@
-"""Narrations into a bag, as the narrator would have published them."""
+"""Narrations written to a bag as the narrator would have published them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _STRING = "std_msgs/msg/String"
 
 
 class BagSink:
-    """Writes each narration, recorded at the stamp of its newest frame.
+    """Writes each narration at the stamp of its newest frame.
 
-    The latency is 0, as nobody waited: the same recording and model give the same bytes.
+    The latency is always 0, so that the same recording and model give the same bytes.
     """
 
     def __init__(self, bag: BagWriter, node: str = "/narrator") -> None:
-        """`node` is the narrator's name, below which its topics are."""
+        """Prepare the topics below `node`, the name of the narrator."""
         self._bag = bag
         self._narration = topic_of(f"{node}/narration", NARRATION_TYPE)
         self._text = topic_of(f"{node}/text", _STRING)
 
     def __call__(self, narration: Narration) -> None:
-        """Write one narration, and its words if there are any."""
+        """Write one narration, and its text unless it is empty."""
         self._bag.write(self._narration, narration.newest_ns, data=encode(_message(narration)))
         if narration.text:
             words = known_types().types[_STRING](data=narration.text)

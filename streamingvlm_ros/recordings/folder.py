@@ -1,4 +1,4 @@
-"""Recordings in folders, and the files with words that stand beside them."""
+"""Recordings in folders, and the files of words and questions beside them."""
 
 from __future__ import annotations
 
@@ -16,74 +16,77 @@ QUESTIONS = ".questions.jsonl"
 
 
 def find_recordings(path: Path) -> Iterator[Path]:
-    """The path itself, or if it is a folder that is no bag, the bags and videos in it.
+    """Yield the path itself, or the bags and videos in a folder that is no bag.
 
-    What is `unlisted` is passed over.
+    Folders that can't be listed are left out; see `unlisted`.
     """
     if not path.is_dir() or _is_bag(path):
         yield path
-    else:
-        for found in sorted(path.iterdir()):
-            if found.suffix.lower() in VIDEOS or found.name.endswith(STORAGES) or _is_bag(found):
-                yield found
+        return
+    for entry in sorted(path.iterdir()):
+        if entry.suffix.lower() in VIDEOS or entry.name.endswith(STORAGES) or _is_bag(entry):
+            yield entry
 
 
 def unlisted(path: Path) -> list[Path]:
-    """Folders in a folder that can't be listed, as a disk's lost+found: they may be bags."""
+    """Return the subfolders that can't be listed, such as lost+found: they may be bags."""
     if not path.is_dir():
         return []
-    return [found for found in sorted(path.iterdir()) if found.is_dir() and _listed(found) is None]
+    return [entry for entry in sorted(path.iterdir()) if entry.is_dir() and _listed(entry) is None]
 
 
 def name_of(recording: Path) -> str:
-    """What a recording is called: its file's name without the ending, or its folder's name."""
+    """Return a recording's name: that of its file without the ending, or of its folder."""
     return recording.stem if recording.is_file() else recording.name
 
 
 def words_beside(recording: Path) -> Path | None:
-    """What is said in it: `NAME.jsonl`, `.vtt` or `.srt`, or what the recorder kept in a clip.
+    """Return the file with a recording's words: `NAME.jsonl`, `.vtt` or `.srt` beside it.
 
-    WordsError if several stand beside it: nobody knows which of them was corrected.
+    Without one, return the file that the recorder has put into a saved clip.
+
+    Raises:
+        WordsError: there are several, and it is unknown which of them is corrected.
     """
-    beside = list(filter(_is_file, _words_places(recording)))
+    beside = list(filter(_is_file, _words_paths(recording)))
     if len(beside) > 1:
         raise WordsError(
-            f"what is said in {recording} stands in {' and in '.join(map(str, beside))}: keep one "
+            f"{recording} has several files of words, {' and '.join(map(str, beside))}: keep one "
             "of them"
         )
-    kept = recording / SIDECAR
-    return next(iter(beside), kept if _is_file(kept) else None)
+    sidecar = recording / SIDECAR
+    return next(iter(beside), sidecar if _is_file(sidecar) else None)
 
 
 def questions_beside(recording: Path) -> Path | None:
-    """`NAME.questions.jsonl`."""
-    file = _questions_place(recording)
+    """Return `NAME.questions.jsonl` if it exists."""
+    file = _questions_path(recording)
     return file if _is_file(file) else None
 
 
-def places_beside(recording: Path) -> list[Path]:
-    """All files, there or not, in which words and questions of a recording are looked for."""
-    return [*_words_places(recording), recording / SIDECAR, _questions_place(recording)]
+def annotation_paths(recording: Path) -> list[Path]:
+    """Return all paths, used or not, where a recording's words and questions are looked for."""
+    return [*_words_paths(recording), recording / SIDECAR, _questions_path(recording)]
 
 
-def _words_places(recording: Path) -> list[Path]:
+def _words_paths(recording: Path) -> list[Path]:
     return [recording.parent / f"{name_of(recording)}{suffix}" for suffix in WORDS]
 
 
-def _questions_place(recording: Path) -> Path:
+def _questions_path(recording: Path) -> Path:
     return recording.parent / f"{name_of(recording)}{QUESTIONS}"
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long to be one
+    except OSError:  # the name is too long for a file
         return False
 
 
 def _is_bag(path: Path) -> bool:
-    inside = _listed(path) or []
-    return any(found.name == METADATA_FILE or found.name.endswith(STORAGES) for found in inside)
+    entries = _listed(path) or []
+    return any(entry.name == METADATA_FILE or entry.name.endswith(STORAGES) for entry in entries)
 
 
 def _listed(folder: Path) -> list[Path] | None:

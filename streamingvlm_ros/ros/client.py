@@ -26,7 +26,7 @@ from streamingvlm_ros.srv import History
 
 from ..errors import StreamingVLMError
 from ..history.types import Entry
-from .conversions import to_ns, to_time
+from .messages import to_ns, to_time
 from .qos import REQUESTS
 
 _DISCOVERY_TIMEOUT_S = 10.0

@@ -84,7 +84,7 @@ def declare_all(node: Node, group: type[G]) -> G:
 
 
 def on_sampling_change(
-    node: Node, sampling: SamplingConfig, change: Callable[[SamplingConfig], None]
+    node: Node, sampling: SamplingConfig, *, change: Callable[[SamplingConfig], None]
 ) -> Callable[[list[Parameter[Any]]], SetParametersResult]:
     """Call `change` with the new settings when sampling parameters change while the node runs.
 

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import StreamingVLMError
-from .publishing import drop_on_timeout
+from .messages import drop_on_timeout
 
 N = TypeVar("N", bound=Node)
 

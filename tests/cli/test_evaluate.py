@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..recordings.scene import WORLD, film
 from ..support.cli import run
 from ..support.judge import fair_judge, judge_server
+from ..support.world_bags import WORLD, film
 
 SECONDS = 16
 

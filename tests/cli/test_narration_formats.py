@@ -12,7 +12,7 @@ from streamingvlm_ros.types import NS_PER_S, Narration
 from .webvtt import read_cues
 
 
-def narration(text: str, start_s: float = 0.0, end_s: float | None = None) -> Narration:
+def narration(text: str, start_s: float = 0.0, *, end_s: float | None = None) -> Narration:
     end_s = start_s + 1 if end_s is None else end_s
     return Narration(
         text=text,
@@ -40,7 +40,9 @@ def test_text_has_one_line_per_spoken_round() -> None:
 
 
 def test_json_lines_contain_every_round_with_seconds_from_the_start() -> None:
-    text = formatted(Format.JSONL, narration("katze “grün”", 0.5, 1.5), narration("", 1.5, 2.0))
+    text = formatted(
+        Format.JSONL, narration("katze “grün”", 0.5, end_s=1.5), narration("", 1.5, end_s=2.0)
+    )
     first, second = map(json.loads, text.splitlines())
     assert first == {
         "start_s": 0.5, "end_s": 1.5, "text": "katze “grün”", "frames": 2, "tokens": 5,
@@ -49,7 +51,9 @@ def test_json_lines_contain_every_round_with_seconds_from_the_start() -> None:
 
 
 def test_vtt_has_a_cue_for_every_spoken_round_only() -> None:
-    vtt = formatted(Format.VTT, narration("a cat"), narration("", 1), narration("jumps", 2.25, 3.0))
+    vtt = formatted(
+        Format.VTT, narration("a cat"), narration("", 1), narration("jumps", 2.25, end_s=3.0)
+    )
     assert read_cues(vtt) == [(0.0, 1.0, "a cat"), (2.25, 3.0, "jumps")]
 
 

@@ -13,8 +13,8 @@ from streamingvlm_ros.cli.narration_formats import Format
 from streamingvlm_ros.cli.offline import check_output
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..recordings.scene import BEGIN_S, RAW, WORLD, film, message
 from ..support.cli import TINY_CHECKPOINT, run
+from ..support.world_bags import BEGIN_S, RAW, WORLD, film, message
 
 
 @pytest.fixture

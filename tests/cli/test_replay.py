@@ -12,8 +12,8 @@ from streamingvlm_ros.bags.cdr import MessageDecoder
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..recordings.scene import BEGIN_S, film
 from ..support.cli import TINY_CHECKPOINT, run
+from ..support.world_bags import BEGIN_S, film
 
 SECONDS = 5
 

@@ -6,7 +6,7 @@ from streamingvlm_ros.cli.demo.scoreboard import Scoreboard
 from streamingvlm_ros.types import NS_PER_S
 
 
-def board(truth: dict[int, str], narration: dict[int, str], lag_s: float = 0.2) -> Scoreboard:
+def board(truth: dict[int, str], narration: dict[int, str], *, lag_s: float = 0.2) -> Scoreboard:
     """A scoreboard with both texts, by second."""
     scoreboard = Scoreboard()
     for second, text in truth.items():

@@ -26,7 +26,7 @@ def board(rounds: int) -> Scoreboard:
     return scoreboard
 
 
-def render(scoreboard: Scoreboard, width: int, height: int, image: bool = False) -> list[str]:
+def render(scoreboard: Scoreboard, width: int, *, height: int, image: bool = False) -> list[str]:
     console = Console(
         file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None
     )
@@ -48,7 +48,7 @@ def test_correct_wrong_skipped_and_silent_seconds_look_different() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (90, 30), (130, 34), (200, 60)])
 def test_the_newest_second_and_the_totals_fit_into_the_terminal(width: int, height: int) -> None:
-    lines = render(board(100), width, height)
+    lines = render(board(100), width, height=height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)

@@ -34,7 +34,7 @@ def stream(engine: StreamingEngine) -> Iterator[Stream]:
         yield stream
 
 
-def chunk_of(world: World, second: int, round: int) -> Chunk:
+def chunk_of(world: World, second: int, *, round: int) -> Chunk:
     frames = tuple(
         Frame(world.frame(second + part, SIDE_PX, SIDE_PX), int((round + part) * NS_PER_S))
         for part in (0.0, 0.5)
@@ -47,7 +47,9 @@ def test_an_unseen_world_is_described_exactly_and_no_worse_after_600_rounds(
     stream: Stream,
 ) -> None:
     world = World(FIRST_UNSEEN_SEED + 77)
-    right = [stream.step(chunk_of(world, n, n)).text == world.caption(n) for n in range(ROUNDS)]
+    right = [
+        stream.step(chunk_of(world, n, round=n)).text == world.caption(n) for n in range(ROUNDS)
+    ]
     assert sum(right) >= 0.95 * ROUNDS
     assert sum(right[-100:]) >= sum(right[:100]) - 2
 
@@ -56,7 +58,8 @@ def test_narration_may_start_in_the_middle_of_a_world(stream: Stream) -> None:
     world = World(FIRST_UNSEEN_SEED + 5)
     # In the first round it can't know whether a thing stops or rests.
     right = [
-        stream.step(chunk_of(world, 333 + n, n)).text == world.caption(333 + n) for n in range(30)
+        stream.step(chunk_of(world, 333 + n, round=n)).text == world.caption(333 + n)
+        for n in range(30)
     ]
     assert sum(right[1:]) >= 27
 
@@ -65,18 +68,18 @@ def test_questions_about_now_and_the_last_seconds_are_answered_from_the_frames(
     stream: Stream,
 ) -> None:
     world = World(FIRST_UNSEEN_SEED + 9)
-    right = answers_right(stream, world, lambda number: number)
+    right = answers_right(stream, world, second_of_frames=lambda number: number)
     assert np.mean(right["now"]) >= 0.95
     assert np.mean(right["recent"]) >= 0.95
     assert np.mean(right["past"]) >= 0.9
     # With frames of other times the same questions must not be answerable.
     shuffled = np.random.default_rng(0).permutation(ROUNDS)
-    blind = answers_right(stream, world, lambda number: int(shuffled[number]))
+    blind = answers_right(stream, world, second_of_frames=lambda number: int(shuffled[number]))
     assert max(map(np.mean, blind.values())) <= 0.4
 
 
 def answers_right(
-    stream: Stream, world: World, second_of_frames: Callable[[int], int]
+    stream: Stream, world: World, *, second_of_frames: Callable[[int], int]
 ) -> dict[str, list[bool]]:
     """Ask every kind of question every third second.
 
@@ -87,7 +90,7 @@ def answers_right(
     right: dict[str, list[bool]] = {"now": [], "recent": [], "past": []}
     newest: deque[Frame] = deque(maxlen=stream.settings.asking.recent_frames)
     for n in range(60):
-        chunk = chunk_of(world, second_of_frames(n), n)
+        chunk = chunk_of(world, second_of_frames(n), round=n)
         newest.extend(chunk.frames)
         stream.step(chunk)
         if n < 12 or n % 3:
@@ -107,13 +110,13 @@ def test_questions_about_moments_long_ago_are_answered_from_their_frames(
     stream: Stream,
 ) -> None:
     random, right = np.random.default_rng(0), []
-    stream.step(chunk_of(World(FIRST_UNSEEN_SEED + 1), 0, 0))
+    stream.step(chunk_of(World(FIRST_UNSEEN_SEED + 1), 0, round=0))
     for seed in range(20):
         world, number = World(FIRST_UNSEEN_SEED + 20 + seed), int(random.integers(5, 300))
         seconds = [world.second(n) for n in (number, number + 1)]
         moments = tuple(
             HistoryMoment(
-                chunk_of(world, n, n).frames[-1], n * NS_PER_S, (n + 1) * NS_PER_S, caption
+                chunk_of(world, n, round=n).frames[-1], n * NS_PER_S, (n + 1) * NS_PER_S, caption
             )
             for n, caption in ((n, world.caption(n)) for n in (number, number + 1))
         )

@@ -25,7 +25,7 @@ seconds = st.integers(0, 20_000)
 
 def looks_empty(image: Image) -> bool:
     """True if nothing is on the cloth, not even a shadow."""
-    return bool((image == draw([], SIDE, SIDE)).all())
+    return bool((image == draw([], SIDE, width_px=SIDE)).all())
 
 
 def pixels_of(colour: str, image: Image) -> int:

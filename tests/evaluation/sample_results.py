@@ -17,9 +17,10 @@ from streamingvlm_ros.evaluation.results import (
 from streamingvlm_ros.evaluation.scoring import score_trial
 from streamingvlm_ros.evaluation.summary import summarize
 from streamingvlm_ros.evaluation.trial import TrialRecord
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 
-from ..recordings.scene import WORLD
+from ..support.world_bags import WORLD
 
 SECONDS = 20
 TRUTH = [WORLD.caption(n) for n in range(SECONDS)]

@@ -8,7 +8,7 @@ import pytest
 
 from streamingvlm_ros.errors import EvaluationError
 from streamingvlm_ros.evaluation.judge import Judge, Match
-from streamingvlm_ros.recordings.timed import Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
 
 from ..support.judge import fair_judge, judge_server
 

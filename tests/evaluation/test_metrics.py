@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamingvlm_ros.evaluation.metrics import align, match_events, rouge_l, score_narration
-from streamingvlm_ros.recordings.timed import Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
 
 WORDS = ("a red ball rolls left", "the door opens", "a dog jumps over the fence", "nobody is there")
 

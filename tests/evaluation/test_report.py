@@ -28,11 +28,12 @@ from streamingvlm_ros.evaluation.results import AnswerRecord
 from streamingvlm_ros.evaluation.summary import SummaryRow, summarize
 from streamingvlm_ros.evaluation.trend import Trend
 from streamingvlm_ros.evaluation.trial import TrialRecord
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..recordings.scene import BEGIN_S, WORLD, film, message
 from ..support.cli import run
+from ..support.world_bags import BEGIN_S, WORLD, film, message
 from .sample_results import (
     HOSTILE,
     SECONDS,

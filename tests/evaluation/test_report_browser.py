@@ -11,7 +11,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from ..recordings.scene import film
+from ..support.world_bags import film
 from .sample_results import (
     HOSTILE,
     SECONDS,

@@ -17,7 +17,8 @@ from streamingvlm_ros.evaluation.results import (
 )
 from streamingvlm_ros.evaluation.scoring import score_trial
 from streamingvlm_ros.evaluation.trial import TrialRecord
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 
 OLD_FILE = Path(__file__).with_name("result_without_tasks.json")
 """Written before results had tasks and suites."""

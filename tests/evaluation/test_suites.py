@@ -13,10 +13,11 @@ import pytest
 
 from streamingvlm_ros.evaluation.items import Item, Labels, ScoredQuestion, SuiteArguments
 from streamingvlm_ros.evaluation.suites import SUITES
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import TimedQuestion
 
-from ..recordings.scene import WORLD, film
 from ..support.cli import run
+from ..support.world_bags import WORLD, film
 
 SECONDS = 16
 

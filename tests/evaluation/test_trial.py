@@ -20,12 +20,13 @@ from streamingvlm_ros.evaluation.results import AnswerRecord, Request
 from streamingvlm_ros.evaluation.scoring import score_trial
 from streamingvlm_ros.evaluation.trial import TrialRecord, run_trial
 from streamingvlm_ros.history.store import History
-from streamingvlm_ros.recordings.recording import recording
-from streamingvlm_ros.recordings.timed import LETTERS, TimedQuestion, Utterance
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.questions import LETTERS, TimedQuestion
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk, Frame
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
 
 SECONDS = 24
 TRUTH = [Utterance(n, n + 1, WORLD.caption(n)) for n in range(SECONDS)]
@@ -69,11 +70,12 @@ def stream(
     questions: Sequence[TimedQuestion] = (),
     modes: tuple[str, ...] = ("stream",),
 ) -> TrialRecord:
-    with recording(bag, None, engine.settings.frames) as recorded:
+    frames = engine.settings.frames
+    with open_recording(bag) as recording:
         return run_trial(
             engine,
-            CONTROLS[control](recorded.events),
-            start_ns=recorded.start_ns,
+            CONTROLS[control](recording.chunks(frames)),
+            start_ns=recording.start_ns(frames),
             questions=[ScoredQuestion(question) for question in questions],
             modes=modes,
             on_narration=lambda chunk, narration: None,
@@ -168,8 +170,9 @@ def test_controls_change_all_images_but_no_stamps_and_no_frame_counts(
     engine: StreamingEngine, bag: Path
 ) -> None:
     def chunks(control: str) -> list[Chunk]:
-        with recording(bag, None, engine.settings.frames) as recorded:
-            return [c for c in CONTROLS[control](recorded.events) if isinstance(c, Chunk)]
+        with open_recording(bag) as recording:
+            events = CONTROLS[control](recording.chunks(engine.settings.frames))
+            return [event for event in events if isinstance(event, Chunk)]
 
     original = chunks("seen")
     for control in ("no frames", "shuffled frames"):

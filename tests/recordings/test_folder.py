@@ -1,4 +1,4 @@
-"""Recordings in folders, and which files say what is said in them."""
+"""Recordings in folders, and the files of words beside them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def touch(*paths: Path) -> None:
         path.touch()
 
 
-def test_a_folder_that_cannot_be_listed_is_passed_over_and_known(
+def test_a_folder_that_cannot_be_listed_is_skipped_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path / "drive" / "metadata.yaml", tmp_path / "walk.mp4")
@@ -62,10 +62,10 @@ def test_two_files_of_words_are_an_error_that_names_both(
     touch(first)
     with pytest.raises(WordsError, match="keep one of them") as caught:
         words_beside(tmp_path / "a.mp4")
-    assert f"stands in {first} and in {second}" in str(caught.value)
+    assert f"several files of words, {first} and {second}: keep" in str(caught.value)
 
 
-def test_an_evaluation_by_two_files_of_words_ends_in_one_line(tmp_path: Path) -> None:
+def test_an_evaluation_with_two_files_of_words_fails_with_one_line(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4", tmp_path / "a.jsonl", tmp_path / "a.vtt")
     done = run("evaluate", tmp_path, "--output", tmp_path / "out", "--model", "demo")
     assert_one_error_line(done, "a.vtt: keep one of them")

@@ -11,7 +11,7 @@ from std_srvs.srv import Trigger
 from streamingvlm_ros.msg import Answer, Narration
 from streamingvlm_ros.srv import Ask
 
-from streamingvlm_ros.ros.conversions import image_message
+from streamingvlm_ros.ros.messages import image_message
 from streamingvlm_ros.types import NS_PER_S
 
 from .node_process import Process

@@ -50,7 +50,7 @@ class Process:
         with tempfile.NamedTemporaryFile(suffix=".log", delete=False) as log:
             self._log = Path(log.name)
             if module == "narrator" if preloaded is None else preloaded:
-                self.child: Any = _Forked(module, arguments, environment, log=log.name)
+                self.child: Any = _Forked(module, arguments, environment=environment, log=log.name)
                 return
             self.child = subprocess.Popen(
                 [sys.executable, "-m", f"streamingvlm_ros.ros.{module}", *arguments],
@@ -76,7 +76,7 @@ class _Forked:
     """The parts of subprocess.Popen that tests use, for a process forked from a preloaded one."""
 
     def __init__(
-        self, module: str, arguments: list[str], environment: dict[str, str], *, log: str
+        self, module: str, arguments: list[str], *, environment: dict[str, str], log: str
     ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)

@@ -24,7 +24,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
-from streamingvlm_ros.ros.conversions import to_time
+from streamingvlm_ros.ros.messages import to_time
 from streamingvlm_ros.ros.process import spin
 
 from .node_process import PATIENCE_S, ROOT, Process
@@ -142,12 +142,12 @@ class Peer:
         assert code == 0, process.log()
         assert "Traceback" not in process.log(), process.log()
 
-    def subscribe(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Topic:
+    def subscribe(self, kind: type, topic: str, *, qos: QoSProfile | int = 100) -> Topic:
         messages = Topic(topic)
         self.node.create_subscription(kind, topic, messages.add, qos)
         return messages
 
-    def publisher(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> Any:
+    def publisher(self, kind: type, topic: str, *, qos: QoSProfile | int = 100) -> Any:
         """Return a publisher that has discovered a subscriber."""
         publisher = self.node.create_publisher(kind, topic, qos)
         self.until(publisher.get_subscription_count)

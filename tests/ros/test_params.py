@@ -87,7 +87,7 @@ def test_live_changes_are_passed_on_and_wrong_ones_are_refused() -> None:
     with local_node() as n:
         changes: list[SamplingConfig] = []
         settings = params.declare_settings(n, Settings())
-        callback = params.on_sampling_change(n, settings.sampling, changes.append)
+        callback = params.on_sampling_change(n, settings.sampling, change=changes.append)
 
         def set_parameter(name: str, value: Any) -> bool:
             return bool(n.set_parameters([Parameter(name, value=value)])[0].successful)

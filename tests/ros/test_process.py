@@ -14,8 +14,8 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from streamingvlm_ros.action import Ask
 
+from streamingvlm_ros.ros.messages import drop_on_timeout
 from streamingvlm_ros.ros.process import spin
-from streamingvlm_ros.ros.publishing import drop_on_timeout
 
 from .node_process import PATIENCE_S
 from .ros_peer import own_domain

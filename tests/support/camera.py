@@ -6,7 +6,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from streamingvlm_ros.msg import Narration
 
-from streamingvlm_ros.ros.conversions import image_message
+from streamingvlm_ros.ros.messages import image_message
 from streamingvlm_ros.types import NS_PER_S
 
 from ..ros.ros_peer import Peer

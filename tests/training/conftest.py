@@ -18,6 +18,7 @@ from streamingvlm_training.sft import train
 from streamingvlm_training.tiny_model import ScratchConfig
 from streamingvlm_training.world_clips import ClipConfig
 
+from .exports import captioned_bags
 from .runs import CLIPS, SIZE, STREAMING, TRAINING, write_recipe
 
 
@@ -62,6 +63,12 @@ def tokenizer(settings: Settings, tiny: Recipe) -> PreTrainedTokenizerFast:
 @pytest.fixture
 def recipe_path(tmp_path: Path) -> Path:
     return write_recipe(tmp_path / "tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three bags with captions. Not to be changed."""
+    return captioned_bags(tmp_path_factory.mktemp("bags"))
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,13 @@ from streamingvlm_ros.errors import ConfigError, DataError, ModelError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from streamingvlm_training import prepare
 from streamingvlm_training.datasets.conversations import line_of, write_conversations
-from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.cutting import CutConfig, cut
 from streamingvlm_training.memory import MemoryEstimate, estimate_memory
 from streamingvlm_training.recipe import read_recipe
 from streamingvlm_training.sft import main, train
 from streamingvlm_training.weights import initial_model
 
+from .recordings import load
 from .runs import RECIPES, annotated_bag, losses
 
 
@@ -258,7 +259,8 @@ def test_recordings_are_checked_for_the_published_model_without_its_weights_or_a
     assert recipe.settings == Settings().updated(recipe.streaming)
     (tmp_path / "data").mkdir()
     for split in ("train", "validation"):
-        clips = cut(told(bag, None, recipe.settings.frames), CutConfig(), recipe.settings)
+        annotated = load(bag, recipe.settings.frames)
+        clips = cut(annotated, CutConfig(), settings=recipe.settings)
         write_conversations(
             tmp_path / "data" / f"{split}.jsonl", [line_of(clip, tmp_path) for clip in clips]
         )

@@ -1,4 +1,4 @@
-"""Clips of recordings as they are trained on."""
+"""Training clips of recordings."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import Chunk
 from streamingvlm_training.datasets.clips import NOTHING, RecordedClips, clip_of
-from streamingvlm_training.datasets.cutting import CutConfig, cut, told
+from streamingvlm_training.datasets.cutting import CutConfig, cut
 from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
 from streamingvlm_training.packing import IGNORED
 from streamingvlm_training.recipe import Recipe
 from streamingvlm_training.tiny_model import new_model
 from streamingvlm_training.trainer import collator_for
 
-from ..recordings.scene import WORLD, film
+from ..support.world_bags import WORLD, film
+from .recordings import load
 from .world_samples import ForcedSampler
 
 SECONDS = 20
@@ -32,7 +33,7 @@ SECONDS = 20
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bag of the world with what should be said of it beside it."""
+    """A bag of the world with captions beside it."""
     folder = tmp_path_factory.mktemp("bags")
     film(folder / "world", range(SECONDS))
     lines = ({"start_s": n, "end_s": n + 1, "text": WORLD.caption(n)} for n in range(SECONDS))
@@ -46,82 +47,85 @@ def model(tiny: Recipe, tokenizer: PreTrainedTokenizerFast) -> Any:
 
 
 @pytest.mark.parametrize("until", [4, 9, 20])
-def test_a_recorded_clip_is_what_the_engine_holds_when_it_has_watched_as_far(
+def test_a_recorded_clip_has_the_context_of_the_engine_at_its_end(
     bag: Path, model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings, until: int
 ) -> None:
     """Token ids, positions and labels, for the frames and words of the same bag."""
     engine = StreamingEngine(LoadedModel(model, tokenizer), settings)
     stream = engine.open_stream()
-    newline, said = engine.model.chat_format.encode("\n"), list[int]()
+    newline, spoken_ids = engine.model.chat_format.encode("\n"), list[int]()
     for n in range(until):
         turn = engine.model.chat_format.assistant_turn(n, WORLD.caption(n))
-        said += [id for segment in turn for id in segment.ids if id not in newline]
-    ForcedSampler(engine, said)
-    with recording(bag, None, settings.frames, (0.0, until)) as recorded:
-        for chunk in recorded.events:
+        spoken_ids += [id for segment in turn for id in segment.ids if id not in newline]
+    ForcedSampler(engine, spoken_ids)
+    with open_recording(bag) as recording:
+        start_ns = recording.start_ns(settings.frames)
+        for chunk in recording.chunks(settings.frames, (0.0, until)):
             assert isinstance(chunk, Chunk)
-            seconds = (chunk.start_ns - recorded.start_ns, chunk.end_ns - recorded.start_ns)
-            stream.step(replace(chunk, start_ns=seconds[0], end_ns=seconds[1]))
+            begin_ns, end_ns = chunk.start_ns - start_ns, chunk.end_ns - start_ns
+            stream.step(replace(chunk, start_ns=begin_ns, end_ns=end_ns))
 
     window = settings.window.text_rounds
-    its = told(bag, None, settings.frames)
-    clips = cut(its, CutConfig(clip_s=float(window), overlap_s=window - 1.0), settings)
+    config = CutConfig(clip_s=float(window), overlap_s=window - 1.0)
+    clips = cut(load(bag, settings.frames), config, settings=settings)
     (record,) = [clip for clip in clips if clip.end_s == until]
     sequence = collator_for(model, tokenizer, settings=settings).sequence(
         clip_of(record, settings.frames)
     )
     assert sequence.ledger.ids[:-1] == stream.context_ids
-    held = engine.model.positions(stream.ledger)
-    assert (sequence.positions[:, : held.shape[1]] == held).all()
+    positions = engine.model.positions(stream.ledger)
+    assert (sequence.positions[:, : positions.shape[1]] == positions).all()
     learnt = [label for label in sequence.labels if label != IGNORED]
-    spoken = [its for n in range(until - window, until) for its in _said(engine, n)]
+    spoken = [id for n in range(until - window, until) for id in _spoken_ids(engine, n)]
     assert learnt == spoken
 
 
-def _said(engine: StreamingEngine, second: int) -> list[int]:
+def _spoken_ids(engine: StreamingEngine, second: int) -> list[int]:
     newline = engine.model.chat_format.encode("\n")
     turn = engine.model.chat_format.assistant_turn(second, WORLD.caption(second))
     return [id for segment in turn for id in segment.ids if id not in newline]
 
 
-def test_words_are_said_in_the_round_in_which_they_end(bag: Path, settings: Settings) -> None:
+def test_words_belong_to_the_round_in_which_they_end(bag: Path, settings: Settings) -> None:
     words = (Word(3.9, 4.2, "late"), Word(3.0, 4.0, " early "), Word(4.2, 4.9, "words"))
     record = ClipRecord(bag, 3.0, 5.5, (*words, Word(5.0, 5.4, "lost")))
-    assert [its.text for its in clip_of(record, settings.frames).rounds] == [
+    assert [round_.text for round_ in clip_of(record, settings.frames).rounds] == [
         "early",
         "late words",
         "lost",
     ]
 
 
-def test_a_clip_begins_wherever_its_file_says(bag: Path, settings: Settings) -> None:
+def test_a_clip_may_begin_within_a_second(bag: Path, settings: Settings) -> None:
     rounds = clip_of(ClipRecord(bag, 3.25, 6.25), settings.frames).rounds
-    assert [(its.start_s, its.end_s) for its in rounds] == [
+    assert [(round_.start_s, round_.end_s) for round_ in rounds] == [
         (3.25, 4.25),
         (4.25, 5.25),
         (5.25, 6.25),
     ]
 
 
-def test_a_question_stands_in_the_round_of_its_time_and_a_second_one_in_the_next(
+def test_a_question_is_in_the_round_of_its_time_and_a_second_one_in_the_next(
     bag: Path, settings: Settings
 ) -> None:
     asked = (Exchange(4.5, "Now?", "Now."), Exchange(4.9, "Then?", "Then."))
     record = ClipRecord(bag, 3.0, 7.0, exchanges=asked, asked=(Exchange(7.0, "End?", "End."),))
     sample = clip_of(record, settings.frames)
-    assert [its.question for its in sample.rounds] == ["", "Now?", "Then?", ""]
+    assert [round_.question for round_ in sample.rounds] == ["", "Now?", "Then?", ""]
     assert sample.questions == (("End?", "End."),)
 
 
-def test_what_cannot_be_read_is_skipped_counted_and_not_replaced(
+def test_an_unreadable_clip_is_skipped_counted_and_not_replaced(
     bag: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    good, gone = ClipRecord(bag, 0.0, 3.0), ClipRecord(tmp_path / "gone.mp4", 0.0, 3.0)
+    good, missing = ClipRecord(bag, 0.0, 3.0), ClipRecord(tmp_path / "gone.mp4", 0.0, 3.0)
     short = ClipRecord(bag, SECONDS - 1.0, SECONDS + 5.0, origin="clip 3")
-    clips = RecordedClips([[good, gone], [short]], settings, tmp_path / "skipped.jsonl")
+    clips = RecordedClips(
+        [[good, missing], [short]], settings, skipped_file=tmp_path / "skipped.jsonl"
+    )
     assert [clips[n] is NOTHING for n in range(len(clips))] == [False, True, True]
-    lines = [json.loads(its) for its in (tmp_path / "skipped.jsonl").read_text().splitlines()]
-    assert [its["clip"] for its in lines] == ["", "clip 3"]
+    lines = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert [line["clip"] for line in lines] == ["", "clip 3"]
     assert "gone.mp4" in lines[0]["why"]
     assert "at least 2" in lines[1]["why"]
 

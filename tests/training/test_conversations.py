@@ -1,4 +1,4 @@
-"""Clips as their files have them: ours, StreamingVLM's and LiveCC's."""
+"""Files of clips: ours, StreamingVLM's and LiveCC's."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from streamingvlm_training.datasets.videos import Videos
 WORDS = ((10.0, 10.4, "It's"), (10.4, 11.25, "raining."))
 
 
-def line(video: str, previous: str = "", **said: Any) -> str:
+def line(video: str, previous: str = "", **stream_fields: Any) -> str:
     """As the authors publish it."""
     content = [
         {"type": "video", "video": video, "video_start": 10.0, "video_end": 34.0},
         {"type": "text", "text": "Commentate.", "previous": previous, "title": "", "category": ""},
     ]
-    stream = {"type": "text_stream", "text_stream": [list(word) for word in WORDS], **said}
+    stream = {"type": "text_stream", "text_stream": [list(word) for word in WORDS], **stream_fields}
     return json.dumps(
         [{"role": "user", "content": content}, {"role": "assistant", "content": [stream]}]
     )
 
 
 def offsets(lines: list[str]) -> list[int]:
-    return [sum(len(its) + 1 for its in lines[:n]) for n in range(len(lines))]
+    return [sum(len(line) + 1 for line in lines[:n]) for n in range(len(lines))]
 
 
 def videos(folder: Path, *names: str) -> None:
@@ -40,7 +40,7 @@ def videos(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"video")
 
 
-def test_the_authors_files_are_read_by_the_offsets_beside_them(tmp_path: Path) -> None:
+def test_the_authors_files_are_read_with_their_offsets(tmp_path: Path) -> None:
     videos(tmp_path, "a.mp4", "sub/b.mp4")
     asked = [["user", 20.0, "Who?", "Nobody."]]
     lines = [line("a.mp4"), line("sub/b.mp4", "Before.", qa_stream=asked)]
@@ -50,7 +50,7 @@ def test_the_authors_files_are_read_by_the_offsets_beside_them(tmp_path: Path) -
     first, second = Conversations(path)
     assert first.recording == tmp_path / "a.mp4"
     assert (first.start_s, first.end_s, first.instruction) == (10.0, 34.0, "Commentate.")
-    assert first.words == tuple(Word(*its) for its in WORDS)
+    assert first.words == tuple(Word(*word) for word in WORDS)
     assert second.recording == tmp_path / "sub/b.mp4"
     assert (second.previous, second.instruction) == ("Before.", "")
     assert second.exchanges == (Exchange(20.0, "Who?", "Nobody."),)
@@ -61,17 +61,17 @@ def test_live_whisperx_has_its_offsets_in_the_last_line(tmp_path: Path) -> None:
     lines = [line("a.mp4"), line("b.mp4")]
     path = tmp_path / "live_whisperx_526k_with_seeks.jsonl"
     path.write_text("\n".join(lines) + "\n" + json.dumps(offsets(lines)))
-    assert [its.recording.name for its in Conversations(path)] == ["a.mp4", "b.mp4"]
+    assert [clip.recording.name for clip in Conversations(path)] == ["a.mp4", "b.mp4"]
 
 
-def test_without_offsets_the_lines_are_found(tmp_path: Path) -> None:
+def test_a_file_without_offsets_is_scanned(tmp_path: Path) -> None:
     videos(tmp_path, "a.mp4")
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{line('a.mp4')}\n\n{line('a.mp4')}\n")
     assert len(Conversations(path)) == 2
 
 
-def test_offsets_of_another_file_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_offsets_of_another_file_are_an_error_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{line('a.mp4')}\n{line('a.mp4')}\n")
     (tmp_path / "mine_seeks.jsonl").write_text("[0, 17]")
@@ -97,7 +97,7 @@ def test_an_empty_last_line_of_offsets_is_an_error_that_names_it(tmp_path: Path)
         Conversations(path)
 
 
-def test_the_authors_offsets_may_stand_in_both_places(tmp_path: Path) -> None:
+def test_the_authors_offsets_may_be_in_both_places(tmp_path: Path) -> None:
     lines = [line("a.mp4")] * 2
     (tmp_path / "a_with_seeks.jsonl").write_text("\n".join([*lines, json.dumps(offsets(lines))]))
     (tmp_path / "a_seeks.jsonl").write_text(json.dumps(offsets(lines)))
@@ -109,7 +109,7 @@ def test_no_clips_have_no_offsets(tmp_path: Path) -> None:
     assert len(Conversations(tmp_path / "none.jsonl")) == 0
 
 
-def test_who_is_stopped_while_writing_leaves_no_offsets_of_other_clips(
+def test_a_stopped_writer_leaves_no_offsets_of_other_clips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.jsonl"
@@ -119,13 +119,13 @@ def test_who_is_stopped_while_writing_leaves_no_offsets_of_other_clips(
         assert file == path, "stopped"
         write_text(file, text)
 
-    monkeypatch.setattr(conversations, "write_whole", stopped)
+    monkeypatch.setattr(conversations, "write_text", stopped)
     with pytest.raises(AssertionError, match="stopped"):
         write_conversations(path, [line("a.mp4")] * 3)
     assert len(Conversations(path)) == 3
 
 
-def test_what_is_written_is_read_again_wherever_it_was_moved(tmp_path: Path) -> None:
+def test_written_clips_can_be_read_after_they_were_moved(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     videos(folder, "videos/a.mp4")
     record = ClipRecord(
@@ -150,31 +150,31 @@ def test_what_is_written_is_read_again_wherever_it_was_moved(tmp_path: Path) -> 
 
 def test_a_video_is_found_below_the_folder_by_its_name(tmp_path: Path) -> None:
     videos(tmp_path, "deep/er/a.mp4", "x/b.mp4", "y/b.mp4")
-    found = Videos(tmp_path)
-    assert found.find("/makers/disk/a.mp4") == tmp_path / "deep/er/a.mp4"
-    assert found.find("/makers/disk/y/b.mp4") == tmp_path / "y/b.mp4"
+    search = Videos(tmp_path)
+    assert search.find("/makers/disk/a.mp4") == tmp_path / "deep/er/a.mp4"
+    assert search.find("/makers/disk/y/b.mp4") == tmp_path / "y/b.mp4"
     with pytest.raises(DataError, match="could be any of"):
-        found.find("/makers/disk/b.mp4")
+        search.find("/makers/disk/b.mp4")
     with pytest.raises(DataError, match=r"there is no video c\.mp4"):
-        found.find("c.mp4")
+        search.find("c.mp4")
 
 
 @pytest.mark.parametrize("file", ["b.mp4", "deep/b.mp4"])
-def test_the_names_that_one_video_stands_for_are_kept(tmp_path: Path, file: str) -> None:
+def test_all_names_of_a_video_are_recorded(tmp_path: Path, file: str) -> None:
     videos(tmp_path, file)
-    found = Videos(tmp_path)
-    assert found.find("x/b.mp4") == found.find("y/b.mp4") == tmp_path / file
-    assert found.names == {tmp_path / file: {"x/b.mp4", "y/b.mp4"}}
+    search = Videos(tmp_path)
+    assert search.find("x/b.mp4") == search.find("y/b.mp4") == tmp_path / file
+    assert search.names == {tmp_path / file: {"x/b.mp4", "y/b.mp4"}}
 
 
-def test_a_videos_own_path_is_one_name_wherever_it_is_looked_for(tmp_path: Path) -> None:
+def test_a_videos_own_path_counts_as_one_name_from_any_folder(tmp_path: Path) -> None:
     videos(tmp_path, "sub/b.mp4")
     outer, inner = Videos(tmp_path), Videos(tmp_path / "sub")
     assert outer.find("sub/b.mp4") == inner.find("b.mp4")
     assert outer.names == inner.names
 
 
-def test_a_missing_video_is_no_fault_of_the_line(tmp_path: Path) -> None:
+def test_a_missing_video_is_reported_as_such_and_not_as_a_broken_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{line('a.mp4')}\n")
     with pytest.raises(DataError, match=rf"^there is no video a\.mp4 below {tmp_path}$"):
@@ -182,7 +182,9 @@ def test_a_missing_video_is_no_fault_of_the_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "[{}, {}]", '[{"role": "user"}]', "[{"])
-def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, text: str) -> None:
+def test_a_line_that_is_no_conversation_is_an_error_with_its_number(
+    tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{text}\n{line('a.mp4')}\n")
     with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation"):
@@ -191,7 +193,7 @@ def test_a_line_that_is_no_conversation_is_named(tmp_path: Path, text: str) -> N
 
 @pytest.mark.parametrize("time", ["NaN", "-Infinity", "1e300", "1" + 400 * "0"])
 @pytest.mark.parametrize("place", ["10.0", "34.0", "11.25", "20.0", "21.0"])
-def test_a_time_that_is_none_is_named(tmp_path: Path, place: str, time: str) -> None:
+def test_an_invalid_time_is_an_error_with_its_number(tmp_path: Path, place: str, time: str) -> None:
     """Where a clip or a word begins or ends, and where a question is asked."""
     videos(tmp_path, "a.mp4")
     asked = {"qa_stream": [[20.0, "Who?", "Nobody."]], "asked": [[21.0, "Who?", "Nobody."]]}

@@ -1,98 +1,62 @@
-"""Labels whose times don't fit the images, found in videos and bags without decoding them."""
+"""Labels whose times don't fit the images are found in videos and bags without decoding."""
 
 from __future__ import annotations
 
 import json
 import wave
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import av
-import numpy as np
 import pytest
-import yaml
 
-from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import SourceError
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_training.datasets.conversations import line_of, write_conversations
-from streamingvlm_training.datasets.cutting import CutConfig, cut, told
-from streamingvlm_training.datasets.image_times import image_times
-from streamingvlm_training.prepare import main
+from streamingvlm_training.datasets.cutting import CutConfig, cut
 
-from ..recordings.scene import BEGIN_S, RATE_HZ, RAW, WORLD, film, message
-
-FRAMES = Settings().frames
-NARRATION = topic_of("/truth", "streamingvlm_ros/msg/Narration")
-ANSWER = topic_of("/narrator/answer", "streamingvlm_ros/msg/Answer")
-
-
-def video(path: Path, times_s: Iterable[float]) -> Path:
-    """Grey pictures at these seconds of the file, in its own order of storing them."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", options={"preset": "ultrafast", "bf": "2"})
-        stream.width = stream.height = 56
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
-        for number, time_s in enumerate(times_s):
-            picture = av.VideoFrame.from_ndarray(np.full((56, 56, 3), number % 200, np.uint8))
-            picture = picture.reformat(56, 56, "yuv420p")
-            picture.pts, picture.time_base = round(90_000 * time_s), stream.time_base
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-    return path
-
-
-def frames(*spans_s: tuple[float, float]) -> list[float]:
-    """Ten pictures a second."""
-    return [n / 10 for begin_s, end_s in spans_s for n in range(int(begin_s * 10), int(end_s * 10))]
-
-
-def said(recording: Path, seconds: Iterable[float]) -> Path:
-    lines = ({"start_s": n, "end_s": n + 1, "text": f"word{n:g}"} for n in seconds)
-    recording.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
-    return recording
-
-
-def prepared(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    recipe = path.parent / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({"start": "demo", "data": {"train": [str(path)]}}))
-    return main([str(recipe)]), capsys.readouterr().out
+from ..support.world_bags import BEGIN_S, WORLD, film
+from .recordings import (
+    annotate,
+    frame_times,
+    load,
+    looped_bag,
+    narrated_bag,
+    run_prepare,
+    times_of,
+    write_images,
+    write_video,
+)
 
 
 def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> None:
-    its = image_times(video(tmp_path / "a.mp4", frames((3, 5), (9, 10))), None, FRAMES)
-    assert its.late_s == 3.0
-    assert its.stretches == ((0.0, 1.9), (6.0, 6.9))
-    assert its.away_s(1.0, 2.5) == its.away_s(5.0, 6.1) == 0
-    assert its.away_s(2.4, 3.0) == pytest.approx(0.5)
-    slow = image_times(video(tmp_path / "b.mp4", [0, 2, 4, 9]), None, FRAMES)
+    times = times_of(write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10))))
+    assert times.late_s == 3.0
+    assert times.stretches == ((0.0, 1.9), (6.0, 6.9))
+    assert times.away_s(1.0, 2.5) == times.away_s(5.0, 6.1) == 0
+    assert times.away_s(2.4, 3.0) == pytest.approx(0.5)
+    slow = times_of(write_video(tmp_path / "b.mp4", [0, 2, 4, 9]))
     assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
 
 
 def test_images_after_the_clock_was_set_back_do_not_count(tmp_path: Path) -> None:
-    its = image_times(film(tmp_path / "bag", [*range(6), *range(9)]), None, FRAMES)
-    assert its.stretches == ((0.0, 5.75),)
-    assert its.back_ns == (BEGIN_S + 7 + 6) * S
-    assert image_times(film(tmp_path / "once", range(6)), None, FRAMES).back_ns is None
+    times = times_of(film(tmp_path / "bag", [*range(6), *range(9)]))
+    assert times.stretches == ((0.0, 5.75),)
+    assert times.back_ns == (BEGIN_S + 7 + 6) * S
+    assert times_of(film(tmp_path / "once", range(6))).back_ns is None
 
 
 def stamped(bag: Path, seconds: Iterable[int]) -> Path:
     """A bag of images with these stamps, a second apart by the recorder's clock."""
-    camera, image = topic_of("/image", RAW), WORLD.frame(0.0, 56, 56)
-    with BagWriter(bag, BagConfig()) as its:
-        for n, second in enumerate(seconds):
-            its.write(camera, n * S, data=message(image, second * S))
-    return bag
+    stamps_ns = (second * S for second in seconds)
+    return write_images(bag, stamps_ns, image=WORLD.frame(0.0, 56, 56), interval_ns=S)
 
 
 def test_an_image_without_a_stamp_has_no_time(tmp_path: Path) -> None:
     bag = stamped(tmp_path / "bag", [0, BEGIN_S, 0, BEGIN_S + 1])
-    assert image_times(bag, None, FRAMES).stretches == ((0.0, 1.0),)
+    assert times_of(bag).stretches == ((0.0, 1.0),)
 
 
 def test_a_clock_that_was_set_while_recording_is_an_error_that_says_where(
@@ -101,14 +65,14 @@ def test_a_clock_that_was_set_while_recording_is_an_error_that_says_where(
     day, days = 86_400, 20_000 * 86_400
     bag = stamped(tmp_path / "bag", [10, 11, 12, days + 13, days + 14])
     (tmp_path / "bag.srt").write_text("1\n00:00:00,000 --> 00:00:06,000\na car\n")
-    code, out = prepared(bag, capsys)
+    code, out = run_prepare(bag, capsys)
     assert code == 1
     assert (
         f"left out: {bag}: the clock of {bag} was set while it was recorded: at 2.00 s it jumps on "
         "by 20000.0 days; split it there\n"
     ) in out
     parked = stamped(tmp_path / "parked", [10, 11, 11 + day])
-    assert image_times(parked, None, FRAMES).end_s == 1 + day
+    assert times_of(parked).end_s == 1 + day
 
 
 def test_a_file_without_a_video_has_no_images(tmp_path: Path) -> None:
@@ -116,26 +80,31 @@ def test_a_file_without_a_video_has_no_images(tmp_path: Path) -> None:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
     with pytest.raises(SourceError, match="has no video in it"):
-        image_times(tmp_path / "a.wav", None, FRAMES)
+        times_of(tmp_path / "a.wav")
 
 
-def test_utterances_that_mix_their_words_are_told(
+def test_utterances_whose_words_overlap_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recording = video(tmp_path / "a.mp4", frames((0, 8)))
+    recording = write_video(tmp_path / "a.mp4", frame_times((0, 8)))
     (tmp_path / "a.srt").write_text(
         "1\n00:00:00,000 --> 00:00:06,000\nin the mean time\n\n"
         "2\n00:00:01,000 --> 00:00:02,000\nsomebody else\n"
     )
-    code, out = prepared(recording, capsys)
+    code, out = run_prepare(recording, capsys)
     assert code == 1
     assert f"{recording}: its words are out of order: they are sorted by their ends\n" in out
 
 
 def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert prepared(said(video(tmp_path / "a.mp4", frames((0, 8))), range(8)), capsys)[0] == 0
-    assert prepared(said(film(tmp_path / "bag", range(8)), range(8)), capsys)[0] == 0
-    assert prepared(narrated(tmp_path / "told", 0, 0), capsys)[0] == 0
+    assert (
+        run_prepare(
+            annotate(write_video(tmp_path / "a.mp4", frame_times((0, 8))), range(8)), capsys
+        )[0]
+        == 0
+    )
+    assert run_prepare(annotate(film(tmp_path / "bag", range(8)), range(8)), capsys)[0] == 0
+    assert run_prepare(narrated_bag(tmp_path / "narrated"), capsys)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -160,38 +129,40 @@ def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFi
         ),
     ],
 )
-def test_words_away_from_the_images_of_a_video_are_told_with_the_error(
+def test_words_away_from_the_images_of_a_video_are_reported_with_the_distance(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     images: list[tuple[float, float]],
     seconds: range,
     why: str,
 ) -> None:
-    code, out = prepared(said(video(tmp_path / "a.mp4", frames(*images)), seconds), capsys)
+    code, out = run_prepare(
+        annotate(write_video(tmp_path / "a.mp4", frame_times(*images)), seconds), capsys
+    )
     assert code == 1
     assert why in out, out
 
 
-def test_a_gap_in_an_exported_file_is_told_as_in_its_recording(
+def test_a_gap_in_an_exported_file_is_reported_like_one_in_its_recording(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    its = said(video(tmp_path / "a.mp4", frames((0, 4), (8, 12))), range(12))
-    records = list(cut(told(its, None, FRAMES), CutConfig(), Settings()))
+    recording = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4), (8, 12))), range(12))
+    records = list(cut(load(recording), CutConfig(), settings=Settings()))
     folder = tmp_path / "data"
     folder.mkdir()
     write_conversations(folder / "train.jsonl", [line_of(record, folder) for record in records])
-    assert "word5 at 5 s is 1.10 s from" in prepared(folder / "train.jsonl", capsys)[1]
+    assert "word5 at 5 s is 1.10 s from" in run_prepare(folder / "train.jsonl", capsys)[1]
 
 
-def test_words_where_a_bag_has_lost_its_images_are_told(
+def test_words_where_a_bag_lacks_images_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     film(tmp_path / "whole", range(12))
-    with BagReader(tmp_path / "whole") as whole, BagWriter(tmp_path / "bag", BagConfig()) as bag:
-        for number, its in enumerate(whole.messages()):
+    with BagReader(tmp_path / "whole") as source, BagWriter(tmp_path / "bag", BagConfig()) as bag:
+        for number, image in enumerate(source.messages()):
             if not 16 <= number < 32:
-                bag.write(its.topic, its.stamp_ns, data=its.data)
-    code, out = prepared(said(tmp_path / "bag", range(12)), capsys)
+                bag.write(image.topic, image.stamp_ns, data=image.data)
+    code, out = run_prepare(annotate(tmp_path / "bag", range(12)), capsys)
     assert code == 1
     assert "words without images: 2; word5 at 5 s is 1.25 s from the nearest one" in out, out
 
@@ -204,105 +175,35 @@ def test_words_where_a_bag_has_lost_its_images_are_told(
         (3.0, 3.0, "3 of its utterances end up to 3.00 s after"),
     ],
 )
-def test_narrations_of_another_clock_than_the_images_are_told_with_the_error(
+def test_narrations_by_another_clock_than_the_images_are_reported_with_the_offset(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shift_s: float, header_s: float, why: str
 ) -> None:
-    code, out = prepared(narrated(tmp_path / "told", shift_s, header_s), capsys)
+    code, out = run_prepare(narrated_bag(tmp_path / "narrated", shift_s, header_s=header_s), capsys)
     assert code == 1
     assert why in out, out
 
 
-def test_only_what_was_before_the_clock_was_set_back_is_learnt_and_that_is_told(
+def test_only_time_before_the_clock_was_set_back_is_learnt_and_this_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = looped(tmp_path / "told")
-    its = told(path, None, FRAMES)
-    assert [word.text for word in its.words] == [f"word{n}" for n in range(8)]
-    assert [question.time_s for question in its.questions] == [4.0]
-    (clip, asked) = cut(its, CutConfig(), Settings())
+    path = looped_bag(tmp_path / "narrated")
+    annotated = load(path)
+    assert [word.text for word in annotated.words] == [f"word{n}" for n in range(8)]
+    assert [question.time_s for question in annotated.questions] == [4.0]
+    (clip, asked) = cut(annotated, CutConfig(), settings=Settings())
     assert (clip.end_s, asked.end_s) == (8.0, 4.0)
-    code, out = prepared(path, capsys)
+    code, out = run_prepare(path, capsys)
     assert code == 1
     assert out.count("time goes back") == 1
-    assert f"{path}: time goes back at 7.75 s: what comes after it is not learnt, and" in out
+    assert f"{path}: time goes back at 7.75 s: nothing after it is learnt, and" in out
 
 
-def looped(folder: Path) -> Path:
-    """A bag of 8 seconds played twice, with their words and a question after 4 s of each."""
-    film(folder.with_name("filmed"), [*range(8), *range(8)])
-    with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
-        said = iter([*narrations(0, 0), *narrations(0, 0)])
-        for number, its in enumerate(filmed.messages()):
-            bag.write(its.topic, its.stamp_ns, data=its.data)
-            if number % RATE_HZ == RATE_HZ - 1:
-                bag.write(NARRATION, its.stamp_ns, data=next(said))
-            if number % (8 * RATE_HZ) == 4 * RATE_HZ:
-                bag.write(ANSWER, its.stamp_ns, data=answer(4))
-    return folder
-
-
-def answer(second: int) -> bytes:
-    types: Any = known_types().types
-    stamp = types["builtin_interfaces/msg/Time"](BEGIN_S + second, 0)
-    message = types[ANSWER.type](
-        header=types["std_msgs/msg/Header"](stamp, ""),
-        question="What?",
-        camera="",
-        mode="stream",
-        answer="That.",
-        message="",
-        seen_from=stamp,
-        seen_until=stamp,
-        moments=[],
-        time_to_first_token=0.0,
-        tokens=1,
-        remembered=False,
-    )
-    return encode(message)
-
-
-def test_questions_that_are_not_learnt_are_told(
+def test_questions_that_are_not_learnt_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = said(video(tmp_path / "a.mp4", frames((0, 8))), range(8))
+    path = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 8))), range(8))
     asked = ({"time_s": n, "question": "What?", "answer": "That."} for n in (1, 5))
     (tmp_path / "a.questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
-    code, out = prepared(path, capsys)
+    code, out = run_prepare(path, capsys)
     assert code == 1
     assert f"{path}: 1 of its questions are not learnt: 1 without two rounds of known words" in out
-
-
-def narrated(folder: Path, shift_s: float, header_s: float) -> Path:
-    """A bag with a word for each of 8 seconds: so late by its times, and by its images' stamps."""
-    film(folder.with_name("filmed"), range(8))
-    with BagReader(folder.with_name("filmed")) as filmed, BagWriter(folder, BagConfig()) as bag:
-        for its in filmed.messages():
-            bag.write(its.topic, its.stamp_ns, data=its.data)
-        newest_ns = its.stamp_ns
-        for data in narrations(shift_s, header_s):
-            bag.write(NARRATION, newest_ns, data=data)
-    return folder
-
-
-def narrations(shift_s: float, header_s: float) -> Iterator[bytes]:
-    types: Any = known_types().types
-    for second in range(8):
-        begin_ns = (BEGIN_S + second) * S
-        stamps = (
-            begin_ns + S // 2 + int(header_s * S),
-            *(begin_ns + int(shift_s * S) + n for n in (0, S)),
-        )
-        newest, start, end = (types["builtin_interfaces/msg/Time"](*divmod(n, S)) for n in stamps)
-        message = types[NARRATION.type](
-            header=types["std_msgs/msg/Header"](newest, ""),
-            start=start,
-            end=end,
-            text=f"word{second}",
-            silent=False,
-            camera="",
-            sequence=second,
-            frames=2,
-            dropped=0,
-            latency=0.5,
-        )
-        yield encode(message)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
-from streamingvlm_ros.recordings.recording import recording
-from streamingvlm_ros.recordings.words import read_topic
+from streamingvlm_ros.recordings.annotations import utterances_of
+from streamingvlm_ros.recordings.recording import open_recording
 
 from ..support.cli import ROOT, command, environment, streamingvlm
 
@@ -80,10 +79,9 @@ def correct(bag: Path) -> None:
     replay = streamingvlm("replay", bag, "--model", "demo", "--format", "jsonl", "--output", beside)
     assert replay.returncode == 0, replay.stderr
     lines = [json.loads(line) for line in beside.read_text().splitlines()]
-    with recording(bag, None, settings_for(DEMO_CHECKPOINT).frames) as recorded:
-        start_ns = recorded.start_ns
-    with BagReader(bag) as reader:
-        truth = {its.start_s: its.text for its in read_topic(reader, TRUTH, start_ns)}
+    with open_recording(bag) as recording:
+        start_ns = recording.start_ns(settings_for(DEMO_CHECKPOINT).frames)
+        truth = {u.start_s: u.text for u in utterances_of(recording.narrations(TRUTH), start_ns)}
     # The recorder may discover the camera before the truth: those lines are not trained on.
     lines = [line for line in lines if line["start_s"] in truth]
     assert len(lines) > SECONDS / 2

@@ -11,7 +11,7 @@ import pytest
 from streamingvlm_training.provenance import copy_provenance, record_start
 
 
-def checkpoint(folder: Path, name: str, start: str = "") -> Path:
+def checkpoint(folder: Path, name: str, *, start: str = "") -> Path:
     """A folder with the notes of one stage and small stand-ins for the weights."""
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(name.encode())
@@ -22,9 +22,9 @@ def checkpoint(folder: Path, name: str, start: str = "") -> Path:
     return folder
 
 
-def run_from(start: Path | str, folder: Path, name: str) -> Path:
+def run_from(start: Path | str, folder: Path, *, name: str) -> Path:
     """The checkpoint of a run that starts from another one."""
-    manifest, model = folder / "manifest", checkpoint(folder / "model", "stale", "stale")
+    manifest, model = folder / "manifest", checkpoint(folder / "model", "stale", start="stale")
     manifest.mkdir()
     (manifest / "recipe.yaml").write_text(f"name: {name}\n")
     record_start(str(start), manifest)
@@ -40,7 +40,7 @@ def stages(model: Path) -> list[str]:
 def test_every_stage_has_a_folder_in_the_order_of_training(tmp_path: Path) -> None:
     model = checkpoint(tmp_path / "scratch", "demo")
     for name in ("window", "colours", "asking"):
-        model = run_from(model, tmp_path / name, name)
+        model = run_from(model, tmp_path / name, name=name)
     assert stages(model) == ["1_demo", "2_window", "3_colours"]
     for stage in (model / "provenance").iterdir():
         name = stage.name.partition("_")[2]
@@ -57,7 +57,7 @@ def test_nested_notes_of_an_older_checkpoint_are_written_flat(tmp_path: Path) ->
     older = checkpoint(tmp_path / "older", "third", start="two")
     checkpoint(older / "start", "second", start="one")
     checkpoint(older / "start" / "start", "first")
-    model = run_from(older, tmp_path / "run", "fourth")
+    model = run_from(older, tmp_path / "run", name="fourth")
     assert stages(model) == ["1_first", "2_second", "3_third"]
     for stage, start in (("2_second", "one"), ("3_third", "two")):
         assert json.loads((model / "provenance" / stage / "start.json").read_text()) == {
@@ -81,7 +81,7 @@ def test_stages_of_equal_odd_or_no_names_stay_apart_and_in_order(tmp_path: Path)
     names = ["same", "same", "a/../b: c", "", *["more"] * 8]
     model = checkpoint(tmp_path / "scratch", names[0])
     for number, name in enumerate([*names[1:], "last"], 1):
-        model = run_from(model, tmp_path / str(number), f"'{name}'")
+        model = run_from(model, tmp_path / str(number), name=f"'{name}'")
     folders = sorted(
         (model / "provenance").iterdir(), key=lambda path: int(path.name.split("_")[0])
     )
@@ -107,7 +107,7 @@ def test_a_start_with_an_unreadable_recipe_still_leaves_its_notes(
 ) -> None:
     start = checkpoint(tmp_path / "start", "first")
     (start / "recipe.yaml").write_text(content)
-    model = run_from(start, tmp_path / "run", "second")
+    model = run_from(start, tmp_path / "run", name="second")
     assert stages(model) == ["1_unnamed"]
     assert (model / "provenance" / "1_unnamed" / "recipe.yaml").read_text() == content
 

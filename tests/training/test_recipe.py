@@ -10,7 +10,7 @@ from streamingvlm_ros.errors import ConfigError
 from streamingvlm_training.recipe import DataConfig, Recipe, TrainConfig, read_recipe
 
 
-def write_recipe(folder: Path, content: str, encoding: str = "utf-8") -> Path:
+def write_recipe(folder: Path, content: str, *, encoding: str = "utf-8") -> Path:
     path = folder / "recipe.yaml"
     path.write_text(content, encoding=encoding)
     return path
@@ -80,7 +80,7 @@ def test_a_wrong_recipe_is_refused_in_one_line(tmp_path: Path, content: str, why
 
 def test_a_recipe_in_another_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.yaml is not YAML: 'utf-8' codec can't decode"):
-        read_recipe(write_recipe(tmp_path, "name: größer", "latin-1"))
+        read_recipe(write_recipe(tmp_path, "name: größer", encoding="latin-1"))
 
 
 def test_fractions_may_have_an_exponent_in_every_section(tmp_path: Path) -> None:

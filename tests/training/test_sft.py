@@ -66,7 +66,7 @@ def test_a_run_makes_a_checkpoint_that_streams(trained: Path) -> None:
 def test_a_resumed_run_replaces_log_lines_of_repeated_steps_and_cut_off_lines(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(recipe_path, "steps: 2", "steps: 4")
+    edit(recipe_path, "steps: 2", new="steps: 4")
     log = tmp_path / "run" / "training.jsonl"
 
     def add_lines() -> None:
@@ -85,8 +85,8 @@ def test_a_signal_leaves_a_checkpoint_to_resume_from(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    edit(recipe_path, "save_every: 1", "save_every: 100")
-    edit(recipe_path, "steps: 2", "steps: 3")
+    edit(recipe_path, "save_every: 1", new="save_every: 100")
+    edit(recipe_path, "steps: 2", new="steps: 3")
     run = tmp_path / "run"
     command = [str(recipe_path), "--output", str(run)]
 
@@ -109,8 +109,8 @@ def test_a_signal_leaves_a_checkpoint_to_resume_from(
 def test_a_process_stopped_twice_and_resumed_has_the_losses_of_an_undisturbed_one(
     recipe_path: Path, tmp_path: Path
 ) -> None:
-    edit(recipe_path, "save_every: 1", "save_every: 1000")
-    edit(recipe_path, "steps: 2", "steps: 60")
+    edit(recipe_path, "save_every: 1", new="save_every: 1000")
+    edit(recipe_path, "steps: 2", new="steps: 60")
     run = tmp_path / "run"
     program = [sys.executable, "-m", "streamingvlm_training.sft"]
     command = [*program, str(recipe_path), "--output", str(run)]
@@ -175,8 +175,8 @@ def test_a_run_is_not_resumed_with_another_recipe(
     first = recipe_path.read_text()
     command = [str(recipe_path), "--output", str(run), "--resume"]
     assert (run / "steps" / "begun" / "recipe.yaml").read_text() == first
-    edit(recipe_path, "steps: 2", "steps: 4\n  learning_rate: 0.5")
-    edit(recipe_path, "vision_rounds: 4", "vision_rounds: 3")
+    edit(recipe_path, "steps: 2", new="steps: 4\n  learning_rate: 0.5")
+    edit(recipe_path, "vision_rounds: 4", new="vision_rounds: 3")
     assert main(command) == 1
     assert capsys.readouterr().err.endswith(
         "error: this run started with another recipe: streaming.vision_rounds 4, now 3; "
@@ -193,12 +193,12 @@ def test_a_run_is_not_resumed_with_another_recipe(
 def test_a_resumed_run_uses_new_intervals(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(recipe_path, "steps: 2", "steps: 6")
+    edit(recipe_path, "steps: 2", new="steps: 6")
     run = tmp_path / "run"
 
     def change() -> None:
-        edit(recipe_path, "save_every: 1", "save_every: 3")
-        edit(recipe_path, "log_every: 1", "log_every: 2")
+        edit(recipe_path, "save_every: 1", new="save_every: 3")
+        edit(recipe_path, "log_every: 1", new="log_every: 2")
 
     resumed_after_a_crash(recipe_path, run, monkeypatch=monkeypatch, before_resuming=change)
     log = (run / "training.jsonl").read_text().splitlines()
@@ -353,7 +353,7 @@ def file_size_limit(size: int = 20_000) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def edit(path: Path, old: str, new: str) -> None:
+def edit(path: Path, old: str, *, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
@@ -367,8 +367,8 @@ def copied(source: Path, parent: Path) -> Path:
 def test_two_steps_and_two_more_after_a_crash_equal_four(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    edit(recipe_path, "steps: 2", "steps: 4")
-    edit(recipe_path, "optimizer: muon", f"optimizer: {optimizer}")
+    edit(recipe_path, "steps: 2", new="steps: 4")
+    edit(recipe_path, "optimizer: muon", new=f"optimizer: {optimizer}")
     straight = train(recipe_path, tmp_path / "straight")
     resumed = resumed_after_a_crash(recipe_path, tmp_path / "crashed", monkeypatch=monkeypatch)
     expected, weights = (load_file(run / "model.safetensors") for run in (straight, resumed))
@@ -381,9 +381,9 @@ def test_every_token_of_a_step_has_equal_weight_in_any_batch(
     recipe_path: Path, tmp_path: Path
 ) -> None:
     """Clips of different lengths, in one batch or in two that are added up."""
-    edit(recipe_path, "optimizer: muon", "optimizer: adamw")
+    edit(recipe_path, "optimizer: muon", new="optimizer: adamw")
     one_batch = train(recipe_path, tmp_path / "one")
-    edit(recipe_path, "batch_clips: 2", "batch_clips: 1\n  accumulate: 2")
+    edit(recipe_path, "batch_clips: 2", new="batch_clips: 1\n  accumulate: 2")
     two_batches = train(recipe_path, tmp_path / "two")
     assert losses(one_batch) == pytest.approx(losses(two_batches), rel=1e-5)
 
@@ -407,7 +407,7 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(
 
 def test_a_single_process_needs_no_sharding(recipe_path: Path, tmp_path: Path) -> None:
     """It needs no DeepSpeed either, and accepts the `deepspeed` launcher's option."""
-    edit(recipe_path, "muon", "adamw\n  sharding: zero3")
+    edit(recipe_path, "muon", new="adamw\n  sharding: zero3")
     output = str(tmp_path / "run")
     assert main([str(recipe_path), "--output", output, "--local_rank=0"]) == 0
 
@@ -415,7 +415,7 @@ def test_a_single_process_needs_no_sharding(recipe_path: Path, tmp_path: Path) -
 def test_missing_deepspeed_is_reported_with_the_command_that_installs_it(
     recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(recipe_path, "muon", "adamw\n  sharding: zero2")
+    edit(recipe_path, "muon", new="adamw\n  sharding: zero2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(sharding, "is_deepspeed_available", lambda: False)
     with pytest.raises(ConfigError, match=r"pip install 'streamingvlm_ros\[deepspeed\]'"):
@@ -442,7 +442,7 @@ def test_processes_share_the_clips_of_the_world(tiny: Recipe, tmp_path: Path) ->
 def test_a_stage_starts_from_the_weights_of_the_one_before(
     first: Path, recipe_path: Path, tmp_path: Path
 ) -> None:
-    edit(recipe_path, "training:", "training:\n  learning_rate: 0.0")
+    edit(recipe_path, "training:", new="training:\n  learning_rate: 0.0")
     second = train(recipe_path, tmp_path / "second", start=str(first))
     before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
     assert before.keys() == after.keys()

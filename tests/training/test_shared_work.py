@@ -20,10 +20,7 @@ from streamingvlm_training.datasets.export import export
 from streamingvlm_training.prepare import main
 
 from ..support.cli import run
-from .exports import files, inodes
-from .test_export import CUT, bags, edited
-
-__all__ = ["bags"]
+from .exports import CUT, edit_first_clip, files, inodes
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +31,8 @@ import os, signal
 from streamingvlm_ros.cli import main
 from streamingvlm_training.datasets import export
 encode = export._encode
-def killed(path, frames, start_ns):
-    encode(path, ended(frames) if "two" in path.name else frames, start_ns)
+def killed(path, frames, *, start_ns):
+    encode(path, ended(frames) if "two" in path.name else frames, start_ns=start_ns)
 def ended(frames):
     yield from frames
     os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +43,7 @@ main()
 KILLED_PREPARE = """
 import os, signal
 from streamingvlm_training import prepare
-prepare.count = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+prepare.count_data = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 prepare.main()
 """
 
@@ -57,7 +54,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def two_processes(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """What torchrun and both processes said, when all have ended."""
+    """Run torchrun with two processes to the end."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [sys.executable, *torchrun, "--no-python", sys.executable, *map(str, arguments)],
@@ -82,7 +79,7 @@ def alone(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
     return files(output)
 
 
-def test_an_export_of_which_a_process_was_killed_goes_on_to_what_one_process_writes(
+def test_an_export_resumes_after_a_process_was_killed_and_writes_the_same_files(
     bags: Path, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     killed = two_processes("-c", KILLED_EXPORT, *exporting(bags, tmp_path))
@@ -105,9 +102,9 @@ def test_an_export_of_which_a_process_was_killed_goes_on_to_what_one_process_wri
 def recipe(bags: Path, tmp_path: Path) -> Path:
     """Files of clips and bags, with something wrong in the share of each of two processes."""
     paths = [bags / "one", bags / "two"]
-    export(paths, tmp_path / "data", Settings(), CUT, validation=2)
+    export(paths, tmp_path / "data", settings=Settings(), config=CUT, validation=2)
     train = tmp_path / "data" / "train.jsonl"
-    edited(train, lambda clip: clip[0]["content"][0].update(video_end=90.0))
+    edit_first_clip(train, lambda clip: clip[0]["content"][0].update(video_end=90.0))
     *others, last = train.read_text().splitlines()
     train.write_text("\n".join([*others, last.replace("videos/one.mp4", "videos/gone.mp4"), ""]))
     validation = [str(tmp_path / "data" / "validation.jsonl"), str(bags)]
@@ -118,19 +115,19 @@ def recipe(bags: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_two_processes_report_what_one_does(
+def test_two_processes_report_the_same_as_one(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(recipe)]) == 1
-    told = capsys.readouterr().out
-    assert "ends at 90 s" in told
-    assert "there is no video videos/gone.mp4" in told
+    output = capsys.readouterr().out
+    assert "ends at 90 s" in output
+    assert "there is no video videos/gone.mp4" in output
     done = two_processes("-m", "streamingvlm_training.prepare", recipe)
     assert done.returncode == 1
-    assert done.stdout == told
+    assert done.stdout == output
 
 
-def test_who_waits_for_a_process_that_died_is_told(recipe: Path) -> None:
+def test_a_process_that_waits_for_a_dead_one_fails_with_the_reason(recipe: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,1 +1,1 @@
-"""What robots recorded, as clips to learn from."""
+"""Recordings as training clips."""

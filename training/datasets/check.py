@@ -1,29 +1,25 @@
-"""What is wrong with a clip, found without a GPU and without decoding all of it."""
+"""Checks of training clips, without a GPU and without decoding all images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-from streamingvlm_ros.bags.cdr import MessageDecoder, stamp_ns
-from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import NARRATION_TYPE
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import StreamingVLMError
-from streamingvlm_ros.recordings.folder import words_beside
-from streamingvlm_ros.recordings.recording import recording
-from streamingvlm_ros.recordings.timed import Utterance
-from streamingvlm_ros.types import NS_PER_S, Chunk
+from streamingvlm_ros.recordings.annotations import Utterance
+from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.types import Chunk
 
-from .cutting import Told, unasked, unshown
+from .cutting import AnnotatedRecording, unused_questions, words_after_end
 from .image_times import ROUNDING_S, ImageTimes, image_times
 from .record import ClipRecord, Word
 
 Finding = tuple[str, str]
-"""A kind of problem, and what it is here."""
+"""The kind of a problem, and its description."""
 UNREADABLE = "unreadable"
 _CLOCKS = "labels and images may have different clocks"
 
@@ -32,7 +28,7 @@ _CLOCKS = "labels and images may have different clocks"
 class Problem:
     """Something to look at. A clip that is not `usable` is left out of the training.
 
-    Those of one `kind` and `recording` are alike, though numbers differ in `what` they say.
+    Problems of one `kind` and `recording` are alike; their descriptions differ in numbers.
     """
 
     kind: str
@@ -43,40 +39,40 @@ class Problem:
 
 
 class Checker:
-    """Checks clips for the frames that a model will see of them."""
+    """Checks clips for a model that sees them at these frame settings."""
 
     def __init__(self, frames: FrameConfig) -> None:
         self._frames = frames
         self._images: dict[tuple[Path, str | None], tuple[ImageTimes | None, str]] = {}
 
     def problems(self, clip: ClipRecord) -> Iterator[Problem]:
-        """What is wrong with it; nothing if nothing is."""
+        """Yield the problems of a clip."""
         path = str(clip.recording)
-        images, why = self._seen(clip.recording, clip.camera)
+        images, why = self._images_of(clip.recording, clip.camera)
         if images is None:
             yield Problem(UNREADABLE, path, clip.origin, why, usable=False)
             return
         for kind, what in (*self._rate(images), *self._words(clip), *_times(clip, images)):
             yield Problem(kind, path, clip.origin, what, usable=True)
-        # A round is there if its chunk has a frame at all, as in the live node.
+        # As in the live node, a chunk with a single frame is a round.
         if clip.end_s - self._frames.chunk_seconds > images.end_s + ROUNDING_S:
             rounds = self._frames.whole_chunks(images.end_s - clip.start_s) + 1
             what = f"ends at {clip.end_s:g} s, its images at {images.end_s:.2f} s: it would be cut"
             yield Problem("cut", path, clip.origin, what, usable=rounds >= 2)
         elif self._frames.whole_chunks(clip.duration_s) < 2:
-            what = f"is {clip.duration_s:g} s long: no two rounds"
+            what = f"is {clip.duration_s:g} s long: less than two rounds"
             yield Problem("too short", path, clip.origin, what, usable=False)
 
-    def recording_problems(self, its: Told, clips: int) -> Iterator[Problem]:
-        """What of the words of a recording that gave so many clips none of these can show."""
-        path = its.path
-        if its.images:
-            self._images[path, its.camera] = its.images, ""
-        images, why = self._seen(path, its.camera)
+    def recording_problems(self, annotated: AnnotatedRecording, clips: int) -> Iterator[Problem]:
+        """Yield what is wrong with the words of a recording that gave `clips` clips."""
+        path = annotated.path
+        if annotated.images:
+            self._images[path, annotated.camera] = annotated.images, ""
+        images, why = self._images_of(path, annotated.camera)
         if images is None:
             yield Problem(UNREADABLE, str(path), str(path), why, usable=False)
             return
-        spoken = [utterance for utterance in its.utterances if utterance.text.strip()]
+        spoken = [utterance for utterance in annotated.utterances if utterance.text.strip()]
         if spoken and not clips:
             begin_s, end_s = min(u.start_s for u in spoken), max(u.end_s for u in spoken)
             what = (
@@ -84,18 +80,21 @@ class Checker:
                 f"{images.begin_s:.2f} to {images.end_s:.2f} s"
             )
             yield Problem("no clip", str(path), str(path), what, usable=False)
-        beside = words_beside(path)
-        # Words inside a kept clip are its recorder's: a narrator may have seen more than was kept.
-        by_hand = beside is not None and beside.parent != path
-        misplaced = _early(spoken, images) if by_hand else _narrated(path, images)
-        late = (("words after the end", what) for what in unshown(its, self._frames))
-        left_out = (("questions left out", what) for what in unasked(its, self._frames))
-        found = (*_set_back(images), *_disordered(its.words), *misplaced, *late, *left_out)
-        for kind, what in found:
+        findings: list[Finding] = [*_set_back(images), *_disordered(annotated.words)]
+        if annotated.by_hand:
+            findings += _early(spoken, images)
+        findings += _offset_narrations(annotated, images)
+        findings += [
+            ("words after the end", what) for what in words_after_end(annotated, self._frames)
+        ]
+        findings += [
+            ("questions left out", what) for what in unused_questions(annotated, self._frames)
+        ]
+        for kind, what in findings:
             yield Problem(kind, str(path), str(path), what, usable=True)
 
     def _rate(self, images: ImageTimes) -> Iterator[Finding]:
-        """Fewer than half of the frames that the model is told it sees."""
+        """The camera has less than half of the frame rate that the model is set to."""
         if images.filmed_s > 2 / self._frames.fps + ROUNDING_S:
             yield (
                 "frame rate",
@@ -105,7 +104,7 @@ class Checker:
 
     def _words(self, clip: ClipRecord) -> Iterator[Finding]:
         yield from _disordered(clip.words)
-        # Words end in their clip: a slow one may begin before it.
+        # Words belong to the clip in which they end, so a slow one may begin before it.
         early = min((word.end_s for word in clip.words), default=clip.start_s)
         if early < clip.start_s - 1 / self._frames.fps:
             yield (
@@ -123,20 +122,21 @@ class Checker:
                 f"not learnt: {' '.join(late[:5])}",
             )
 
-    def _seen(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
-        """When it shows something, or why nothing of a recording can be used."""
+    def _images_of(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+        """The times of a recording's images, or the reason why it can't be used."""
         if (path, camera) not in self._images:
-            self._images[path, camera] = self._look(path, camera)
+            self._images[path, camera] = self._read_times(path, camera)
         return self._images[path, camera]
 
-    def _look(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+    def _read_times(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
         try:
             if path.is_file() and not path.stat().st_size:
                 return None, f"{path} is empty (0 bytes)"
-            with recording(path, camera, self._frames) as recorded:
-                if not any(isinstance(event, Chunk) for event in recorded.events):
+            with open_recording(path, camera) as recording:
+                chunks = recording.chunks(self._frames)
+                if not any(isinstance(event, Chunk) for event in chunks):
                     return None, f"{path} has no chunk of frames"
-            return image_times(path, camera, self._frames), ""
+                return image_times(recording, self._frames), ""
         except (StreamingVLMError, OSError) as error:
             return None, str(error)
 
@@ -150,23 +150,24 @@ def _set_back(images: ImageTimes) -> Iterator[Finding]:
     if images.back_ns is not None:
         yield (
             "clock set back",
-            f"time goes back at {images.end_s:.2f} s: what comes after it is not learnt, and no "
-            "line in a file of words or questions may be about it",
+            f"time goes back at {images.end_s:.2f} s: nothing after it is learnt, and files of "
+            "words and questions must not cover it",
         )
 
 
 def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
-    """Labels that are more than a frame away from every image."""
+    """Words that are more than a frame away from every image."""
     if images.late_s > images.frame_s:
         yield (
             "late first image",
             f"the first image of {clip.recording} is at {images.late_s:.2f} s of the file, and "
-            "seconds count from it: words timed by the file's clock come so much too late",
+            "seconds count from it: words timed by the file's clock come that much too late",
         )
-    aways_s = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
-    alone = [(away_s, word) for away_s, word in aways_s if away_s > images.frame_s + ROUNDING_S]
+    distances = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
+    limit_s = images.frame_s + ROUNDING_S
+    alone = [(away_s, word) for away_s, word in distances if away_s > limit_s]
     if alone:
-        away_s, word = max(alone, key=lambda its: its[0])
+        away_s, word = max(alone, key=itemgetter(0))
         yield (
             "words without images",
             f"words without images: {len(alone)}; {word.text} at {word.start_s:g} s is "
@@ -175,8 +176,9 @@ def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
 
 
 def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[Finding]:
-    """A file's words about the time before the images; a narrator may have seen more than a bag."""
-    ends_s = [its.end_s for its in spoken if its.end_s < images.begin_s - images.frame_s]
+    """Words of a file before the first image. A narrator may have seen more than its bag has."""
+    limit_s = images.begin_s - images.frame_s
+    ends_s = [utterance.end_s for utterance in spoken if utterance.end_s < limit_s]
     if ends_s:
         yield (
             "words before the images",
@@ -185,21 +187,11 @@ def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[Finding]
         )
 
 
-def _narrated(bag: Path, images: ImageTimes) -> Iterator[Finding]:
-    """A narration's header has the stamp of the newest image that it is about."""
-    with BagReader(bag) as its:
-        topics = [topic.name for topic in its.topics if topic.type == NARRATION_TYPE]
-        decoder = MessageDecoder()
-        away_ns = [_away_ns(decoder.decode(recorded)) for recorded in its.messages(topics)]
-    far_s = [away / NS_PER_S for away in away_ns if away / NS_PER_S > images.frame_s]
+def _offset_narrations(annotated: AnnotatedRecording, images: ImageTimes) -> Iterator[Finding]:
+    far_s = [away_s for away_s in annotated.narration_offsets_s if away_s > images.frame_s]
     if far_s:
         yield (
             "narrations of other times",
             f"{len(far_s)} of its narrations are about times up to {max(far_s):.2f} s away from "
             f"their images' stamps: {_CLOCKS}",
         )
-
-
-def _away_ns(narration: Any) -> int:
-    newest = stamp_ns(narration.header.stamp)
-    return max(stamp_ns(narration.start) - newest, newest - stamp_ns(narration.end), 0)

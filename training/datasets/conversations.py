@@ -1,17 +1,17 @@
-"""Clips as the authors of StreamingVLM and LiveCC publish them: JSON lines, and where each begins.
+"""Clips as the authors of StreamingVLM and LiveCC publish them: JSON lines and their offsets.
 
 A line is a conversation of two messages (arXiv 2510.09608, appendix; arXiv 2504.16030):
 
     [{"role": "user", "content": [
         {"type": "video", "video": PATH, "video_start": S, "video_end": S},
-        {"type": "text", "text": QUERY, "previous": WHAT WAS SAID BEFORE}]},
+        {"type": "text", "text": QUERY, "previous": EARLIER WORDS}]},
      {"role": "assistant", "content": [
         {"type": "text_stream", "text_stream": [[START_S, END_S, WORD], …],
          "qa_stream": [[…, TIME_S, QUESTION, ANSWER], …]}]}]
 
 Offsets are a JSON list: in `NAME_seeks.jsonl` beside `NAME.jsonl` or `NAME_with_seeks.jsonl`
 (StreamingVLM), or in the file's own last line (LiveCC). Without them the file is read once to find
-its lines. What we write has two things more: "camera" beside a bag's path, and "asked",
+its lines. We write two more fields: "camera" beside a bag's path, and "asked",
 [[TIME_S, QUESTION, ANSWER], …], the questions after the clip's end.
 """
 
@@ -24,7 +24,7 @@ from typing import Any, overload
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.words import as_time
+from streamingvlm_ros.recordings.annotations import as_time
 
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos
@@ -33,12 +33,12 @@ _SEEKS = "_seeks.jsonl"
 
 
 class Conversations(Sequence[ClipRecord]):
-    """The clips of one file, each read when it is asked for."""
+    """The clips of one file, each read on access."""
 
     def __init__(self, path: Path, videos: Videos | None = None) -> None:
-        """Videos are looked for beside the file unless `videos` says where.
+        """Open a file. Its videos are beside it, unless `videos` finds them elsewhere.
 
-        DataError if it can't be read or its offsets don't fit.
+        DataError if the file can't be read or its offsets don't fit.
         """
         self.path = path
         self.videos = videos or Videos(path.parent)
@@ -52,15 +52,15 @@ class Conversations(Sequence[ClipRecord]):
     @overload
     def __getitem__(self, index: slice) -> list[ClipRecord]: ...
     def __getitem__(self, index: int | slice) -> ClipRecord | list[ClipRecord]:
-        """DataError for a line that is no such conversation, or whose video isn't there."""
+        """Read a clip. DataError if the line is no conversation, or its video is missing."""
         if isinstance(index, slice):
-            return [self[its] for its in range(*index.indices(len(self)))]
+            return [self[number] for number in range(*index.indices(len(self)))]
         origin = f"{self.path}, clip {index + 1}"
         with self.path.open("rb") as file:
             file.seek(self._offsets[index])
             line = file.readline()
         try:
-            return _record(json.loads(line), self.videos, origin)
+            return _record(json.loads(line), self.videos, origin=origin)
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -68,14 +68,14 @@ class Conversations(Sequence[ClipRecord]):
 
 
 def line_of(record: ClipRecord, folder: Path) -> str:
-    """A clip as a line of a file in `folder`: paths below that are written relative to it."""
+    """Return a clip as a line of a file in `folder`; paths below that are relative to it."""
     return json.dumps(_conversation(record, folder), ensure_ascii=False)
 
 
 def write_conversations(path: Path, lines: Sequence[str]) -> None:
     """Write a file of such lines, and their offsets.
 
-    Who is stopped between the two leaves a file without offsets: those of other lines may fit it.
+    The old offsets are removed first, as they could fit the new lines by chance.
     """
     offsets, at = [], 0
     for line in lines:
@@ -105,13 +105,13 @@ def _beside(path: Path) -> Path:
 
 
 def _checked(offsets: Any, path: Path) -> list[int]:
-    """Each must be where a line begins, the last where the last does, or the file was edited."""
+    """The offsets, if lines begin there and the last one is that of the last line."""
     size = path.stat().st_size
-    if not isinstance(offsets, list) or not all(isinstance(its, int) for its in offsets):
-        raise ValueError("its offsets are no list of numbers")
+    if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
+        raise ValueError("its offsets must be a list of whole numbers")
     beside = _beside(path).name
     remedy = (
-        f"if it was edited, remove the offsets ({beside}, or its last line) and they are found anew"
+        f"if it was edited, remove the offsets ({beside}, or its last line): they aren't required"
     )
     with path.open("rb") as file:
         for offset in {*offsets[:1], *offsets[-1:], *offsets[len(offsets) // 2 :][:1]}:
@@ -120,14 +120,14 @@ def _checked(offsets: Any, path: Path) -> list[int]:
             if not 0 <= offset < size or before != b"\n" or file.read(2) != b"[{":
                 raise ValueError(f"no clip begins at its offset {offset}; {remedy}")
         file.seek(offsets[-1] + 1 if offsets else 0)
-        # What follows may be a line of offsets.
+        # A line of offsets may follow.
         if any(line.startswith(b"[{") for line in file):
             raise ValueError(f"it has more clips than offsets; {remedy}")
     return offsets
 
 
 def _last_line(path: Path) -> bytes:
-    """The last line, without its end."""
+    """The last line, without the line end."""
     with path.open("rb") as file:
         at = file.seek(0, 2)
         tail = b""
@@ -148,20 +148,20 @@ def _scanned(path: Path) -> list[int]:
     return offsets
 
 
-def _record(conversation: Any, videos: Videos, origin: str) -> ClipRecord:
+def _record(conversation: Any, videos: Videos, *, origin: str) -> ClipRecord:
     user, assistant = conversation
     video, query = user["content"]
-    said = assistant["content"][0]
+    stream = assistant["content"][0]
     previous = str(query.get("previous") or "")
     return ClipRecord(
         videos.find(video["video"]),
         _seconds(video["video_start"]),
         _seconds(video["video_end"]),
-        tuple(_word(its) for its in said["text_stream"]),
-        tuple(_exchange(its[-3:]) for its in said.get("qa_stream", ())),
-        tuple(_exchange(its) for its in said.get("asked", ())),
+        tuple(map(_word, stream["text_stream"])),
+        tuple(_exchange(entry[-3:]) for entry in stream.get("qa_stream", ())),
+        tuple(map(_exchange, stream.get("asked", ()))),
         previous,
-        # The instruction opens a stream; in the middle of one it has left.
+        # The instruction begins a stream; later clips no longer see it.
         "" if previous else str(query.get("text") or ""),
         video.get("camera"),
         origin,
@@ -194,20 +194,20 @@ def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:
         **({"camera": record.camera} if record.camera else {}),
     }
     query = {"type": "text", "text": record.instruction, "previous": record.previous}
-    said: dict[str, Any] = {
+    stream: dict[str, Any] = {
         "type": "text_stream",
         "text_stream": [[w.start_s, w.end_s, w.text] for w in record.words],
     }
     for name, exchanges in (("qa_stream", record.exchanges), ("asked", record.asked)):
         if exchanges:
-            said[name] = [[e.time_s, e.question, e.answer] for e in exchanges]
+            stream[name] = [[e.time_s, e.question, e.answer] for e in exchanges]
     return [
         {"role": "user", "content": [video, query]},
-        {"role": "assistant", "content": [said]},
+        {"role": "assistant", "content": [stream]},
     ]
 
 
 def _path(recording: Path, folder: Path) -> str:
-    """Below the folder relative to it, so that both can be moved together."""
+    """The path, relative to the folder if it is below: then both can be moved together."""
     inside = recording.is_relative_to(folder)
     return str(recording.relative_to(folder) if inside else recording.absolute())

@@ -5,28 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 
-from streamingvlm_ros.bags.reader import BagReader
-from streamingvlm_ros.bags.types import NARRATION_TYPE
 from streamingvlm_ros.config import FrameConfig, Settings, WindowConfig
-from streamingvlm_ros.errors import ConfigError, DataError
-from streamingvlm_ros.recordings.bag_source import until_back
+from streamingvlm_ros.errors import BagError, ConfigError, DataError
+from streamingvlm_ros.recordings.annotation_files import read_utterances
+from streamingvlm_ros.recordings.annotations import Utterance, utterances_of
+from streamingvlm_ros.recordings.bag_recording import until_jump_back
 from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
-from streamingvlm_ros.recordings.recording import is_bag, recording
-from streamingvlm_ros.recordings.timed import TimedQuestion, Utterance
-from streamingvlm_ros.recordings.words import (
-    SUBTITLES,
-    read_answers,
-    read_questions,
-    read_topic,
-    read_utterances,
-)
+from streamingvlm_ros.recordings.questions import TimedQuestion, questions_of, read_questions
+from streamingvlm_ros.recordings.recording import Recording, is_bag
+from streamingvlm_ros.recordings.subtitles import SUBTITLES
 from streamingvlm_ros.setting import setting, settings_group
-from streamingvlm_ros.types import NS_PER_S
+from streamingvlm_ros.types import NS_PER_S, Narration
 
 from .image_times import ImageTimes, image_times
 from .record import ClipRecord, Exchange, Word
@@ -50,192 +45,223 @@ class CutConfig:
             )
 
 
-@dataclass(frozen=True)
-class Told:
-    """A recording and what is known to be said in it.
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedRecording:
+    """A recording with its narration and its questions.
 
-    `unsaid_is_silent`: what subtitles leave out is learnt as silence, or nothing would teach when
-    to be silent. An evaluation scores nothing there: who wrote them may have left something out.
-    `duration_s` is None where the recording doesn't know it; `images` where nobody looked when
-    there are some.
+    With `gaps_are_silence`, time that no utterance covers is learnt as silence. This holds for
+    subtitles, which never say when nobody speaks. An evaluation scores nothing there, as the
+    author may have left something out. `by_hand` is true for a file beside the recording.
+    `duration_s` is None if the recording doesn't know it. `images` is None if nobody has read
+    their times; `load_annotated` reads those of bags. `narration_offsets_s` says how far each
+    narration of a bag is from the newest image that it is about; empty if the words are by hand.
     """
 
     path: Path
-    camera: str | None
+    camera: str | None = None
     duration_s: float | None
     utterances: Sequence[Utterance]
-    questions: Sequence[TimedQuestion]
-    unsaid_is_silent: bool
+    questions: Sequence[TimedQuestion] = ()
+    gaps_are_silence: bool = False
+    by_hand: bool = False
     images: ImageTimes | None = None
+    narration_offsets_s: Sequence[float] = ()
 
     @property
     def words(self) -> list[Word]:
-        """What is said, word by word, utterance after utterance."""
+        """All words, utterance after utterance."""
         return [word for utterance in self.utterances for word in _words(utterance)]
 
 
 class CutRecording(list[ClipRecord]):
-    """The clips of a recording, and what they were cut from."""
+    """The clips of a recording, and the recording that they were cut from."""
 
-    def __init__(self, told: Told, clips: Iterable[ClipRecord]) -> None:
+    def __init__(self, annotated: AnnotatedRecording, clips: Iterable[ClipRecord]) -> None:
         super().__init__(clips)
-        self.told = told
+        self.annotated = annotated
 
 
-def told(path: Path, camera: str | None, frames: FrameConfig) -> Told:
-    """What a recording shows, with the words beside it, or in a bag's only narration.
+def load_annotated(recording: Recording, frames: FrameConfig) -> AnnotatedRecording:
+    """Read a recording's words: those of the file beside it, or a bag's only narration.
 
-    Of a bag whose clock was set back, what is before that. DataError if there are no words.
+    If the clock of a bag was set back, only what came before is read. DataError if there are no
+    words.
     """
-    with recording(path, camera, frames) as recorded:
-        start_ns, duration_s = recorded.start_ns, recorded.duration_s
-    # A bag's own length counts when messages came, which in a simulation is another clock.
-    images = image_times(path, camera, frames) if is_bag(path) else None
-    beside, asked = words_beside(path), questions_beside(path)
-    if beside:
-        utterances = read_utterances(beside, start_ns if is_bag(path) else None)
+    path, start_ns = recording.path, recording.start_ns(frames)
+    # A bag's own duration is of the recorder's clock, which in a simulation is another one.
+    images = image_times(recording, frames) if is_bag(path) else None
+    words_file, questions_file = words_beside(path), questions_beside(path)
+    if words_file:
+        utterances = read_utterances(words_file, start_ns if is_bag(path) else None)
     elif images:
-        utterances = _narrated(path, start_ns, images, frames)
+        utterances = _narrated(recording, images, frames=frames)
     else:
-        raise DataError(
-            f"nothing is said in {path}: put {name_of(path)}.jsonl, .vtt or .srt beside it"
-        )
-    return Told(
-        path,
-        camera,
-        images.end_s if images else duration_s,
-        utterances,
-        read_questions(asked) if asked else _answered(path, start_ns, images),
-        beside is not None and beside.suffix in SUBTITLES,
-        images,
+        raise DataError(f"{path} has no words: put {name_of(path)}.jsonl, .vtt or .srt beside it")
+    # The words in a saved clip are a narrator's, who may have seen more than was saved.
+    by_hand = words_file is not None and words_file.parent != path
+    back_ns = images.back_ns if images else None
+    return AnnotatedRecording(
+        path=path,
+        camera=recording.camera,
+        duration_s=images.end_s if images else recording.duration_s,
+        utterances=utterances,
+        questions=(
+            read_questions(questions_file)
+            if questions_file
+            else _answered(recording, start_ns, back_ns=back_ns)
+        ),
+        gaps_are_silence=words_file is not None and words_file.suffix in SUBTITLES,
+        by_hand=by_hand,
+        images=images,
+        narration_offsets_s=() if by_hand else _narration_offsets_s(recording),
     )
 
 
-def cut(its: Told, config: CutConfig, settings: Settings) -> Iterator[ClipRecord]:
-    """Clips of all that is known of a recording, in order.
+def cut(
+    annotated: AnnotatedRecording, config: CutConfig, *, settings: Settings
+) -> Iterator[ClipRecord]:
+    """Yield clips of all time for which the narration is known, in order.
 
-    They begin and end at whole chunks, none after the recording has ended, and have the words that
-    end in them. The stream's first clip has the instruction; every other one what was said before
-    it. A question is asked at the end of a clip of its own, in which everything else is as it was.
-    ConfigError if no clip of whole chunks can be as `config` says.
+    Clips begin and end at whole chunks, none after the end of the recording, and have the words
+    that end in them. The first clip of the stream has the instruction, each later one the words
+    before it. A question comes at the end of a clip of its own, which is otherwise like the
+    others.
+
+    Raises:
+        ConfigError: `config` allows no clip of whole chunks.
     """
     frames = settings.frames
-    length, step = _whole(config, frames)
-    words = sorted(its.words, key=_end_s)
-    for begin, end in _known(its, frames):
-        for start, until in _clips(begin, end, length, step):
-            yield _record(its, words, start, until, settings)
-        for question in its.questions:
-            if _is_asked(question, begin, end, frames):
-                asked = frames.whole_chunks(question.time_s)
+    length, step = _chunk_counts(config, frames)
+    words = sorted(annotated.words, key=_end_s)
+    for begin, end in _known_stretches(annotated, frames):
+        for start, stop in _clip_spans(begin, end, length=length, step=step):
+            yield _record(annotated, words, start=start, end=stop, settings=settings)
+        for question in annotated.questions:
+            if _is_usable(question, frames, begin=begin, end=end):
+                stop = frames.whole_chunks(question.time_s)
+                start = max(begin, stop - length)
                 exchange = Exchange(question.time_s, question.question, question.answer)
-                clip = _record(its, words, max(begin, asked - length), asked, settings)
+                clip = _record(annotated, words, start=start, end=stop, settings=settings)
                 yield replace(clip, asked=(exchange,))
 
 
-def unshown(its: Told, frames: FrameConfig) -> Iterator[str]:
-    """Whether there are words so late that clips would be longer if the recording were."""
-    last = _last(its, frames)
+def words_after_end(annotated: AnnotatedRecording, frames: FrameConfig) -> Iterator[str]:
+    """Yield a finding if words end after the last chunk: the recording is too short for them."""
+    last = _last_chunk(annotated, frames)
     if last is None:
         return
-    ends_s = [utterance.end_s for utterance in its.utterances if utterance.text.strip()]
+    ends_s = [utterance.end_s for utterance in annotated.utterances if utterance.text.strip()]
     late_s = [end_s for end_s in ends_s if frames.whole_chunks(end_s) > last]
     if late_s:
         away_s = max(late_s) - last * frames.chunk_seconds
         yield (
-            f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it, and are not whole "
+            f"{len(late_s)} of its utterances end up to {away_s:.2f} s after it and are incomplete "
             "in its clips"
         )
 
 
-def unasked(its: Told, frames: FrameConfig) -> Iterator[str]:
-    """How many of its questions are in no clip, and why."""
-    known = list(_known(its, frames))
-    whys = Counter(
-        _why_not(question, known, frames)
-        for question in its.questions
-        if not any(_is_asked(question, begin, end, frames) for begin, end in known)
+def unused_questions(annotated: AnnotatedRecording, frames: FrameConfig) -> Iterator[str]:
+    """Yield a finding if questions are in no clip: how many, and why."""
+    stretches = list(_known_stretches(annotated, frames))
+    reasons = Counter(
+        _unused_reason(question, stretches, frames=frames)
+        for question in annotated.questions
+        if not any(_is_usable(question, frames, begin=begin, end=end) for begin, end in stretches)
     )
-    if whys:
-        each = ", ".join(f"{count} {why}" for why, count in whys.items())
-        yield f"{whys.total()} of its questions are not learnt: {each}"
+    if reasons:
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        yield f"{reasons.total()} of its questions are not learnt: {counts}"
 
 
-def _is_asked(question: TimedQuestion, begin: int, end: int, frames: FrameConfig) -> bool:
-    """Whether there are two rounds before it in this stretch of chunks."""
+def _is_usable(question: TimedQuestion, frames: FrameConfig, *, begin: int, end: int) -> bool:
+    """True if two rounds of this stretch of chunks come before the question."""
     return not question.options and begin + 2 <= frames.whole_chunks(question.time_s) <= end
 
 
-def _why_not(question: TimedQuestion, known: Sequence[tuple[int, int]], frames: FrameConfig) -> str:
+def _unused_reason(
+    question: TimedQuestion, stretches: Sequence[tuple[int, int]], *, frames: FrameConfig
+) -> str:
     if question.options:
         return "with options"
-    if known and all(frames.whole_chunks(question.time_s) > end for _, end in known):
+    if stretches and all(frames.whole_chunks(question.time_s) > end for _, end in stretches):
         return "after the last words or images"
     return "without two rounds of known words right before"
 
 
-def _whole(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
-    """Chunks of a clip, and from one clip's beginning to the next one's."""
+def _chunk_counts(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
+    """Chunks of a clip, and chunks from the beginning of one clip to that of the next."""
     length = frames.whole_chunks(config.clip_s)
     step = frames.whole_chunks(config.clip_s - config.overlap_s)
     if length < 2 or step < 1:
         raise ConfigError(
-            f"clips of {config.clip_s} s that share {config.overlap_s} s have less than two rounds "
-            f"or never move on in whole chunks of {frames.chunk_seconds} s"
+            f"clips of {config.clip_s} s that overlap by {config.overlap_s} s have less than two "
+            f"rounds or never move on in whole chunks of {frames.chunk_seconds} s"
         )
     return length, step
 
 
-def _narrated(
-    path: Path, start_ns: int, images: ImageTimes, frames: FrameConfig
-) -> list[Utterance]:
-    with BagReader(path) as bag:
-        topics = [topic.name for topic in bag.topics if topic.type == NARRATION_TYPE]
-        if len(topics) != 1:
-            there = ", ".join(topics) or "none"
-            raise DataError(
-                f"{path} has several narrations or none ({there}): put {name_of(path)}.jsonl, .vtt "
-                "or .srt beside it"
-            )
-        narrated = read_topic(bag, topics[0], start_ns)
+def _narrated(recording: Recording, images: ImageTimes, *, frames: FrameConfig) -> list[Utterance]:
+    topics = recording.narration_topics
+    if len(topics) != 1:
+        problem = f"several narrations ({', '.join(topics)})" if topics else "no narration"
+        raise DataError(
+            f"{recording.path} has {problem}: put {name_of(recording.path)}.jsonl, .vtt or .srt "
+            "beside it"
+        )
+    utterances = utterances_of(recording.narrations(topics[0]), recording.start_ns(frames))
     if images.back_ns is None:
-        return narrated
-    # The last ones of the first time are recorded when images of the second are.
-    return list(until_back(narrated, lambda its: round(its.start_s * NS_PER_S), frames))
+        return utterances
+    # The last narrations before the jump are recorded when images after it have come.
+    return list(until_jump_back(utterances, lambda u: round(u.start_s * NS_PER_S), config=frames))
 
 
-def _answered(path: Path, start_ns: int, images: ImageTimes | None) -> list[TimedQuestion]:
-    if not images:
-        return []
-    with BagReader(path) as bag:
-        # Not until they jump back: those of one time come in any order.
-        return read_answers(bag, start_ns, images.back_ns)
+def _answered(recording: Recording, start_ns: int, *, back_ns: int | None) -> list[TimedQuestion]:
+    # Not by their own times: answers about one time come in any order.
+    answers = (
+        answer for answer in recording.answers if back_ns is None or answer.recorded_ns < back_ns
+    )
+    return questions_of(answers, start_ns)
 
 
-def _known(its: Told, frames: FrameConfig) -> Iterator[tuple[int, int]]:
-    """Stretches of whole chunks in which what is said is known, silences included."""
-    last = _last(its, frames)
-    for begin_s, end_s in _stretches(its, frames):
+def _narration_offsets_s(recording: Recording) -> Sequence[float]:
+    """The distance of each narration's time from the stamp of its newest image."""
+    narrations: list[Narration] = []
+    for topic in recording.narration_topics:
+        with suppress(BagError):  # words are not taken from a damaged topic
+            narrations += recording.narrations(topic)
+    offsets_ns = (max(n.start_ns - n.newest_ns, n.newest_ns - n.end_ns, 0) for n in narrations)
+    return [offset_ns / NS_PER_S for offset_ns in offsets_ns]
+
+
+def _known_stretches(
+    annotated: AnnotatedRecording, frames: FrameConfig
+) -> Iterator[tuple[int, int]]:
+    """Stretches of whole chunks for which the narration, silence included, is known."""
+    last = _last_chunk(annotated, frames)
+    for begin_s, end_s in _known_seconds(annotated, frames):
         end = frames.whole_chunks(end_s)
         # Words may be timed wrongly, by hours.
         yield -frames.whole_chunks(-max(0.0, begin_s)), end if last is None else min(end, last)
 
 
-def _last(its: Told, frames: FrameConfig) -> int | None:
+def _last_chunk(annotated: AnnotatedRecording, frames: FrameConfig) -> int | None:
     """Chunks until the recording ends, the last of them perhaps in part; None if not known."""
-    return None if its.duration_s is None else -frames.whole_chunks(-its.duration_s)
+    return None if annotated.duration_s is None else -frames.whole_chunks(-annotated.duration_s)
 
 
-def _stretches(its: Told, frames: FrameConfig) -> Iterator[tuple[float, float]]:
-    if its.unsaid_is_silent:
-        ends_s = [utterance.end_s for utterance in its.utterances]
-        yield 0.0, max(ends_s, default=0.0) if its.duration_s is None else its.duration_s
+def _known_seconds(
+    annotated: AnnotatedRecording, frames: FrameConfig
+) -> Iterator[tuple[float, float]]:
+    utterances, duration_s = annotated.utterances, annotated.duration_s
+    if annotated.gaps_are_silence:
+        last_s = max((utterance.end_s for utterance in utterances), default=0.0)
+        yield 0.0, last_s if duration_s is None else duration_s
         return
-    if not its.utterances:
+    if not utterances:
         return
-    begin_s, end_s = its.utterances[0].start_s, its.utterances[0].end_s
-    for utterance in its.utterances:
-        # A shorter gap is how utterances that were timed by hand lie beside each other.
+    begin_s, end_s = utterances[0].start_s, utterances[0].end_s
+    for utterance in utterances:
+        # Utterances that were timed by hand leave shorter gaps between each other.
         if frames.whole_chunks(utterance.start_s - end_s) >= 1:
             yield begin_s, end_s
             begin_s = utterance.start_s
@@ -243,8 +269,8 @@ def _stretches(its: Told, frames: FrameConfig) -> Iterator[tuple[float, float]]:
     yield begin_s, end_s
 
 
-def _clips(begin: int, end: int, length: int, step: int) -> Iterator[tuple[int, int]]:
-    """The last one as long as what is left, if that is two chunks."""
+def _clip_spans(begin: int, end: int, *, length: int, step: int) -> Iterator[tuple[int, int]]:
+    """Chunks at which clips begin and end. The last clip may be shorter, down to two chunks."""
     for start in range(begin, end - 1, step):
         yield start, min(end, start + length)
         if start + length >= end:
@@ -252,33 +278,38 @@ def _clips(begin: int, end: int, length: int, step: int) -> Iterator[tuple[int, 
 
 
 def _record(
-    its: Told, words: Sequence[Word], start: int, end: int, settings: Settings
+    annotated: AnnotatedRecording,
+    words: Sequence[Word],
+    *,
+    start: int,
+    end: int,
+    settings: Settings,
 ) -> ClipRecord:
-    """The clip from chunk `start` to `end`, of words that are ordered by their ends."""
-    # As words are timed: a multiple of a decimal fraction may lie beside the next one's place.
+    """The clip from chunk `start` to `end`. `words` are ordered by their ends."""
+    # Words are rounded alike: a multiple of a decimal fraction may lie next to its true value.
     start_s, end_s = (round(n * settings.frames.chunk_seconds, 6) for n in (start, end))
     first, after = (bisect_right(words, time_s, key=_end_s) for time_s in (start_s, end_s))
     return ClipRecord(
-        its.path,
+        annotated.path,
         start_s,
         end_s,
         tuple(words[first:after]),
-        previous=_previous(words, first, settings.window),
+        previous=_previous(words, first, window=settings.window),
         instruction="" if start else settings.prompt.instruction,
-        camera=its.camera,
-        origin=f"{its.path}, {start_s:g} to {end_s:g} s",
+        camera=annotated.camera,
+        origin=f"{annotated.path}, {start_s:g} to {end_s:g} s",
     )
 
 
-def _previous(words: Sequence[Word], said: int, window: WindowConfig) -> str:
-    """As much of the first `said` words as a window can hold: a word is a token at least."""
-    sink = min(said, window.text_sink)
-    kept = [*words[:sink], *words[max(sink, said - window.text_window) : said]]
-    return " ".join(word.text for word in kept)
+def _previous(words: Sequence[Word], count: int, *, window: WindowConfig) -> str:
+    """As much of the first `count` words as a window can hold: a word is at least one token."""
+    sink = min(count, window.text_sink)
+    visible = [*words[:sink], *words[max(sink, count - window.text_window) : count]]
+    return " ".join(word.text for word in visible)
 
 
 def _words(utterance: Utterance) -> Iterator[Word]:
-    """Its words, spread evenly over its time: the last ends where it does."""
+    """The words of an utterance, spread evenly over its time: the last ends with it."""
     texts = utterance.text.split()
     length_s = utterance.end_s - utterance.start_s
     times_s = [utterance.start_s + length_s * n / len(texts) for n in range(len(texts))]

@@ -1,7 +1,7 @@
-"""Recordings as clips on disk: videos of the frames that a model sees, and files of conversations.
+"""Export of recordings: videos of the frames that a model sees, and files of conversations.
 
-What comes out is what the authors of StreamingVLM publish (see `conversations`), so that it can be
-moved, mixed with theirs, and read by their trainer.
+The format is that of the authors of StreamingVLM (see `conversations`): an export can be moved,
+mixed with their data, and read by their trainer.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from streamingvlm_ros.atomic_write import DISK_FULL, atomic_path
 from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError, StreamingVLMError
 from streamingvlm_ros.rank import ALONE, Rank
-from streamingvlm_ros.recordings.folder import name_of, places_beside
-from streamingvlm_ros.recordings.recording import is_bag, recording
+from streamingvlm_ros.recordings.folder import annotation_paths, name_of
+from streamingvlm_ros.recordings.recording import Recording, is_bag, open_recording
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 from .check import Checker
 from .conversations import line_of, write_conversations
-from .cutting import CutConfig, Told, cut, told
-from .export_cache import Part, Parts
+from .cutting import AnnotatedRecording, CutConfig, cut, load_annotated
+from .export_cache import CachedClips, ExportCache
 from .record import ClipRecord
 
 VIDEOS, PARTS = "videos", "parts"
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
-_WRITTEN = (TRAIN, "train_seeks.jsonl", VALIDATION, "validation_seeks.jsonl")
-"""With the offsets that `conversations` writes beside them."""
+_FILES = (TRAIN, "train_seeks.jsonl", VALIDATION, "validation_seeks.jsonl")
+"""The exported files, with the offsets that `conversations` writes beside them."""
 
 _CODEC = "libx264"
 _QUALITY = {"crf": "12", "preset": "veryfast"}
-"""Nearly lossless: a model learns from these pictures, people don't watch them."""
+"""Nearly lossless: a model learns from these pictures, nobody watches them."""
 _TICKS = 90_000
-"""Of a second, in which frames are stamped: what most containers use."""
+"""Ticks per second of the frames' stamps: the usual number in containers."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of the recordings: clips by recording, and why others were left out.
+    """The number of clips of each recording, and the reasons for which others are left out.
 
-    `problems` are to be looked at; clips with them are there. `others` are names of recordings
-    that an earlier export has left here, and that are not in the files.
+    `problems` should be looked at; their clips are exported. `others` are the names of recordings
+    that an earlier export has left here and that are not in the files.
     """
 
     train: dict[Path, int]
@@ -60,6 +60,7 @@ class Exported:
 def export(
     recordings: Sequence[Path],
     output: Path,
+    *,
     settings: Settings,
     config: CutConfig,
     validation: int,
@@ -69,37 +70,41 @@ def export(
 ) -> Exported | None:
     """Write `output`/videos, train.jsonl and validation.jsonl.
 
-    About every `validation`-th recording is for validation, whole: clips of one recording are too
-    alike to be on both sides; 0 leaves all to training. It is chosen by its name, so that it stays
-    on its side when others come; of two or more, each side has one. What was made of a recording
-    before is not made again, unless that, or its words, have changed. `advance` is called after
-    each that is done. `topic` is the camera of bags, None if each has only one.
+    About every `validation`-th recording is for validation, with all of its clips: they are too
+    alike to be on both sides. 0 leaves all to training. The recording's name decides, so that
+    recordings stay on their side when others are added; of two or more, each side has one. Only
+    recordings that have changed, or whose words have, are exported again. `advance` is called
+    after each. `topic` is the camera of bags, None if each has only one.
 
-    Of several processes each does its share, and whichever finds all done writes the files: None
-    for the others. DataError if nothing can be used, or if files that no export has made stand
-    where this one would write; then nothing is written. OSError if there is no room.
+    Each of several processes exports its share. The one that finds all done writes the files;
+    the others return None.
+
+    Raises:
+        DataError: no recording can be used; or the export would overwrite a file that it hasn't
+            created, and then nothing is written.
+        OSError: there is no room.
     """
-    doubled = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
-    if doubled:
-        raise DataError(f"several recordings are called {', '.join(doubled)}: rename them")
+    duplicates = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
+    if duplicates:
+        raise DataError(f"several recordings are called {', '.join(duplicates)}: rename them")
     cameras = {path: topic if is_bag(path) else None for path in recordings}
-    parts = Parts(output / PARTS, cameras, settings, config)
-    _check_place(recordings, output, parts)
+    cache = ExportCache(output / PARTS, cameras, settings=settings, config=config)
+    _check_output(recordings, output, cache=cache)
     for path in share(recordings, rank):
         video = _video(output, path)
-        if not parts.film_is_of(path):
+        if not cache.video_is_current(path):
             video.unlink(missing_ok=True)
-        kept = parts.kept(path)
-        if kept is None or kept.skipped or not video.exists():
-            parts.begin(path)
-            part = _part(path, cameras[path], video, settings, config)
-            parts.keep(path, part, filmed=video.exists())
+        cached = cache.load(path)
+        if cached is None or cached.skipped or not video.exists():
+            cache.reserve(path)
+            clips = _export_one(path, cameras[path], video=video, settings=settings, config=config)
+            cache.store(path, clips, has_video=video.exists())
         advance()
-    return _finished(output, parts, validation)
+    return _finish(output, cache, validation=validation)
 
 
 def share(recordings: Sequence[Path], rank: Rank) -> Sequence[Path]:
-    """Those that a process of several exports."""
+    """Return the recordings that one of several processes exports."""
     return recordings[rank.number :: rank.count]
 
 
@@ -107,141 +112,159 @@ def _video(output: Path, path: Path) -> Path:
     return output / VIDEOS / f"{name_of(path)}.mp4"
 
 
-def _check_place(recordings: Sequence[Path], output: Path, parts: Parts) -> None:
-    """DataError if what is read, or what no export has made, would be written over."""
-    outputs = [output / name for name in _WRITTEN]
-    outputs += [file for path in recordings for file in (_video(output, path), parts.file(path))]
-    read = {os.path.realpath(file) for path in recordings for file in (path, *places_beside(path))}
+def _check_output(recordings: Sequence[Path], output: Path, *, cache: ExportCache) -> None:
+    """DataError if the export would overwrite what it reads, or a file that it didn't create."""
+    outputs = [output / name for name in _FILES]
+    outputs += [file for path in recordings for file in (_video(output, path), cache.entry(path))]
+    inputs = {
+        os.path.realpath(file) for path in recordings for file in (path, *annotation_paths(path))
+    }
     for file in outputs:
-        if os.path.realpath(file) in read:
+        if os.path.realpath(file) in inputs:
             raise DataError(
-                f"{file} would be written over, and is a recording or where its words are looked "
-                "for: name another --output"
+                f"the export would overwrite {file}, a recording or the place of its words: name "
+                "another --output"
             )
-    foreign = next(_not_ours(recordings, output, parts), None)
+    foreign = next(_foreign_files(recordings, output, cache=cache), None)
     if foreign:
         raise DataError(
-            f"{foreign} is in the way, and {output / PARTS} knows of no export that has made it: "
-            "move it, or name another --output"
+            f"{foreign} is in the way, and by {output / PARTS} no export has created it: move it, "
+            "or name another --output"
         )
 
 
-def _not_ours(recordings: Sequence[Path], output: Path, parts: Parts) -> Iterator[Path]:
-    """Files in the place of an export's that no part tells of."""
+def _foreign_files(
+    recordings: Sequence[Path], output: Path, *, cache: ExportCache
+) -> Iterator[Path]:
+    """Files in the place of an export's that the cache doesn't know."""
     for path in recordings:
-        video, part = _video(output, path), parts.file(path)
-        # In this order: a process that begins meanwhile writes the part first.
-        if video.exists() and not parts.film_is_ours(path):
+        video, entry = _video(output, path), cache.entry(path)
+        # In this order: another process that starts meanwhile writes the entry first.
+        if video.exists() and not cache.made_video(path):
             yield video
-        if part.exists() and not parts.part_is_ours(path):
-            yield part
-    for file in (output / name for name in _WRITTEN):
-        if file.exists() and not parts.any_is_ours():
+        if entry.exists() and not cache.has_entry(path):
+            yield entry
+    for file in (output / name for name in _FILES):
+        if file.exists() and not cache.has_entries():
             yield file
 
 
-def _part(
-    path: Path, camera: str | None, video: Path, settings: Settings, config: CutConfig
-) -> Part:
+def _export_one(
+    path: Path, camera: str | None, *, video: Path, settings: Settings, config: CutConfig
+) -> CachedClips:
+    """Cut one recording and write its video, unless that exists."""
+    frames = settings.frames
     try:
-        its = told(path, camera, settings.frames)
-        records = list(cut(its, config, settings))
-        problems = _problems(its, records, settings.frames)
-        if not records:
-            why = "; ".join(problems) or "there are no two rounds in a row with what is to be said"
-            return Part((), f"{path}: {why}")
-        if not video.exists():
-            _film(its, video, settings.frames)
+        with open_recording(path, camera) as recording:
+            annotated = load_annotated(recording, frames)
+            records = list(cut(annotated, config, settings=settings))
+            problems = _problems(annotated, records, frames=frames)
+            if not records:
+                reason = "; ".join(problems) or "no two consecutive rounds have known words"
+                return CachedClips((), f"{path}: {reason}")
+            if not video.exists():
+                _write_video(recording, video, frames=frames)
     except (StreamingVLMError, OSError) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise  # no fault of the recording's, and no reason to leave it out
-        return Part((), str(error))
-    filmed = (replace(record, recording=video, camera=None) for record in records)
-    lines = tuple(line_of(record, video.parent.parent) for record in filmed)
-    return Part(lines, problems=problems)
+            raise  # it isn't the recording's fault, and no reason to leave it out
+        return CachedClips((), str(error))
+    exported = (replace(record, recording=video, camera=None) for record in records)
+    lines = tuple(line_of(record, video.parent.parent) for record in exported)
+    return CachedClips(lines, problems=problems)
 
 
-def _problems(its: Told, records: Sequence[ClipRecord], frames: FrameConfig) -> tuple[str, ...]:
-    """What is wrong with words and times, each once: films don't show it any more."""
+def _problems(
+    annotated: AnnotatedRecording, records: Sequence[ClipRecord], *, frames: FrameConfig
+) -> tuple[str, ...]:
+    """Problems of words and times, each once: the exported videos no longer show them."""
     checker = Checker(frames)
-    found = list(checker.recording_problems(its, len(records)))
-    found += [problem for record in records for problem in checker.problems(record)]
-    return tuple(dict.fromkeys(problem.what for problem in found))
+    problems = list(checker.recording_problems(annotated, len(records)))
+    problems += [problem for record in records for problem in checker.problems(record)]
+    return tuple(dict.fromkeys(problem.what for problem in problems))
 
 
-def _finished(output: Path, parts: Parts, validation: int) -> Exported | None:
-    """Write the files if every recording has its part.
+def _finish(output: Path, cache: ExportCache, *, validation: int) -> Exported | None:
+    """Write the files if every recording has its entry.
 
-    Another process may have made a part anew meanwhile, and have ended before this one wrote: so
-    it is looked once more, until what is written is what is there.
+    Another process may have replaced an entry meanwhile, and have ended before this one wrote.
+    So the cache is read again, until the files contain what it has.
     """
-    found, done = parts.all(), None
-    while found is not None:
-        done = _written(found, output, validation, parts.others())
-        again = parts.all()
-        if again == found:
+    entries, exported = cache.load_all(), None
+    while entries is not None:
+        exported = _write_files(entries, output, validation=validation, others=cache.other_names())
+        again = cache.load_all()
+        if again == entries:
             break
-        found = again
-    return done
+        entries = again
+    return exported
 
 
-def _written(parts: dict[Path, Part], output: Path, validation: int, others: list[str]) -> Exported:
-    skipped = {path: part.skipped for path, part in parts.items() if part.skipped}
-    its = [path for path in parts if path not in skipped]
-    if not its:
-        raise DataError(f"nothing can be used: {'; '.join(skipped.values()) or 'no recordings'}")
-    apart = _for_validation(its, validation)
-    sides = {TRAIN: [p for p in its if p not in apart], VALIDATION: [p for p in its if p in apart]}
+def _write_files(
+    entries: dict[Path, CachedClips], output: Path, *, validation: int, others: list[str]
+) -> Exported:
+    skipped = {path: clips.skipped for path, clips in entries.items() if clips.skipped}
+    usable = [path for path in entries if path not in skipped]
+    if not usable:
+        reasons = "; ".join(skipped.values()) or "there are no recordings"
+        raise DataError(f"no recording can be used: {reasons}")
+    chosen = _for_validation(usable, validation)
+    sides = {
+        TRAIN: [path for path in usable if path not in chosen],
+        VALIDATION: [path for path in usable if path in chosen],
+    }
     for name, paths in sides.items():
-        write_conversations(output / name, [line for p in paths for line in parts[p].lines])
-    counts = {name: {p: len(parts[p].lines) for p in paths} for name, paths in sides.items()}
-    problems = {path: list(part.problems) for path, part in parts.items() if part.problems}
+        write_conversations(output / name, [line for p in paths for line in entries[p].lines])
+    counts = {name: {p: len(entries[p].lines) for p in paths} for name, paths in sides.items()}
+    problems = {path: list(clips.problems) for path, clips in entries.items() if clips.problems}
     return Exported(counts[TRAIN], counts[VALIDATION], skipped, problems, others)
 
 
 def _for_validation(paths: Sequence[Path], every: int) -> set[Path]:
-    """Those whose names' hashes are multiples of `every`; if none, or all, the next best."""
+    """Paths whose names' hashes are multiples of `every`; the nearest if that is none or all."""
     if not every or len(paths) < 2:
         return set()
     hashes = {path: _hash(name_of(path)) for path in paths}
-    chosen = sum(its % every == 0 for its in hashes.values())
+    count = sum(value % every == 0 for value in hashes.values())
     order = sorted(paths, key=lambda path: (hashes[path] % every, hashes[path]))
-    return set(order[: min(max(chosen, 1), len(paths) - 1)])
+    return set(order[: min(max(count, 1), len(paths) - 1)])
 
 
 def _hash(name: str) -> int:
-    """The same in every process, which Python's own is not."""
+    """The same in every process, unlike Python's own."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big")
 
 
-def _film(its: Told, video: Path, frames: FrameConfig) -> None:
-    """The frames that a model sees of a recording, at their times since it began.
+def _write_video(recording: Recording, video: Path, *, frames: FrameConfig) -> None:
+    """Encode the frames that a model sees of a recording, at their times since its beginning.
 
     DataError if no video can be made of them, OSError if there is no room for it.
     """
     video.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(video) as whole, recording(its.path, its.camera, frames) as recorded:
-        shown = (frame for chunk in _first_pass(recorded.events) for frame in chunk.frames)
+    start_ns = recording.start_ns(frames)
+    with atomic_path(video) as draft:
+        visible = (f for chunk in _first_pass(recording.chunks(frames)) for f in chunk.frames)
         try:
-            _encode(whole, _from(recorded.start_ns, shown), recorded.start_ns)
+            _encode(draft, _from_start(visible, start_ns), start_ns=start_ns)
         except av.FFmpegError as error:
             if error.errno in DISK_FULL:
                 raise OSError(error.errno, error.strerror, str(video)) from error
-            raise DataError(f"{its.path} can't be filmed: {error.strerror}") from error
+            raise DataError(
+                f"{recording.path} can't be encoded as a video: {error.strerror}"
+            ) from error
 
 
 def _first_pass(events: Iterable[object]) -> Iterator[Chunk]:
-    """The chunks until the stream begins anew: where a clock is set back, times come twice."""
+    """The chunks until the stream is reset: where a clock is set back, times come twice."""
     for event in events:
         if not isinstance(event, Chunk):
             return
         yield event
 
 
-def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames, the first of them also at `start_ns`: a video's time begins with its first frame.
+def _from_start(frames: Iterable[Frame], start_ns: int) -> Iterator[Frame]:
+    """The frames, the first also at `start_ns`: a video's time begins with its first frame.
 
-    A recording that begins in the midst of a chunk has none there, and all words would come late.
+    A recording that begins within a chunk has no frame there, and all words would come too late.
     """
     for number, frame in enumerate(frames):
         if not number and frame.stamp_ns != start_ns:
@@ -249,16 +272,16 @@ def _from(start_ns: int, frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _encode(path: Path, frames: Iterable[Frame], start_ns: int) -> None:
+def _encode(path: Path, frames: Iterable[Frame], *, start_ns: int) -> None:
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(_CODEC, options=_QUALITY)
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)
         last = -1
         for frame in frames:
-            # Not rounded up: the next tick may be another chunk's.
+            # Rounded down: the next tick may be in another chunk.
             tick = (frame.stamp_ns - start_ns) * _TICKS // NS_PER_S
-            if tick <= last:  # as the first picture may be, behind itself at the beginning
+            if tick <= last:  # such as the first picture after its copy at the start
                 continue
             if last < 0:
                 stream.height, stream.width = frame.image.shape[:2]

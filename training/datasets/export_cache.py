@@ -1,8 +1,7 @@
-"""What an export has made of each recording, a file for each.
+"""The clips that an export has cut from each recording, cached in a file for each.
 
-With them an export is gone on with, and shared by processes that know nothing of each other. A
-part is a line that says what it was made of, then its clips as they stand in the file that all
-parts become.
+The cache lets an export resume, and processes that know nothing of each other share it. An entry
+is a line that says what it depends on, then its clips as they stand in the exported file.
 """
 
 from __future__ import annotations
@@ -18,112 +17,116 @@ from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.storage import STORAGES
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.file_hash import sha256_of
-from streamingvlm_ros.recordings.folder import name_of, places_beside
+from streamingvlm_ros.recordings.folder import annotation_paths, name_of
 
 from .cutting import CutConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Lines of clips and what to look at, or why there are none."""
+class CachedClips:
+    """Lines of a recording's clips and problems to look at; `skipped` says why there are none."""
 
     lines: tuple[str, ...]
     skipped: str = ""
     problems: tuple[str, ...] = ()
 
 
-class Parts:
-    """Parts in a folder: only those of the same recordings, words and settings are taken.
+class ExportCache:
+    """Entries in a folder, valid for the same recordings, words and settings only.
 
-    What a recording is made of is looked at once, before anything is cut: who corrects words while
-    an export runs changes the next one, and a bag that still grows is filmed anew by that.
+    The recordings and words are examined once, before anything is cut. Words that are corrected
+    while an export runs change the next one, and a bag that still grows is exported again by it.
     """
 
     def __init__(
         self,
         folder: Path,
         cameras: Mapping[Path, str | None],
+        *,
         settings: Settings,
         config: CutConfig,
     ) -> None:
-        """Of the recordings in `cameras`, each with its image topic; None if there is only one."""
+        """`cameras` has the recordings with their image topics; None if there is only one."""
         self._folder, self._settings, self._config = folder, settings, config
         self._cameras = cameras
-        self._made_of = {path: self._look(path) for path in cameras}
+        self._dependencies = {path: self._examine(path) for path in cameras}
 
-    def begin(self, recording: Path) -> None:
-        """Say that its film will be there: who is killed before `keep` knows whose that is."""
-        self._write(recording, {"film": True}, ())
+    def reserve(self, recording: Path) -> None:
+        """Note that a video will be written, so that it has an owner if the export is killed."""
+        self._write(recording, {"film": True}, lines=())
 
-    def keep(self, recording: Path, part: Part, filmed: bool) -> None:
-        """Write it down, whole or not at all, and whether there is a film."""
-        about = {
-            "film": filmed,
-            "skipped": part.skipped,
-            "problems": part.problems,
-            "clips": _clips_digest(part.lines),
+    def store(self, recording: Path, clips: CachedClips, *, has_video: bool) -> None:
+        """Write a recording's entry atomically."""
+        head = {
+            "film": has_video,
+            "skipped": clips.skipped,
+            "problems": clips.problems,
+            "clips": _clips_digest(clips.lines),
         }
-        self._write(recording, about, part.lines)
+        self._write(recording, head, lines=clips.lines)
 
-    def kept(self, recording: Path) -> Part | None:
-        """A recording's; None if there is none that still holds."""
-        head, lines = _read(self.file(recording))
-        made_of = {name: head.get(name) for name in self._made_of[recording]}
-        # Another process may have looked later, and cut what was corrected meanwhile.
-        if made_of != self._made_of[recording] and made_of != self._look(recording):
+    def load(self, recording: Path) -> CachedClips | None:
+        """Return a recording's entry; None if there is none that is valid."""
+        head, lines = _read(self.entry(recording))
+        expected = self._dependencies[recording]
+        stored = {name: head.get(name) for name in expected}
+        # Another process may have started later, and cut words that were corrected meanwhile.
+        if stored != expected and stored != self._examine(recording):
             return None
-        # A disk may have lost its end, or a part be of an earlier version, or only begun.
+        # It may lack its end after a crash, be of an earlier version, or only be reserved.
         if head.get("clips") != _clips_digest(lines):
             return None
-        return Part(lines, head["skipped"], tuple(head["problems"]))
+        return CachedClips(lines, head["skipped"], tuple(head["problems"]))
 
-    def all(self) -> dict[Path, Part] | None:
-        """Those of all recordings, in their order; None if one is not there yet."""
-        found = {path: part for path in self._made_of if (part := self.kept(path))}
-        return found if len(found) == len(self._made_of) else None
+    def load_all(self) -> dict[Path, CachedClips] | None:
+        """Return the entries of all recordings, in their order; None if one is missing."""
+        entries = {path: clips for path in self._dependencies if (clips := self.load(path))}
+        return entries if len(entries) == len(self._dependencies) else None
 
-    def others(self) -> list[str]:
-        """Names of those that have clips here and are none of these recordings."""
-        names = {path.stem for path in self._parts()} - {*map(name_of, self._made_of)}
-        return sorted(name for name in names if _read(self._named(name))[1])
+    def other_names(self) -> list[str]:
+        """Return the names of other recordings that have clips here."""
+        names = {path.stem for path in self._entries()} - {*map(name_of, self._dependencies)}
+        return sorted(name for name in names if _read(self._entry(name))[1])
 
-    def film_is_of(self, recording: Path) -> bool:
-        """Whether a part says that the film shows this recording, with these frames."""
-        head = _head(self.file(recording))
-        return bool(head.get("film")) and head.get("seen") == self._made_of[recording]["seen"]
+    def video_is_current(self, recording: Path) -> bool:
+        """Return True if the video shows this recording as it is, with these frames."""
+        head = _head(self.entry(recording))
+        return bool(head.get("film")) and head.get("seen") == self._dependencies[recording]["seen"]
 
-    def film_is_ours(self, recording: Path) -> bool:
-        """Whether a part says that a film of its name is there, whatever that shows."""
-        return bool(_head(self.file(recording)).get("film"))
+    def made_video(self, recording: Path) -> bool:
+        """Return True if an export has made the video of this name, whatever it shows."""
+        return bool(_head(self.entry(recording)).get("film"))
 
-    def part_is_ours(self, recording: Path) -> bool:
-        """Whether the file in the place of its part is one, whatever that was made of."""
-        return "seen" in _head(self.file(recording))
+    def has_entry(self, recording: Path) -> bool:
+        """Return True if the recording's entry is one of an export, valid or not."""
+        return "seen" in _head(self.entry(recording))
 
-    def any_is_ours(self) -> bool:
-        """Whether an export has left a part here."""
-        return any("seen" in _head(file) for file in self._parts())
+    def has_entries(self) -> bool:
+        """Return True if an export has left an entry."""
+        return any("seen" in _head(file) for file in self._entries())
 
-    def file(self, recording: Path) -> Path:
-        """Where its part stands."""
-        return self._named(name_of(recording))
+    def entry(self, recording: Path) -> Path:
+        """Return the path of a recording's entry."""
+        return self._entry(name_of(recording))
 
-    def _named(self, name: str) -> Path:
+    def _entry(self, name: str) -> Path:
         return self._folder / f"{name}.jsonl"
 
-    def _parts(self) -> Iterator[Path]:
+    def _entries(self) -> Iterator[Path]:
         return self._folder.glob("*.jsonl")
 
-    def _write(self, recording: Path, about: dict[str, Any], lines: Sequence[str]) -> None:
+    def _write(self, recording: Path, head: dict[str, Any], *, lines: Sequence[str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        head = {**self._made_of[recording], **about}
-        write_text(self.file(recording), "\n".join([json.dumps(head), *lines]))
+        first = json.dumps({**self._dependencies[recording], **head})
+        write_text(self.entry(recording), "\n".join([first, *lines]))
 
-    def _look(self, recording: Path) -> dict[str, Any]:
-        return {"seen": self._seen(recording), "said": self._said(recording)}
+    def _examine(self, recording: Path) -> dict[str, Any]:
+        return {
+            "seen": self._video_dependencies(recording),
+            "said": self._clip_dependencies(recording),
+        }
 
-    def _seen(self, recording: Path) -> dict[str, Any]:
-        """What the film rests on."""
+    def _video_dependencies(self, recording: Path) -> dict[str, Any]:
         return {
             "recording": str(recording.absolute()),
             "camera": self._cameras[recording],
@@ -131,10 +134,10 @@ class Parts:
             "frames": asdict(self._settings.frames),
         }
 
-    def _said(self, recording: Path) -> dict[str, Any]:
-        """What the clips rest on beside that."""
+    def _clip_dependencies(self, recording: Path) -> dict[str, Any]:
+        """The dependencies of the clips besides those of the video."""
         return {
-            "beside": [_digest(file) for file in places_beside(recording)],
+            "beside": [_digest(file) for file in annotation_paths(recording)],
             "cut": asdict(self._config),
             "window": asdict(self._settings.window),
             "prompt": asdict(self._settings.prompt),
@@ -142,7 +145,7 @@ class Parts:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a part was made of, and its clips; nothing of what is no part."""
+    """An entry's head and clips; both empty if the file is no entry."""
     try:
         # Not splitlines: U+2028 and its like are text in JSON.
         first, *lines = file.read_text(encoding="utf-8").split("\n")
@@ -154,8 +157,8 @@ def _read(file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _head(file: Path) -> dict[str, Any]:
     try:
-        with file.open(encoding="utf-8") as part:
-            return _parsed(part.readline())
+        with file.open(encoding="utf-8") as entry:
+            return _parsed(entry.readline())
     except (OSError, ValueError):
         return {}
 
@@ -163,14 +166,14 @@ def _head(file: Path) -> dict[str, Any]:
 def _parsed(line: str) -> dict[str, Any]:
     head = json.loads(line)
     if not isinstance(head, dict):
-        raise ValueError(f"no object: {line}")
+        raise ValueError(f"expected a JSON object, not {line}")
     return head
 
 
 def _files(recording: Path) -> list[Path]:
-    """A video, or the files of a bag that hold messages: kept clips have others beside them.
+    """A video, or the files of a bag that hold messages: saved clips have others too.
 
-    Empty where they can't be listed: what cuts them says why.
+    Empty if they can't be listed: opening the bag will report why.
     """
     if not recording.is_dir():
         return [recording]
@@ -181,7 +184,7 @@ def _files(recording: Path) -> list[Path]:
 
 
 def _stat(file: Path) -> list[int] | str | None:
-    """Bytes and time of change, as raw images have as many bytes whatever they show; or why not."""
+    """Size and time of change, or the error. Raw images have equal sizes whatever they show."""
     try:
         stat = file.stat()
     except OSError as error:
@@ -190,7 +193,7 @@ def _stat(file: Path) -> list[int] | str | None:
 
 
 def _digest(file: Path) -> str | None:
-    """Of what is in it; or why that can't be read, as where there is no file."""
+    """The digest of a file, or the error if it can't be read."""
     try:
         return sha256_of([file])[:16]
     except OSError as error:
@@ -198,5 +201,5 @@ def _digest(file: Path) -> str | None:
 
 
 def _clips_digest(lines: Sequence[str]) -> str:
-    # As they are written.
+    # As write_text writes them.
     return hashlib.sha256("\n".join(lines).encode(errors="replace")).hexdigest()[:16]

@@ -1,21 +1,17 @@
-"""When a recording shows something, by its stamps alone: nothing is decoded."""
+"""Times at which a recording has images, by their stamps: nothing is decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
-import av
-
-from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.recordings.bag_source import BagSource, until_back
-from streamingvlm_ros.recordings.recording import is_bag
+from streamingvlm_ros.recordings.bag_recording import until_jump_back
+from streamingvlm_ros.recordings.recording import Recording, is_bag
 from streamingvlm_ros.types import NS_PER_S
 
 ROUNDING_S = 1e-6
@@ -25,12 +21,13 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class ImageTimes:
-    """Stretches of time with images, in seconds as words are timed, ends included.
+    """Stretches of time with images, in the seconds of the words, ends included.
 
-    A gap between two is longer than two frames; a frame lasts `frame_s`, as the model samples or,
-    if that is longer, as the camera films: every `filmed_s`, 0 for a single image. `late_s` is the
-    time of a video's first image by its file, from which seconds are counted. Where a bag's stamps
-    jump back, the times end; `back_ns` is the recorder's time of that, None if they don't.
+    Gaps between stretches are longer than two frames. `filmed_s` is the camera's interval, 0 for
+    a single image; `frame_s` is that or the model's sampling interval, whichever is longer.
+    `late_s` is the time by the file of a video's first image, from which seconds are counted.
+    The times end where a bag's stamps jump back; `back_ns` is the recorder's time of that, None
+    if they don't.
     """
 
     stretches: tuple[tuple[float, float], ...]
@@ -41,36 +38,41 @@ class ImageTimes:
 
     @property
     def begin_s(self) -> float:
-        """When the first image was taken: in a bag within its first chunk."""
+        """Time of the first image: in a bag within the first chunk."""
         return self.stretches[0][0]
 
     @property
     def end_s(self) -> float:
-        """When the last image was taken."""
+        """Time of the last image."""
         return self.stretches[-1][1]
 
     def away_s(self, start_s: float, end_s: float) -> float:
-        """How far [start_s, end_s) is from the nearest image; 0 within a stretch."""
+        """Return how far [start_s, end_s) is from the nearest image; 0 within a stretch."""
         return min(max(begin - end_s, start_s - end, 0.0) for begin, end in self.stretches)
 
 
-def image_times(path: Path, camera: str | None, frames: FrameConfig) -> ImageTimes:
-    """Those of a bag's camera by its header stamps, those of a video by its packets.
+def image_times(recording: Recording, frames: FrameConfig) -> ImageTimes:
+    """Return when a recording has images, by their stamps.
 
-    BagError or SourceError if there are none, or more than a day is between two.
+    Raises:
+        BagError, SourceError: there are none, or more than a day is between two.
     """
-    first_ns, stamps_ns, back_ns = _bag(path, camera, frames) if is_bag(path) else _video(path)
-    if not stamps_ns:
-        raise SourceError(f"{path} has no images with time stamps")
-    gaps_s = _gaps_s(path, stamps_ns)
+    stamps, start_ns = recording.image_stamps, recording.start_ns(frames)
+    passed = list(until_jump_back(stamps, lambda stamp: stamp.stamp_ns, config=frames))
+    if not passed:
+        raise SourceError(f"{recording.path} has no images with time stamps")
+    back_ns = stamps[len(passed)].recorded_ns if len(passed) < len(stamps) else None
+    late_ns = 0 if is_bag(recording.path) else stamps[0].recorded_ns - stamps[0].stamp_ns
+    stamps_ns = sorted(stamp.stamp_ns - start_ns for stamp in passed)
+    gaps_s = _gaps_s(recording.path, stamps_ns)
     filmed_s = median(gaps_s) if gaps_s else 0.0
     frame_s = max(1 / frames.fps, filmed_s)
     stretches = tuple(_stretches(stamps_ns, 2 * frame_s))
-    return ImageTimes(stretches, frame_s, filmed_s, first_ns / NS_PER_S, back_ns)
+    return ImageTimes(stretches, frame_s, filmed_s, late_ns / NS_PER_S, back_ns)
 
 
 def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
-    """How long after the one before each image comes."""
+    """Seconds between each image and the next."""
     gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
     for before_ns, gap_s in zip(stamps_ns, gaps_s, strict=False):
         if gap_s > _DAY_S:
@@ -79,37 +81,6 @@ def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
                 f"s it jumps on by {gap_s / _DAY_S:.1f} days; split it there"
             )
     return gaps_s
-
-
-def _bag(path: Path, camera: str | None, frames: FrameConfig) -> tuple[int, list[int], int | None]:
-    """0, the stamps until time goes back, and the recorder's stamp where it does."""
-    with BagReader(path) as bag:
-        source = BagSource(bag, camera, frames)
-        stamps = list(source.stamps())
-    passed = list(until_back(stamps, itemgetter(0), frames))
-    back_ns = stamps[len(passed)][1] if len(passed) < len(stamps) else None
-    return 0, sorted(stamp_ns - source.start_ns for stamp_ns, _ in passed), back_ns
-
-
-def _video(path: Path) -> tuple[int, list[int], None]:
-    """The first image's time by the file, and those of all since the first."""
-    stamps: list[int] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise SourceError(f"{path} has no video in it")
-            stream = container.streams.video[0]
-            for packet in container.demux(stream):
-                if packet.pts is not None and not packet.is_discard:
-                    stamps.append(packet.pts)
-            tick = stream.time_base
-    except av.FFmpegError as error:
-        raise SourceError(f"{path} can't be read: {error.strerror}") from error
-    if not stamps or tick is None:
-        return 0, [], None
-    first = min(stamps)
-    since_ns = (round((stamp - first) * tick * NS_PER_S) for stamp in stamps)
-    return round(first * tick * NS_PER_S), sorted(since_ns), None
 
 
 def _stretches(stamps_ns: list[int], gap_s: float) -> Iterator[tuple[float, float]]:

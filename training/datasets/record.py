@@ -1,4 +1,4 @@
-"""A clip as its files describe it: which seconds of which recording, and what is said in them."""
+"""A training clip as its file describes it: seconds of a recording and their words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, or several, that are said in [start_s, end_s) of the recording."""
+    """One or several words that are spoken in [start_s, end_s) of the recording."""
 
     start_s: float
     end_s: float
@@ -28,11 +28,11 @@ class Exchange:
 class ClipRecord:
     """[start_s, end_s) of a bag or a video, seconds since it began.
 
-    `camera` is the image topic of a bag, None if there is one only. `words` cover all of the clip:
-    where there is none, silence is meant. `exchanges` stand in the rounds of
-    their times, as a remembered question does; `asked` are questions after the last round, of
-    which none knows the others. `previous` is what was said before; `instruction` is '' for a
-    clip whose stream's instruction has left. `origin` is where this was read, for messages.
+    `camera` is the image topic of a bag, None if it has only one. `words` cover all of the clip:
+    time without a word is silence. `exchanges` come in the rounds of their times, like remembered
+    questions; `asked` are independent questions after the last round. `previous` has the words
+    before the clip. `instruction` is '' if it has left the stream's window. `origin` is where
+    this was read, for messages.
     """
 
     recording: Path

@@ -134,7 +134,7 @@ def _plot(title: str, models: Sequence[str], *, bins_by_key: Mapping[_Key, Seque
             model if control == ORIGINAL else f"{model}, {control}",
             models.index(model),
             control != ORIGINAL,
-            tuple(_point(one.start_s + BIN_S / 2, one.mean, end_s) for one in bins),
+            tuple(_point(one.start_s + BIN_S / 2, one.mean, end_s=end_s) for one in bins),
         )
         for (model, control), bins in bins_by_key.items()
     )
@@ -147,7 +147,7 @@ def _ticks(end_s: float) -> tuple[tuple[float, str], ...]:
     return tuple((_x(s, end_s), format_clock(s)) for s in range(0, int(end_s) + 1, step_s))
 
 
-def _point(time_s: float, share: float, end_s: float) -> tuple[float, float]:
+def _point(time_s: float, share: float, *, end_s: float) -> tuple[float, float]:
     return _x(time_s, end_s), round(BOTTOM - share * (BOTTOM - TOP), 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...recordings.timed import LETTERS, TimedQuestion
+from ...recordings.questions import LETTERS, TimedQuestion
 from ..results import AnswerRecord, TrialResult
 
 

@@ -11,7 +11,7 @@ import PIL.Image
 
 from ...config import FrameConfig
 from ...errors import BagError, SourceError
-from ...recordings.recording import recording
+from ...recordings.recording import open_recording
 from ...types import NS_PER_S, Chunk, Frame, Image
 
 SIDE_PX = 160
@@ -29,9 +29,10 @@ def thumbnails(
     """
     pictures: dict[float, str] = {}
     try:
-        with recording(path, camera, config) as recorded:
-            frames = (f for e in recorded.events if isinstance(e, Chunk) for f in e.frames)
-            for time_s, image in _newest(frames, recorded.start_ns, times_s=sorted(set(times_s))):
+        with open_recording(path, camera) as recording:
+            events, start_ns = recording.chunks(config), recording.start_ns(config)
+            frames = (f for e in events if isinstance(e, Chunk) for f in e.frames)
+            for time_s, image in _newest(frames, start_ns, times_s=sorted(set(times_s))):
                 pictures[time_s] = _data_url(image)
     except (BagError, SourceError):
         pass  # The evaluation has reported it, and the texts need no pictures.

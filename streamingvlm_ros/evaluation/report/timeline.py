@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import TypeAlias
 
-from ...recordings.timed import Utterance
+from ...recordings.annotations import Utterance
 from ..metrics import Pair, align
 from ..results import TrialResult
 from .questions import QuestionEntry, question_entries

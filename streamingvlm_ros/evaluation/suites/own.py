@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...bags.reader import BagReader
 from ...errors import EvaluationError
 from ...file_hash import sha256_of
+from ...recordings.annotation_files import read_utterances
+from ...recordings.annotations import Utterance, utterances_of
 from ...recordings.folder import WORDS, find_recordings, name_of, questions_beside, words_beside
+from ...recordings.questions import read_questions
 from ...recordings.recording import Recording, is_bag
-from ...recordings.timed import Utterance
-from ...recordings.words import read_questions, read_topic, read_utterances
 from ..items import Fingerprints, Item, Labels, ScoredQuestion, SuiteArguments
 
 
@@ -30,17 +30,17 @@ class LabelFiles:
     def read(self, recording: Recording, *, start_ns: int) -> Labels:
         """Read the files. WordsError or BagError if that fails."""
         questions = read_questions(self.questions) if self.questions else []
-        return Labels(tuple(self._read_reference(start_ns)), tuple(map(ScoredQuestion, questions)))
+        reference = self._read_reference(recording, start_ns)
+        return Labels(tuple(reference), tuple(map(ScoredQuestion, questions)))
 
-    def _read_reference(self, start_ns: int) -> list[Utterance]:
+    def _read_reference(self, recording: Recording, start_ns: int) -> list[Utterance]:
         match self.reference:
             case None:
                 return []
             case Path():
                 return read_utterances(self.reference, start_ns if is_bag(self.recording) else None)
             case topic:
-                with BagReader(self.recording) as bag:
-                    return read_topic(bag, topic, start_ns)
+                return utterances_of(recording.narrations(topic), start_ns)
 
 
 def find_items(arguments: SuiteArguments) -> list[Item]:

@@ -20,7 +20,7 @@ from streamingvlm_ros.msg import Narration
 from ... import types
 from ...frames.image_decoding import to_array
 from ...types import NS_PER_S
-from ..conversions import to_ns
+from ..messages import to_ns
 from ..process import MAX_SPIN_S
 
 

@@ -14,9 +14,8 @@ from ...demo.world import World
 from ...types import NS_PER_S
 from .. import params, qos
 from ..config import CameraConfig
-from ..conversions import compressed_image_message, image_message, narration_message
+from ..messages import compressed_image_message, drop_on_timeout, image_message, narration_message
 from ..process import run
-from ..publishing import drop_on_timeout
 
 
 class SyntheticCamera(Node):

@@ -8,7 +8,7 @@ from streamingvlm_ros.msg import Answer
 
 from ...errors import QuestionError
 from ...types import AnswerMode, Question
-from ..conversions import to_time
+from ..messages import to_time
 from .question_queue import Outcome
 
 M = TypeVar("M", bound=Any)

@@ -22,7 +22,7 @@ from ...history.types import Entry
 from ...time_format import cite_times
 from ...types import AnswerMode, HistoryMoment, Question
 from .. import qos
-from ..publishing import drop_on_timeout
+from ..messages import drop_on_timeout
 from .ask_messages import answer_message, checked_mode, fill_result
 from .history_server import NO_HISTORY
 from .pipeline import INACTIVE, NarrationPipeline

@@ -14,7 +14,7 @@ from ...history.config import HistoryConfig
 from ...history.store import History
 from ...history.types import Entry
 from .. import qos
-from ..conversions import to_ns, to_time
+from ..messages import to_ns, to_time
 
 NO_HISTORY = "this narrator has no history: start it with the parameter history_folder"
 

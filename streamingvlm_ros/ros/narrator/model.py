@@ -41,7 +41,7 @@ class NarratorModel:
         self.sampling: SamplingConfig = settings.sampling
         """The sampling settings now; they follow the parameters."""
         self._node = node
-        self._on_set = params.on_sampling_change(node, settings.sampling, self._change)
+        self._on_set = params.on_sampling_change(node, settings.sampling, change=self._change)
 
     def unload(self) -> None:
         """Free the model's memory. The parameters keep their values."""

@@ -16,8 +16,8 @@ from ...history.config import HistoryConfig
 from .. import params, qos
 from ..config import NodeConfig
 from ..diagnostics import Counters
+from ..messages import drop_on_timeout
 from ..process import run
-from ..publishing import drop_on_timeout
 from .configured import ConfiguredNarrator
 from .pipeline import NarrationPipeline
 from .status import NarratorStatus

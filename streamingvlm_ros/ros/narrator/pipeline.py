@@ -22,9 +22,8 @@ from ...session import CameraSink, Reset
 from ...types import NS_PER_S, Chunk, Frame
 from .. import qos
 from ..config import NodeConfig
-from ..conversions import narration_message
 from ..diagnostics import Counters
-from ..publishing import drop_on_timeout
+from ..messages import drop_on_timeout, narration_message
 from .model import NarratorModel
 from .question_queue import QuestionQueue
 from .status import JUMPS, ROUNDS
@@ -145,7 +144,7 @@ class NarrationPipeline:
             self._narration_publisher.publish(
                 narration_message(narration, latency_s=self._latency_s)
             )
-        if not narration.silent:
+        if narration.text:
             with drop_on_timeout():
                 self._text_publisher.publish(String(data=narration.text))
 

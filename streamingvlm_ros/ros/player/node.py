@@ -25,9 +25,8 @@ from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos
 from ..config import PlayerConfig
-from ..conversions import to_time
+from ..messages import drop_on_timeout, to_time
 from ..process import run
-from ..publishing import drop_on_timeout
 from ..recorder.topics import message_class
 
 TICK_S = 0.01

@@ -22,8 +22,8 @@ from ...bags.types import BagMessage, ClipRequest
 from ...errors import BagError
 from ...types import NS_PER_S
 from .. import params, qos
+from ..messages import drop_on_timeout
 from ..process import run
-from ..publishing import drop_on_timeout
 from .status import RecorderStatus
 from .subscriptions import TopicSubscriptions
 

@@ -8,7 +8,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from streamingvlm_ros.msg import Narration
 
-from streamingvlm_ros.ros.conversions import compressed_image_message
+from streamingvlm_ros.ros.messages import compressed_image_message
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..narrator_client import PICTURE

@@ -7,7 +7,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from streamingvlm_ros.msg import Narration
 
-from streamingvlm_ros.ros.conversions import image_message
+from streamingvlm_ros.ros.messages import image_message
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ..narrator_client import PICTURE

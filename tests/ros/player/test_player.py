@@ -20,12 +20,12 @@ from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.types import Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
-from streamingvlm_ros.ros.conversions import to_ns
+from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
 
 from ...bags.sample_bags import STRING, string
-from ...recordings.scene import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ...support.cli import run
+from ...support.world_bags import BEGIN_S, COMPRESSED, RATE_HZ, film
 from ..node_process import PATIENCE_S, Process
 from ..ros_peer import Peer, reliable
 
@@ -75,7 +75,7 @@ def test_a_played_bag_is_narrated_as_in_process(peer: Peer, bag: Path) -> None:
 def test_messages_are_published_unchanged_with_a_monotonic_clock(
     peer: Peer, tmp_path: Path
 ) -> None:
-    bag = film(tmp_path / "bag", range(2), COMPRESSED, topics=("/image/compressed",))
+    bag = film(tmp_path / "bag", range(2), kind=COMPRESSED, topics=("/image/compressed",))
     clock = peer.subscribe(Clock, "/clock")
     images = peer.subscribe(CompressedImage, "/image/compressed")
     with peer.process("player", bag=bag) as player:
@@ -180,7 +180,7 @@ def test_transient_local_messages_from_before_the_start_are_published_first(
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second, word in zip((0, 1, 2, 9, 99), texts, strict=True):
             bag.write(where, second * S, data=string(word))
-    words = peer.subscribe(String, "/where", TRANSIENT_LOCAL)
+    words = peer.subscribe(String, "/where", qos=TRANSIENT_LOCAL)
     with peer.process("player", bag=tmp_path / "bag", start_s=8.0):
         words.wait(after=2)
     assert [m.data for m in words.all()] == ["hall", "kitchen", "garden"]

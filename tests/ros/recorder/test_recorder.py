@@ -126,7 +126,7 @@ def test_a_best_effort_publisher_of_a_reliable_topic_is_recorded_too(tmp_path: P
         strict = peer.publisher(Image, "/image")
         strict.publish(image(1))
         wait_until_written(peer, tmp_path, messages=1)
-        loose = peer.publisher(Image, "/image", qos_profile_sensor_data)
+        loose = peer.publisher(Image, "/image", qos=qos_profile_sensor_data)
         # Best-effort messages may be lost until both sides have discovered each other.
         ticks = itertools.count(2)
         peer.node.create_timer(0.02, lambda: loose.publish(image(next(ticks))))

@@ -1,4 +1,4 @@
-"""A camera in a bag, cut into chunks."""
+"""Recordings as chunks of one camera."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ import numpy as np
 import pytest
 
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
-from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.recordings.bag_source import BagSource
-from streamingvlm_ros.recordings.recording import recording
+from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk
 
-from .scene import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+from ..support.world_bags import BEGIN_S, COMPRESSED, RATE_HZ, RAW, SIDE_PX, WORLD, film, message
+
+FRAMES = FrameConfig()
 
 
 def starts(bag: Path, *span_s: float) -> list[int]:
     """Seconds in which the chunks of a span begin."""
     begin_s, end_s = span_s
-    with recording(bag, None, FrameConfig(), (begin_s, end_s)) as recorded:
-        return [e.start_ns // S - BEGIN_S for e in recorded.events if isinstance(e, Chunk)]
+    return [chunk.start_ns // S - BEGIN_S for chunk in chunks(bag, span_s=(begin_s, end_s))]
 
 
-def chunks(bag: Path, topic: str | None = None) -> list[Chunk]:
-    with BagReader(bag) as reader:
-        return [e for e in BagSource(reader, topic, FrameConfig()) if isinstance(e, Chunk)]
+def chunks(
+    bag: Path, camera: str | None = None, *, span_s: tuple[float, float] | None = None
+) -> list[Chunk]:
+    with open_recording(bag, camera) as recording:
+        return [e for e in recording.chunks(FRAMES, span_s) if isinstance(e, Chunk)]
 
 
 @pytest.mark.parametrize("kind", [RAW, COMPRESSED])
 def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, kind: str) -> None:
-    seen = chunks(film(tmp_path / "bag", range(3), kind))
+    seen = chunks(film(tmp_path / "bag", range(3), kind=kind))
     assert [(c.start_ns, c.end_ns) for c in seen] == [
         ((BEGIN_S + n) * S, (BEGIN_S + n + 1) * S) for n in range(3)
     ]
@@ -46,10 +47,9 @@ def test_each_second_is_a_chunk_of_its_first_and_middle_frame(tmp_path: Path, ki
             assert frame.frame_id == "camera_optical"
 
 
-def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(tmp_path: Path) -> None:
+def test_a_span_has_the_recordings_frames_in_its_own_chunks(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(40))
-    with recording(bag, None, FrameConfig(), (20.5, 22.5)) as recorded:
-        seen = [event for event in recorded.events if isinstance(event, Chunk)]
+    seen = chunks(bag, span_s=(20.5, 22.5))
     begins_ns = [BEGIN_S * S + round(s * S) for s in (20.5, 21.5)]
     assert [(c.start_ns, c.end_ns) for c in seen] == [(ns, ns + S) for ns in begins_ns]
     for chunk in seen:
@@ -67,14 +67,14 @@ def test_a_span_ends_where_the_clock_was_set_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin_s", [0, 3, 14, 76])
-def test_a_span_is_found_though_the_recorders_clock_ran_slower_than_the_cameras(
+def test_a_span_is_found_if_the_recorders_clock_ran_slower_than_the_cameras(
     tmp_path: Path, begin_s: int
 ) -> None:
     bag = film(tmp_path / "bag", range(80), rate=10)
     assert starts(bag, begin_s, begin_s + 4) == [*range(begin_s, begin_s + 4)]
 
 
-def test_what_cannot_be_used_is_counted_once_where_a_bag_is_read_from_its_beginning(
+def test_unusable_images_are_counted_once_if_a_span_needs_a_second_pass(
     tmp_path: Path,
 ) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
@@ -82,9 +82,9 @@ def test_what_cannot_be_used_is_counted_once_where_a_bag_is_read_from_its_beginn
         for n in range(30):
             stamp_ns, encoding = (BEGIN_S + n) * S, "infrared" if n == 20 else "rgb8"
             bag.write(camera, stamp_ns // 2, data=message(image, stamp_ns, encoding=encoding))
-    with recording(tmp_path / "bag", None, FrameConfig(), (20.0, 24.0)) as recorded:
-        assert len([event for event in recorded.events if isinstance(event, Chunk)]) == 3
-        assert "1 image left out: the encoding 'infrared'" in recorded.losses()["/image"]
+    with open_recording(tmp_path / "bag") as recording:
+        assert len(list(recording.chunks(FRAMES, (20.0, 24.0)))) == 3
+        assert "1 image left out: the encoding 'infrared'" in recording.losses["/image"]
 
 
 def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_of_several_cameras_one_must_be_named(tmp_path: Path) -> None:
         chunks(bag, "/up/image")
 
 
-def test_where_the_clock_was_set_back_the_stream_begins_anew(tmp_path: Path) -> None:
+def test_the_stream_is_reset_where_the_clock_was_set_back(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", [8, 9, 2, 3])
-    with BagReader(bag) as reader:
-        events = list(BagSource(reader, None, FrameConfig()))
+    with open_recording(bag) as recording:
+        events = list(recording.chunks(FRAMES))
     starts = [e.start_ns // S - BEGIN_S if isinstance(e, Chunk) else e for e in events]
     assert starts[:2] + starts[3:] == [8, 9, 2, 3]
     (request,) = starts[2]
     assert isinstance(request, Reset)
 
 
-def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> None:
+def test_unusable_images_are_left_out_counted_and_reported(tmp_path: Path) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(4):
@@ -115,29 +115,29 @@ def test_what_cannot_be_used_is_left_out_counted_and_told(tmp_path: Path) -> Non
             bag.write(camera, stamp_ns, data=message(image, stamp_ns + S // 2, encoding="infrared"))
         bag.write(camera, stamp_ns, data=message(image, 0))
         bag.write(camera, stamp_ns, data=b"\0\1\0\0half a message")
-    with recording(tmp_path / "bag", None, FrameConfig()) as recorded:
-        seen = [event for event in recorded.events if isinstance(event, Chunk)]
+    with open_recording(tmp_path / "bag") as recording:
+        seen = [event for event in recording.chunks(FRAMES) if isinstance(event, Chunk)]
         assert [len(chunk.frames) for chunk in seen] == [1] * 4
-        told = recorded.losses()["/image"]
-    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in told
-    assert "1 image left out: an image has no time stamp: the camera's driver must set it" in told
-    assert "1 image left out: a message is damaged" in told
+        losses = recording.losses["/image"]
+    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in losses
+    assert "1 image left out: an image has no time stamp: the camera's driver must set it" in losses
+    assert "1 image left out: a message is damaged" in losses
 
 
-def test_images_that_come_after_later_ones_are_counted(tmp_path: Path) -> None:
+def test_images_that_come_late_are_counted(tmp_path: Path) -> None:
     camera, image = topic_of("/image", RAW), WORLD.frame(0.0, SIDE_PX, SIDE_PX)
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for n, tenths in enumerate((0, 5, 4, 3, 10)):
             bag.write(camera, n * S, data=message(image, BEGIN_S * S + tenths * S // 10))
-    with recording(tmp_path / "bag", None, FrameConfig()) as recorded:
+    with open_recording(tmp_path / "bag") as recording:
         for _ in range(2):  # also when it is read again
-            assert len(list(recorded.events)) == 2
-            assert recorded.losses() == {"/image": "2 images left out: each came after a later one"}
+            assert len(list(recording.chunks(FRAMES))) == 2
+            assert recording.losses == {"/image": "2 images left out: each came after a later one"}
 
 
 @pytest.mark.parametrize("kind", [RAW, COMPRESSED])
 def test_a_bag_of_nothing_but_broken_images_is_an_error(tmp_path: Path, kind: str) -> None:
-    image = message(WORLD.frame(0.0, SIDE_PX, SIDE_PX), BEGIN_S * S, kind, "infrared")
+    image = message(WORLD.frame(0.0, SIDE_PX, SIDE_PX), BEGIN_S * S, kind=kind, encoding="infrared")
     broken = image.replace(b"\x89PNG", b"oops")
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         for second in range(2):
@@ -145,7 +145,7 @@ def test_a_bag_of_nothing_but_broken_images_is_an_error(tmp_path: Path, kind: st
     why = {RAW: "the encoding 'infrared'", COMPRESSED: "no JPEG, no PNG"}[kind]
     with (
         pytest.raises(SourceError, match=rf"no image that can be used: 2 images left out: .*{why}"),
-        recording(tmp_path / "bag", None, FrameConfig()),
+        open_recording(tmp_path / "bag"),
     ):
         pass
 
@@ -157,7 +157,7 @@ def test_the_error_of_a_damaged_bag_says_that_it_is_damaged(tmp_path: Path) -> N
         pytest.raises(
             SourceError, match=r"no camera in .*; bag_1\.mcap: nothing of it can be read"
         ),
-        recording(bag, "/rear", FrameConfig()),
+        open_recording(bag, "/rear"),
     ):
         pass
 
@@ -170,33 +170,33 @@ def test_a_bag_without_a_camera_says_that_it_has_no_images(tmp_path: Path) -> No
     for topic in (None, "/image"):
         with (
             pytest.raises(SourceError, match=r"bag has no images$"),
-            recording(tmp_path / "bag", topic, FrameConfig()),
+            open_recording(tmp_path / "bag", topic),
         ):
             pass
 
 
-def test_a_recording_knows_when_it_begins_and_how_long_it_is(tmp_path: Path) -> None:
+def test_a_recording_has_a_start_and_a_duration(tmp_path: Path) -> None:
     bag = film(tmp_path / "bag", range(5), config=BagConfig(split_s=2))
-    with recording(bag, None, FrameConfig()) as recorded:
-        assert recorded.start_ns == BEGIN_S * S
-        assert recorded.duration_s == pytest.approx(5 - 1 / RATE_HZ)
-        assert recorded.losses() == {}
+    with open_recording(bag) as recording:
+        assert recording.start_ns(FRAMES) == BEGIN_S * S
+        assert recording.duration_s == pytest.approx(5 - 1 / RATE_HZ)
+        assert recording.losses == {}
     cut = bag / "bag_2.mcap"
     cut.write_bytes(cut.read_bytes()[:-100])
-    with recording(bag, None, FrameConfig()) as recorded:
-        assert len(list(recorded.events)) == 5
-        assert recorded.duration_s is None
-        assert list(recorded.losses()) == ["bag_2.mcap"]
+    with open_recording(bag) as recording:
+        assert len(list(recording.chunks(FRAMES))) == 5
+        assert recording.duration_s is None
+        assert list(recording.losses) == ["bag_2.mcap"]
 
 
-def test_a_bag_without_an_image_that_can_be_used_says_so_before_anything_is_loaded(
+def test_a_bag_without_a_usable_image_is_an_error_on_opening(
     tmp_path: Path,
 ) -> None:
     with BagWriter(tmp_path / "bag", BagConfig()) as bag:
         bag.write(topic_of("/image", RAW), 1, data=message(WORLD.frame(0.0, 56, 56), 0))
     with (
         pytest.raises(SourceError, match=r"no image that can be used.*stamp"),
-        recording(tmp_path / "bag", None, FrameConfig()),
+        open_recording(tmp_path / "bag"),
     ):
         pass
 
@@ -205,6 +205,6 @@ def test_a_video_has_no_topics(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     with (
         pytest.raises(SourceError, match="has no topics"),
-        recording(tmp_path / "a.mp4", "/image", FrameConfig()),
+        open_recording(tmp_path / "a.mp4", "/image"),
     ):
         pass

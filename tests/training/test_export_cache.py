@@ -1,4 +1,4 @@
-"""An export that is stopped, gone on with and shared; and shares of what is checked, as one."""
+"""Exports that are stopped, resumed and shared; and shares of a check of the data."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ import pytest
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import ALONE, Rank
+from streamingvlm_ros.recordings.recording import Recording
 from streamingvlm_training.data_report import Counts, count_data, merge_counts
 from streamingvlm_training.datasets import export as exporting
 from streamingvlm_training.datasets.conversations import Conversations
 from streamingvlm_training.datasets.export import Exported, export
-from streamingvlm_training.datasets.export_cache import Part, Parts
+from streamingvlm_training.datasets.export_cache import CachedClips, ExportCache
 
-from ..recordings.scene import film
 from ..support.cli import run
-from .exports import files, inodes, only_begun
-from .test_export import CUT, bags
-
-__all__ = ["bags"]
+from ..support.world_bags import film
+from .exports import CUT, files, inodes, only_begun
 
 NAMES = ("one", "three", "two")
 
@@ -37,33 +35,43 @@ def own(bags: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "bags" / name for name in NAMES]
 
 
-def exported(paths: list[Path], output: Path, rank: Rank = ALONE) -> Exported | None:
-    return export(paths, output, Settings(), CUT, 3, rank=rank)
+def exported(paths: list[Path], output: Path, *, rank: Rank = ALONE) -> Exported | None:
+    return export(paths, output, settings=Settings(), config=CUT, validation=3, rank=rank)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_whichever_process_ends_last_writes_what_one_would_have(
+def test_the_process_that_ends_last_writes_the_files_of_a_single_process(
     bags: Path, tmp_path: Path, order: tuple[int, int]
 ) -> None:
     paths = [bags / name for name in NAMES]
     alone = exported(paths, tmp_path / "alone")
     first, last = order
-    assert exported(paths, tmp_path / "shared", Rank(first, 2)) is None
+    assert exported(paths, tmp_path / "shared", rank=Rank(first, 2)) is None
     assert not (tmp_path / "shared" / "train.jsonl").exists()
-    assert exported(paths, tmp_path / "shared", Rank(last, 2)) == alone
+    assert exported(paths, tmp_path / "shared", rank=Rank(last, 2)) == alone
     assert files(tmp_path / "shared") == files(tmp_path / "alone")
 
 
-def test_a_process_takes_what_a_later_one_found_corrected(own: list[Path], tmp_path: Path) -> None:
+def test_a_process_accepts_clips_of_a_later_one_that_has_seen_corrections(
+    own: list[Path], tmp_path: Path
+) -> None:
     later: list[Exported | None] = []
 
     def correct_and_share() -> None:
         if not later:
             words = own[1].with_suffix(".jsonl")
             words.write_text(words.read_text().replace("square", "cube"))
-            later.append(exported(own, tmp_path / "out", Rank(1, 2)))
+            later.append(exported(own, tmp_path / "out", rank=Rank(1, 2)))
 
-    done = export(own, tmp_path / "out", Settings(), CUT, 0, correct_and_share, Rank(0, 2))
+    done = export(
+        own,
+        tmp_path / "out",
+        settings=Settings(),
+        config=CUT,
+        validation=0,
+        advance=correct_and_share,
+        rank=Rank(0, 2),
+    )
     assert done
     assert later == [None]
     assert '"cube"' in (tmp_path / "out" / "train.jsonl").read_text()
@@ -76,7 +84,7 @@ def test_a_process_that_is_not_the_last_says_who_writes_the_files(
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = run("export", bags, "--output", tmp_path, "--model", "demo")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "The process that ends last writes train.jsonl and validation.jsonl." in done.stderr
+    assert "The last process to finish writes train.jsonl and validation.jsonl." in done.stderr
     monkeypatch.setenv("RANK", "2")
     assert "error: RANK is 2" in run("export", bags, "--output", tmp_path).stderr
 
@@ -122,7 +130,7 @@ def remove_video(bag: Path) -> None:
     ],
     ids=["nothing", "words", "recording", "frames", "end of part", "video"],
 )
-def test_what_is_there_is_made_again_only_if_it_does_not_hold(
+def test_only_outdated_files_are_exported_again(
     own: list[Path], tmp_path: Path, change: Callable[[Path], None], anew: set[str]
 ) -> None:
     exported(own, tmp_path / "out")
@@ -135,20 +143,20 @@ def test_what_is_there_is_made_again_only_if_it_does_not_hold(
     assert {name for name in after if after[name] != before[name]} == anew
 
 
-def test_a_part_is_read_as_it_was_kept_whatever_its_words(bags: Path, tmp_path: Path) -> None:
-    parts = Parts(tmp_path, {bags / "one": None}, Settings(), CUT)
+def test_an_entry_is_loaded_as_it_was_stored_whatever_its_words(bags: Path, tmp_path: Path) -> None:
+    cache = ExportCache(tmp_path, {bags / "one": None}, settings=Settings(), config=CUT)
     for lines in ((), ('["half of \ud83d"]', '["\u2028"]')):
-        parts.keep(bags / "one", Part(lines, "why", ("what", "else")), filmed=False)
-        kept = parts.kept(bags / "one")
-        assert kept
-        assert (len(kept.lines), kept.skipped, kept.problems) == (
+        cache.store(bags / "one", CachedClips(lines, "why", ("what", "else")), has_video=False)
+        stored = cache.load(bags / "one")
+        assert stored
+        assert (len(stored.lines), stored.skipped, stored.problems) == (
             len(lines),
             "why",
             ("what", "else"),
         )
 
 
-def test_a_film_of_another_recording_is_not_kept_while_that_has_no_words(
+def test_a_video_of_an_older_recording_is_replaced_after_an_export_without_words(
     own: list[Path], tmp_path: Path
 ) -> None:
     exported(own, tmp_path / "out")
@@ -166,17 +174,17 @@ def test_a_film_of_another_recording_is_not_kept_while_that_has_no_words(
     assert film_of_two.read_bytes() != before
 
 
-def test_two_exports_of_one_folder_do_not_write_into_each_others_films(
+def test_two_exports_to_one_folder_do_not_write_into_each_others_videos(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode, drafts = exporting._encode, list[Path]()
 
-    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
+    def meanwhile(path: Path, frames: Any, *, start_ns: int) -> None:
         drafts.append(path)
         if len(drafts) == 1:
             path.write_bytes(b"half of one")
             assert exported([bags / "one"], tmp_path)
-        encode(path, frames, start_ns)
+        encode(path, frames, start_ns=start_ns)
 
     monkeypatch.setattr(exporting, "_encode", meanwhile)
     assert exported([bags / "one"], tmp_path)
@@ -185,10 +193,10 @@ def test_two_exports_of_one_folder_do_not_write_into_each_others_films(
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["one.mp4"]
 
 
-def test_a_film_that_fails_leaves_nothing(
+def test_a_video_that_fails_leaves_no_file(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(path: Path, *_: object) -> None:
+    def failing(path: Path, *_: object, **__: object) -> None:
         path.write_bytes(b"half of one")
         raise DataError("no more")
 
@@ -198,14 +206,14 @@ def test_a_film_that_fails_leaves_nothing(
     assert not list((tmp_path / "videos").iterdir())
 
 
-def test_a_film_of_a_run_that_was_stopped_before_its_part_was_kept_is_taken(
+def test_the_video_of_a_run_that_was_stopped_before_its_entry_was_stored_is_reused(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Parts, "keep", stopped)
+        patched.setattr(ExportCache, "store", stopped)
         with pytest.raises(KeyboardInterrupt):
             exported([bags / "one"], tmp_path)
     assert only_begun(tmp_path / "parts" / "one.jsonl")
@@ -219,23 +227,25 @@ def corrected(bag: Path) -> None:
     """Every word of it in capital letters."""
     words = bag.with_suffix(".jsonl")
     lines = [json.loads(line) for line in words.read_text().splitlines()]
-    words.write_text("\n".join(json.dumps({**its, "text": its["text"].upper()}) for its in lines))
+    words.write_text(
+        "\n".join(json.dumps({**line, "text": line["text"].upper()}) for line in lines)
+    )
 
 
-def said_in(output: Path) -> str:
+def exported_words(output: Path) -> str:
     return "".join(
         word.text for clip in Conversations(output / "train.jsonl") for word in clip.words
     )
 
 
 def export_while(
-    change: Callable[[Path], None], bag: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Path], None], bag: Path, *, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An export during which the bag, or its words, change after it was filmed."""
+    """Export a bag that, or whose words, change after its video was encoded."""
     encode = exporting._encode
 
-    def meanwhile(path: Path, frames: Any, start_ns: int) -> None:
-        encode(path, frames, start_ns)
+    def meanwhile(path: Path, frames: Any, *, start_ns: int) -> None:
+        encode(path, frames, start_ns=start_ns)
         change(bag)
 
     with monkeypatch.context() as patched:
@@ -243,50 +253,53 @@ def export_while(
         assert exported([bag], output)
 
 
-def test_what_is_corrected_while_an_export_films_is_in_the_next(
+def test_words_corrected_while_a_video_is_encoded_are_in_the_next_export(
     own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_while(corrected, own[0], tmp_path / "out", monkeypatch)
-    assert not said_in(tmp_path / "out").isupper()
+    export_while(corrected, own[0], output=tmp_path / "out", monkeypatch=monkeypatch)
+    assert not exported_words(tmp_path / "out").isupper()
     assert exported(own[:1], tmp_path / "out")
-    assert said_in(tmp_path / "out").isupper()
+    assert exported_words(tmp_path / "out").isupper()
 
 
-def test_a_bag_that_grows_while_it_is_exported_is_filmed_anew_by_the_next(
+def test_a_bag_that_grows_while_it_is_exported_is_encoded_again_by_the_next(
     own: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_while(change_recording, own[0], tmp_path / "out", monkeypatch)
+    export_while(change_recording, own[0], output=tmp_path / "out", monkeypatch=monkeypatch)
     film_of_one = tmp_path / "out" / "videos" / "one.mp4"
     before = film_of_one.read_bytes()
     assert exported(own[:1], tmp_path / "out")
     assert film_of_one.read_bytes() != before
 
 
-def test_another_camera_of_a_bag_is_filmed_anew(tmp_path: Path) -> None:
+def test_another_camera_of_a_bag_is_encoded_again(tmp_path: Path) -> None:
     bag = film(tmp_path / "two", range(4), topics=("/left", "/right"))
     lines = ({"start_s": n, "end_s": n + 1, "text": f"word{n}"} for n in range(4))
     bag.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
-    found = []
+    inodes_by_export = []
     for topic in ("/left", "/left", "/right"):
-        assert export([bag], tmp_path / "out", Settings(), CUT, 0, topic=topic)
-        found.append(inodes(tmp_path / "out"))
+        assert export(
+            [bag], tmp_path / "out", settings=Settings(), config=CUT, validation=0, topic=topic
+        )
+        inodes_by_export.append(inodes(tmp_path / "out"))
         film_of_two = tmp_path / "out" / "videos" / "two.mp4"  # one in use isn't given anew
-        (tmp_path / f"{len(found)}").hardlink_to(film_of_two)
-    assert found[0] == found[1]
-    assert found[1]["two.mp4"] != found[2]["two.mp4"]
+        (tmp_path / f"{len(inodes_by_export)}").hardlink_to(film_of_two)
+    left, again, right = inodes_by_export
+    assert left == again
+    assert again["two.mp4"] != right["two.mp4"]
 
 
-def test_what_was_skipped_is_tried_again(
+def test_a_skipped_recording_is_tried_again(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(path: Path, *_: object) -> None:
-        raise DataError(f"{path}: Stale file handle")
+    def unreadable(recording: Recording, *_: object) -> None:
+        raise DataError(f"{recording.path}: Stale file handle")
 
     paths = [bags / name for name in NAMES]
     exported(paths, tmp_path)
     truncate(tmp_path / "parts" / "one.jsonl")
     with monkeypatch.context() as patched:
-        patched.setattr(exporting, "told", unreadable)
+        patched.setattr(exporting, "load_annotated", unreadable)
         first = exported(paths, tmp_path)
     assert first
     assert first.skipped == {paths[0]: f"{paths[0]}: Stale file handle"}
@@ -295,19 +308,20 @@ def test_what_was_skipped_is_tried_again(
     assert not again.skipped
 
 
-def test_a_part_that_another_process_makes_anew_meanwhile_is_in_the_files(
+def test_an_entry_that_another_process_replaces_meanwhile_is_in_the_files(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the files would lack it, if that process saw them complete and ended before."""
-    written = exporting._written
-    parts = Parts(tmp_path / "parts", {bags / "one": None}, Settings(), CUT)
+    write_files = exporting._write_files
+    cache = ExportCache(tmp_path / "parts", {bags / "one": None}, settings=Settings(), config=CUT)
 
-    def meanwhile(found: dict[Path, Part], *others: Any) -> Exported:
-        if len(found[bags / "one"].lines) > 1:
-            parts.keep(bags / "one", Part(found[bags / "one"].lines[:1]), filmed=True)
-        return written(found, *others)
+    def meanwhile(entries: dict[Path, CachedClips], output: Path, **options: Any) -> Exported:
+        lines = entries[bags / "one"].lines
+        if len(lines) > 1:
+            cache.store(bags / "one", CachedClips(lines[:1]), has_video=True)
+        return write_files(entries, output, **options)
 
-    monkeypatch.setattr(exporting, "_written", meanwhile)
+    monkeypatch.setattr(exporting, "_write_files", meanwhile)
     done = exported([bags / "one", bags / "two"], tmp_path)
     assert done
     assert done.train == {bags / "one": 1}
@@ -315,7 +329,7 @@ def test_a_part_that_another_process_makes_anew_meanwhile_is_in_the_files(
 
 
 @pytest.mark.parametrize("processes", [2, 3, 7])
-def test_shares_of_what_is_checked_are_together_what_one_process_finds(
+def test_shares_of_a_check_together_are_the_check_of_one_process(
     bags: Path, tmp_path: Path, processes: int
 ) -> None:
     paths = [bags / name for name in NAMES]
@@ -330,25 +344,25 @@ def test_shares_of_what_is_checked_are_together_what_one_process_finds(
     flat.write_text("\n".join(some))
     sources = [clips, *paths, flat]
 
-    def found(shards: int) -> Counts:
-        its = [
+    def check(shards: int) -> Counts:
+        shares = [
             count_data(sources, "", settings=Settings(), rank=Rank(n, shards))
             for n in range(shards)
         ]
-        return merge_counts(sources, its)
+        return merge_counts(sources, shares)
 
-    alone = found(1)
+    alone = check(1)
     assert alone.clips > 8
-    problems = "\n".join(f"{its.origin} {its.what}" for its in alone.problems)
+    problems = "\n".join(f"{problem.origin} {problem.what}" for problem in alone.problems)
     assert "three.mp4 is empty" in problems
     assert "one.mp4 stands for 2 videos, such as x/one.mp4, y/one.mp4" in problems
-    shared = found(processes)
+    shared = check(processes)
     assert shared.seconds == pytest.approx(alone.seconds)
     shared.seconds = alone.seconds
     assert shared == alone
 
 
-def test_a_video_that_several_names_stand_for_is_told_once_whichever_file_has_them(
+def test_a_video_with_several_names_is_reported_once_in_whichever_files_they_are(
     bags: Path, tmp_path: Path
 ) -> None:
     exported([bags / "one"], tmp_path)
@@ -356,11 +370,11 @@ def test_a_video_that_several_names_stand_for_is_told_once_whichever_file_has_th
     sources = [tmp_path / f"{name}.jsonl" for name in ("a", "b", "c")]
     for path in sources:
         path.write_text(lines.replace("videos/one.mp4", f"{path.stem}/one.mp4"))
-    found = merge_counts(
+    counts = merge_counts(
         sources, [count_data(sources, str(tmp_path), settings=Settings(), rank=ALONE)]
     )
     video = tmp_path / "videos" / "one.mp4"
-    (problem,) = found.problems
+    (problem,) = counts.problems
     assert problem.origin == str(video)
     assert "stands for 3 videos, such as a/one.mp4, b/one.mp4" in problem.what
     paths = [*sources, tmp_path / "train.jsonl"]

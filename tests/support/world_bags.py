@@ -26,7 +26,7 @@ RAW = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
-def message(image: Image, stamp_ns: int, kind: str = RAW, encoding: str = "rgb8") -> bytes:
+def message(image: Image, stamp_ns: int, *, kind: str = RAW, encoding: str = "rgb8") -> bytes:
     types: Any = known_types().types
     stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, S))
     header = types["std_msgs/msg/Header"](stamp, "camera_optical")
@@ -42,6 +42,7 @@ def message(image: Image, stamp_ns: int, kind: str = RAW, encoding: str = "rgb8"
 def film(
     folder: Path,
     seconds: Iterable[int],
+    *,
     kind: str = RAW,
     topics: Iterable[str] = ("/image",),
     config: BagConfig | None = None,
@@ -60,5 +61,5 @@ def film(
                 recorded_ns = (BEGIN_S + 7) * S + (count * RATE_HZ + n) * S // RATE_HZ // rate
                 image = WORLD.frame(second + n / RATE_HZ, SIDE_PX, SIDE_PX)
                 for camera in cameras:
-                    bag.write(camera, recorded_ns, data=message(image, stamp_ns, kind))
+                    bag.write(camera, recorded_ns, data=message(image, stamp_ns, kind=kind))
     return folder

@@ -21,12 +21,12 @@ from streamingvlm_ros.frames.image_decoding import (
     check,
     to_array,
 )
-from streamingvlm_ros.ros.conversions import compressed_image_message, image_message, to_ns, to_time
+from streamingvlm_ros.ros.messages import compressed_image_message, image_message, to_ns, to_time
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
 
 
-def message(rows: np.ndarray, encoding: str, width: int) -> Image:
+def message(rows: np.ndarray, encoding: str, *, width: int) -> Image:
     """`rows` is (height, step) bytes."""
     image = Image(encoding=encoding, height=len(rows), width=width, step=rows.shape[1])
     image.header.stamp.sec = 5
@@ -49,8 +49,8 @@ def test_a_view_of_an_array_survives_too() -> None:
 
 def test_padded_rows_are_read() -> None:
     rows = np.pad(PICTURE.reshape(24, 96), ((0, 0), (0, 13)), constant_values=99)
-    assert np.array_equal(to_array(message(rows, "rgb8", 32)), PICTURE)
-    unpadded_end = message(rows, "rgb8", 32)
+    assert np.array_equal(to_array(message(rows, "rgb8", width=32)), PICTURE)
+    unpadded_end = message(rows, "rgb8", width=32)
     unpadded_end.data = unpadded_end.data[:-13]
     assert np.array_equal(to_array(unpadded_end), PICTURE)
 
@@ -66,9 +66,9 @@ def test_padded_rows_are_read() -> None:
     ],
 )
 def test_colour_encodings_are_read(encoding: str, rows: np.ndarray) -> None:
-    assert np.array_equal(to_array(message(rows, encoding, 32)), PICTURE)
+    assert np.array_equal(to_array(message(rows, encoding, width=32)), PICTURE)
     padded = np.pad(rows, ((0, 0), (0, 8)), constant_values=99)
-    assert np.array_equal(to_array(message(padded, encoding, 32)), PICTURE)
+    assert np.array_equal(to_array(message(padded, encoding, width=32)), PICTURE)
 
 
 RED_GREEN_BLUE = {
@@ -91,7 +91,7 @@ def test_any_size_and_padding_gives_an_array_of_its_own(
     channels, _ = RGB_CHANNELS[encoding]
     used = width * channels
     rows = np.random.default_rng(height).integers(0, 256, (height, used + padding), np.uint8)
-    image = message(rows, encoding, width)
+    image = message(rows, encoding, width=width)
     if last_row_is_short:
         image.data = image.data[: len(image.data) - padding]
     picture = to_array(image)
@@ -110,7 +110,7 @@ def test_every_encoding_without_arithmetic_is_tested() -> None:
 @pytest.mark.parametrize("encoding", RED_GREEN_BLUE)
 def test_a_single_row_may_have_any_step(encoding: str) -> None:
     channels, _ = RGB_CHANNELS[encoding]
-    image = message(np.full((1, 32 * channels), 7, np.uint8), encoding, 32)
+    image = message(np.full((1, 32 * channels), 7, np.uint8), encoding, width=32)
     image.step = 2**32 - 1
     assert np.array_equal(to_array(image), np.full((1, 32, 3), 7))
 
@@ -119,13 +119,13 @@ def test_a_single_row_may_have_any_step(encoding: str) -> None:
 def test_grey_becomes_three_equal_channels(encoding: str) -> None:
     grey = PICTURE[..., 0]
     rows = grey if encoding != "mono16" else (grey.astype("<u2") * 257).view(np.uint8)
-    assert np.array_equal(to_array(message(rows, encoding, 32)), np.dstack([grey] * 3))
+    assert np.array_equal(to_array(message(rows, encoding, width=32)), np.dstack([grey] * 3))
 
 
 @pytest.mark.parametrize("encoding", CONVERTED_BYTES)
 def test_every_other_known_encoding_gives_an_rgb_array(encoding: str) -> None:
     rows = np.full((24, 32 * CONVERTED_BYTES[encoding]), 128, np.uint8)
-    picture = to_array(message(rows, encoding, 32))
+    picture = to_array(message(rows, encoding, width=32))
     assert picture.shape == (24, 32, 3)
     assert picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - 128).max() <= 4
@@ -149,7 +149,7 @@ def test_every_other_known_encoding_gives_an_rgb_array(encoding: str) -> None:
 def test_an_invalid_header_is_rejected_without_reading_the_data(
     changes: dict[str, object], reason: str
 ) -> None:
-    image = message(PICTURE.reshape(24, 96), "rgb8", 32)
+    image = message(PICTURE.reshape(24, 96), "rgb8", width=32)
     for name, value in changes.items():
         setattr(image, name, value)
     with pytest.raises(BadImageError) as caught:
@@ -164,7 +164,7 @@ def test_an_image_without_a_stamp_is_bad() -> None:
 
 def test_an_odd_width_is_bad_where_the_encoding_forbids_it() -> None:
     with pytest.raises(BadImageError, match="yuv422"):
-        to_array(message(np.zeros((24, 62), np.uint8), "yuv422", 31))
+        to_array(message(np.zeros((24, 62), np.uint8), "yuv422", width=31))
 
 
 def encoded(form: str) -> bytes:

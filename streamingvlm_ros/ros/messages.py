@@ -1,18 +1,25 @@
-"""Values of this package as ROS messages, and stamps in both directions."""
+"""Values of this package as ROS messages, stamps in both directions, and publishing."""
 
 from __future__ import annotations
 
 import io
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import PIL.Image
 from builtin_interfaces.msg import Time
+from rclpy.logging import get_logger
 from sensor_msgs.msg import CompressedImage, Image
 
 from streamingvlm_ros.msg import Narration
 
 from .. import types
 from ..types import NS_PER_S
+
+_TIMEOUT_ERROR = "cannot publish data"
+"""Start of rmw's error when DDS did not take a message in time: a subscriber was killed or hangs,
+or the machine is busy (rmw_fastrtps #310, #338)."""
 
 
 def to_ns(stamp: Time) -> int:
@@ -54,7 +61,7 @@ def narration_message(narration: types.Narration, *, latency_s: float = 0.0) -> 
         start=to_time(narration.start_ns),
         end=to_time(narration.end_ns),
         text=narration.text,
-        silent=narration.silent,
+        silent=not narration.text,
         sequence=narration.sequence,
         frames=narration.frames,
         dropped=narration.dropped,
@@ -63,3 +70,17 @@ def narration_message(narration: types.Narration, *, latency_s: float = 0.0) -> 
     message.header.stamp = to_time(narration.newest_ns)
     message.header.frame_id = narration.frame_id
     return message
+
+
+@contextmanager
+def drop_on_timeout() -> Iterator[None]:
+    """Drop a message that DDS does not take in time, with a warning.
+
+    Other errors are raised; rclpy uses RuntimeError for all of them.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if _TIMEOUT_ERROR not in str(error):
+            raise
+        get_logger("publishing").warning(f"dropped a message: {error}")

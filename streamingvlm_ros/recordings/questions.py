@@ -1,0 +1,102 @@
+"""Questions about a recording, with their right answers."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..types import NS_PER_S
+from .annotation_files import convert
+from .annotations import Annotation, as_text, quoted
+from .bag_recording import RecordedAnswer
+
+LETTERS = string.ascii_uppercase
+"""The names of options."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedQuestion:
+    """A question to ask when the recording is at `time_s`.
+
+    With `options`, `answer` is the letter of the right one; A is the first.
+    """
+
+    time_s: float
+    question: str
+    answer: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def prompt(self) -> str:
+        """The question as the model gets it, with its options."""
+        if not self.options:
+            return self.question
+        letters = LETTERS[: len(self.options)]
+        choices = "\n".join(map("{}. {}".format, letters, self.options))
+        return f"{self.question}\n{choices}\nAnswer with the letter."
+
+    def is_answered_by(self, answer: str) -> bool:
+        """Return True if `answer` is right.
+
+        With options it must name the right one, by letter or text; otherwise all words count.
+        """
+        if self.options:
+            return self._chosen(answer) == self.answer
+        return plain(answer) == plain(self.answer)
+
+    def _chosen(self, answer: str) -> str:
+        """The letter of the option that is all of the answer, or the letter it begins with, or ''.
+
+        A letter is all of the answer, or a bracket, point or colon follows: "A dog" has none.
+        """
+        for letter, option in zip(LETTERS, self.options, strict=False):
+            if plain(answer).rstrip(".") == plain(option).rstrip("."):
+                return letter
+        named = re.match(r"\W*([A-Za-z])(?:[).:]|\W*$)", answer)
+        return named[1].upper() if named else ""
+
+
+def plain(text: str) -> str:
+    """Return the text in small letters, with single spaces."""
+    return " ".join(text.lower().split())
+
+
+def read_questions(path: Path) -> list[TimedQuestion]:
+    """Read the questions of a .jsonl file, ordered by time.
+
+    Lines have `time_s`, `question` and `answer`; with `options`, at most 26, `answer` is a letter.
+
+    Raises:
+        WordsError: the file can't be read.
+    """
+    return sorted(convert(path, question_of), key=lambda question: question.time_s)
+
+
+def question_of(annotation: Annotation) -> TimedQuestion:
+    """Return the question of a line. ValueError or KeyError if a field is wrong or missing."""
+    options, answer = _options(annotation), annotation.text_field("answer")
+    if options and answer not in tuple(LETTERS[: len(options)]):
+        raise ValueError(f"answer {answer!r} is not the letter of one of {len(options)} options")
+    time_s, question = annotation.time_field("time_s"), annotation.text_field("question")
+    return TimedQuestion(time_s, question, answer, options)
+
+
+def questions_of(answers: Iterable[RecordedAnswer], start_ns: int) -> list[TimedQuestion]:
+    """Return the questions that were answered; seconds count from `start_ns`."""
+    return [
+        TimedQuestion((a.seen_until_ns - start_ns) / NS_PER_S, a.question, a.answer)
+        for a in answers
+        if a.answer and not a.error
+    ]
+
+
+def _options(annotation: Annotation) -> tuple[str, ...]:
+    options = annotation.fields.get("options", [])
+    if not isinstance(options, list) or len(options) > len(LETTERS):
+        raise ValueError(
+            f"`options` must be a list of at most {len(LETTERS)}, not {quoted(options)}"
+        )
+    return tuple(as_text(option, "options") for option in options)

@@ -1,0 +1,224 @@
+"""Files of annotations are written as they were read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamingvlm_ros.errors import WordsError
+from streamingvlm_ros.recordings.annotation_files import (
+    annotations_text,
+    parse_annotations,
+    read_annotations,
+    read_utterances,
+    write_annotations,
+)
+from streamingvlm_ros.recordings.annotations import Annotation, AnnotationFile, Utterance
+
+FORMATS = [".jsonl", ".vtt", ".srt"]
+WORDS = st.text("abcXYZ019 .,!?'äß\u2028", min_size=1).filter(str.strip)
+TAGS = st.sampled_from(["", "<i>red</i> ", "<v Anna>", "&lt;b&gt; ", "<c.yellow>so</c> ", "{x} "])
+LINES = st.builds("{}{}".format, TAGS, WORDS)
+PAYLOADS = st.lists(LINES, min_size=1, max_size=3).map("\n".join)
+MILLISECONDS = st.integers(0, 99 * 3_600_000 - 1)
+BLANK_LINES = st.integers(1, 3).map("\n".__mul__)
+
+
+def clock(ms: int, point: str) -> str:
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
+
+
+@st.composite
+def vtt_cues(draw: st.DrawFn) -> str:
+    identifier = draw(st.sampled_from(["", "1\n", "intro - 2\n", "NOTE 3\n"]))
+    start, end = (clock(draw(MILLISECONDS), ".") for _ in range(2))
+    start = draw(st.sampled_from([start, start[3:]]))
+    arrow = draw(st.sampled_from([" --> ", "  -->\t"]))
+    settings = draw(st.sampled_from(["", " ", " align:start line:0", "\tposition:10% "]))
+    payload = draw(st.sampled_from(["", "\n"])) and f"\n{draw(PAYLOADS)}"
+    return f"{identifier}{start}{arrow}{end}{settings}{payload}"
+
+
+VTT_BLOCKS = vtt_cues() | st.sampled_from(
+    ["NOTE a\nb", "STYLE\n::cue { color: red }", "REGION\nid:fred\nlines:3", "stray words"]
+)
+
+
+@st.composite
+def vtt_files(draw: st.DrawFn) -> str:
+    header = draw(st.sampled_from(["WEBVTT", "WEBVTT - a film", "WEBVTT\nKind: captions"]))
+    blocks = [f"\n{draw(BLANK_LINES)}{draw(VTT_BLOCKS)}" for _ in range(draw(st.integers(0, 4)))]
+    return header + "".join(blocks) + draw(st.sampled_from(["", "\n", "\n\n\n"]))
+
+
+@st.composite
+def srt_files(draw: st.DrawFn) -> str:
+    cues = []
+    for number in range(draw(st.integers(1, 4))):
+        counter = draw(st.sampled_from(["", f"{number + 1}\n", " 7 \n"]))
+        start, end = (clock(draw(MILLISECONDS), ",") for _ in range(2))
+        place = draw(st.sampled_from(["", " X1:1 X2:2 Y1:3 Y2:4"]))
+        paragraphs = "\n\n".join(draw(st.lists(PAYLOADS, max_size=2)))
+        cues.append(f"{counter}{start} --> {end}{place}\n{paragraphs}")
+    return f"\n{draw(BLANK_LINES)}".join(cues) + draw(st.sampled_from(["", "\n", "\n\n"]))
+
+
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+RECORDS = st.dictionaries(
+    st.sampled_from(["start_s", "end_s", "text", "corrected", "label", "topic"]) | st.text(),
+    JSON_VALUES,
+    max_size=5,
+)
+
+
+@st.composite
+def json_files(draw: st.DrawFn) -> str:
+    records = draw(st.lists(RECORDS, max_size=4))
+    separators = draw(st.sampled_from([(", ", ": "), (",", ":"), (" , ", " :\t")]))
+    lines = [
+        json.dumps(record, ensure_ascii=draw(st.booleans()), separators=separators)
+        for record in records
+    ]
+    lines = [line if is_encodable(line) else json.dumps(json.loads(line)) for line in lines]
+    return draw(BLANK_LINES).join(lines) + draw(st.sampled_from(["", "\n", "\n \n"]))
+
+
+def is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+FILES = (
+    st.tuples(st.just(".vtt"), vtt_files())
+    | st.tuples(st.just(".srt"), srt_files())
+    | st.tuples(st.just(".jsonl"), json_files())
+)
+
+
+@given(FILES, st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\ufeff"]))
+def test_a_file_is_written_as_it_was_read(
+    file: tuple[str, str], newline: str, byte_order_mark: str
+) -> None:
+    suffix, content = file
+    text = byte_order_mark + content.replace("\n", newline)
+    annotations = parse_annotations(text, suffix)
+    assert annotations_text(annotations) == text
+    assert parse_annotations(annotations_text(annotations), suffix) == annotations
+
+
+@given(FILES, st.data())
+def test_an_edit_changes_nothing_else(file: tuple[str, str], data: st.DataObject) -> None:
+    suffix, text = file
+    annotations = parse_annotations(text, suffix)
+    if not annotations.annotations:
+        return
+    changed = data.draw(st.integers(0, len(annotations.annotations) - 1))
+    times = {"start_s": 1.25, "end_s": 3_600.5}
+    edited = replace(
+        annotations,
+        annotations=tuple(
+            annotation.with_fields(**times) if number == changed else annotation
+            for number, annotation in enumerate(annotations.annotations)
+        ),
+    )
+    read = parse_annotations(annotations_text(edited), suffix)
+    # The counter of a cue of SRT that has none is added.
+    assert [replace(a, cue_id="") for a in read.annotations] == [
+        replace(a, cue_id="") for a in edited.annotations
+    ]
+    assert (read.header, read.footer) == (annotations.header, annotations.footer)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@given(times=st.lists(st.tuples(MILLISECONDS, WORDS), max_size=4))
+def test_new_annotations_are_read_as_they_were_written(
+    suffix: str, times: list[tuple[int, str]]
+) -> None:
+    utterances = [
+        Utterance(ms / 1000, (ms + 1500) / 1000, " ".join(text.split())) for ms, text in times
+    ]
+    annotations = tuple(map(Annotation.of, utterances))
+    text = annotations_text(AnnotationFile(suffix, annotations))
+    if annotations or suffix != ".srt":
+        read = parse_annotations(text, suffix).annotations
+        assert [annotation.utterance() for annotation in read] == utterances
+
+
+def test_every_field_of_a_line_is_written_back_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"label":"door", "start_s": 1.50, "end_s": 2, "text": "a cat", "score": [1e3]}\n'
+        '{"start_s": 2, "end_s": 3, "text": "caf\\u00e9"}\n'
+    )
+    file = read_annotations(path)
+    first, second = file.annotations
+    corrected = replace(file, annotations=(first.with_fields(corrected="a dog"), second))
+    write_annotations(path, corrected)
+    assert path.read_text() == (
+        '{"label": "door", "start_s": 1.5, "end_s": 2, "text": "a cat", "score": [1000.0], '
+        '"corrected": "a dog"}\n'
+        '{"start_s": 2, "end_s": 3, "text": "caf\\u00e9"}\n'
+    )
+
+
+def test_a_changed_cue_keeps_its_identifier_settings_and_markup(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtt"
+    cue = "intro\n00:01.500 --> 00:03.000 align:start\n<v Anna>A <i>red</i> ball\nrolls."
+    path.write_bytes(f"WEBVTT\r\n\r\nNOTE mine\r\n\r\n{cue}\r\n\r\nNOTE end\r\n".encode())
+    file = read_annotations(path)
+    (annotation,) = file.annotations
+    assert (annotation.cue_id, annotation.settings) == ("intro", "align:start")
+    assert annotation.markup == "<v Anna>A <i>red</i> ball\nrolls."
+    later = annotation.with_fields(end_s=4.0)
+    write_annotations(path, replace(file, annotations=(later,)))
+    text = path.read_bytes().decode()
+    assert "intro\r\n00:00:01.500 --> 00:00:04.000 align:start\r\n<v Anna>A <i>red" in text
+    assert text.startswith("WEBVTT\r\n\r\nNOTE mine\r\n\r\nintro")
+    assert text.endswith("rolls.\r\n\r\nNOTE end\r\n")
+    other = annotation.with_fields(text="a < b")
+    write_annotations(path, replace(file, annotations=(other,)))
+    assert "align:start\r\na &lt; b\r\n" in path.read_bytes().decode()
+    assert read_utterances(path) == [Utterance(1.5, 3.0, "a < b")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\nroom\n12\n\n00:02.000 --> 00:03.000\nten\n"),
+        (
+            "a.srt",
+            "1\n00:00:01,000 --> 00:00:02,000\nroom\n12\n\n2\n00:00:02,000 --> 00:00:03,000\nten",
+        ),
+    ],
+)
+def test_a_number_in_the_last_line_of_a_cue_is_not_taken_for_a_counter(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert [u.text for u in read_utterances(tmp_path / name)] == ["room 12", "ten"]
+
+
+@pytest.mark.parametrize("text", ["", "words without times\n"])
+def test_an_srt_file_without_subtitles_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.srt").write_text(text)
+    with pytest.raises(WordsError, match=r"a\.srt, line 1: there are no subtitles"):
+        read_utterances(tmp_path / "a.srt")
+
+
+def test_a_file_of_another_format_is_an_error_that_names_the_formats(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(WordsError, match=r"must end in \.jsonl, \.vtt or \.srt"):
+        read_utterances(tmp_path / "a.txt")

@@ -25,7 +25,7 @@ DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
 
 @settings_group
 class FrameConfig:
-    """Settings of how a camera's images become chunks."""
+    """Settings for cutting a camera's images into chunks."""
 
     fps: float = setting(2.0, "Frames per second that the model sees.", low=1.0, high=30.0)
     chunk_seconds: float = setting(
@@ -61,7 +61,7 @@ class FrameConfig:
 
 @settings_group
 class WindowConfig:
-    """Limits of what stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
+    """Limits on what stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
 
     vision_rounds: int = setting(
         16, "Number of newest rounds whose frames stay in the cache.", low=1, high=512
@@ -85,7 +85,7 @@ class WindowConfig:
 
 @settings_group
 class SamplingConfig:
-    """Settings of how the next token is chosen."""
+    """Settings for choosing the next token."""
 
     temperature: float = setting(
         0.9,
@@ -166,7 +166,7 @@ class ModelConfig:
 
 @settings_group
 class PromptConfig:
-    """Texts that the model starts with."""
+    """Texts at the start of the model's context."""
 
     instruction: str = setting(
         "Describe what the robot sees.",
@@ -182,7 +182,7 @@ class PromptConfig:
 
 @settings_group
 class AskingConfig:
-    """Settings of how questions are answered."""
+    """Settings for answering questions."""
 
     max_question_tokens: int = setting(
         256, "Maximum length of a question in tokens. Longer questions are refused.",

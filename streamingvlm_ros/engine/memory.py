@@ -1,4 +1,4 @@
-"""Memory of models: measuring it and giving it back."""
+"""Measuring and freeing the memory of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video files as sources of chunks."""
+"""Chunks from video files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..types import NS_PER_S, Chunk, Frame, Image
 from .chunker import Chunker, RawChunk
 
 _CUT_S = 1.0
-"""A file is cut off if its declared length exceeds the end of its last frame by this."""
+"""A file counts as truncated if its declared length exceeds its last frame by this."""
 
 
 class VideoSource:
     """The chunks of a video file, decoded while they are iterated. Time 0 is the first frame.
 
-    SourceError if the file can't be opened or has no video; while iterating, if it is broken.
-    What it lacks although it can be read is in `losses` when it has been iterated.
+    Raises SourceError if the file can't be opened or has no video and, during iteration, if it is
+    broken. After iteration, `losses` describes damage that could be skipped.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class VideoSource:
         yield from map(self._decode, chunker.close())
 
     def _seen(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames of the span; notes what is wrong with them."""
+        """Yield the frames of the span, and record damage in `losses`."""
         corrupt, before_s, reached_s = 0, 0.0, 0.0
         for stamp_ns, picture in self._frames(container):
             if self._end_ns is not None and stamp_ns >= self._end_ns:
@@ -93,9 +93,9 @@ class VideoSource:
             raise SourceError(f"can't open {self._path} as a video: {error.strerror}") from error
 
     def _frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """(stamp in ns, picture) of every frame, the first of the file at 0.
+        """Yield (stamp in ns, picture) of every frame; the file's first is at 0.
 
-        Those before the span are left out as far as the file lets one jump.
+        Frames before the span are skipped as far as the file can be searched.
         """
         stream = _video(container, self._path)
         stream.thread_type = "AUTO"

@@ -27,7 +27,7 @@ class ChunkBuffer:
     def __init__(
         self, config: FrameConfig, *, part_frames: int = 2, recent_frames: int = 0
     ) -> None:
-        """Hand out parts of a multiple of `part_frames` frames, except a chunk's last.
+        """Hand out parts of a multiple of `part_frames` frames; a chunk's last may have any number.
 
         `recent_frames` are kept for `newest`.
         """

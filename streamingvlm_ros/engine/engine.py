@@ -54,7 +54,7 @@ class StreamingEngine:
         questions = settings.asking.questions_at_once
         spec = self.model.frame_spec(settings.model)
         budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
-        room = budget.questions(spec.of_questions(settings.asking).max_tokens)
+        room = budget.questions(spec.for_questions(settings.asking).max_tokens)
         self.runner = Runner(
             decoder,
             decoder.new_cache(room),
@@ -198,7 +198,7 @@ class StreamingEngine:
 
     def finish(self, stream: Stream) -> None:
         """Decode until a stream's narration and all answers about it are complete."""
-        while not stream.ready or self._questions.are_asked(stream):
+        while not stream.ready or self._questions.has_questions_to(stream):
             self.advance()
 
     def reset(self, stream: Stream) -> None:
@@ -208,7 +208,7 @@ class StreamingEngine:
             ConfigError: the stream is closed, so its row may belong to another.
         """
         self._check_open(stream)
-        self._let_go([stream.next_region])
+        self._wait_for_readers([stream.next_region])
         self._forget(stream)
 
     def close(self, stream: Stream) -> None:
@@ -217,7 +217,7 @@ class StreamingEngine:
             return
         stream.closed = True
         self._forget(stream)
-        self._give_back(stream)
+        self._release(stream)
         del self._streams[stream.row]
         self._questions.fail(QuestionError("the stream was closed"), lambda s: s is stream)
 
@@ -267,13 +267,13 @@ class StreamingEngine:
                 )
             self._enlarge(stream, needed)
         if not stream.watching:
-            self._let_go([stream.next_region])
+            self._wait_for_readers([stream.next_region])
 
     def _enlarge(self, stream: Stream, capacity: int) -> None:
         """Move a stream to larger regions, after the answers that read the old ones."""
-        self._let_go(stream.regions)
+        self._wait_for_readers(stream.regions)
         place, cache = self.runner.place(stream.row), self.runner.cache
-        regions = self._regions.take(capacity), self._regions.take(capacity)
+        regions = self._regions.allocate(capacity), self._regions.allocate(capacity)
         if self._regions.end > cache.slots:
             larger = self.model.decoder.new_cache(self._regions.end)
             larger.copy_from(cache, source=0, target=0, tokens=cache.slots)
@@ -281,18 +281,18 @@ class StreamingEngine:
         cache.copy_from(cache, source=place.start, target=regions[0], tokens=stream.cached_tokens)
         longest = max(self._room, capacity, *(s.capacity for s in self._streams.values()))
         self.runner.use_cache(cache, longest=longest)
-        self._give_back(stream)
+        self._release(stream)
         stream.use(regions, capacity)
 
-    def _give_back(self, stream: Stream) -> None:
+    def _release(self, stream: Stream) -> None:
         if stream.capacity:
             for start in stream.regions:
-                self._regions.give_back(start)
+                self._regions.free(start)
 
-    def _let_go(self, regions: Collection[int]) -> None:
+    def _wait_for_readers(self, regions: Collection[int]) -> None:
         """Decode until no answer reads these cache regions, given by their first slots.
 
         A round waits here only for answers that were asked before the previous round.
         """
-        while self._questions.open and self._questions.are_reading(regions):
+        while self._questions.open and self._questions.is_read(regions):
             self.advance()

@@ -59,8 +59,8 @@ class KVCache:
 
     def copy_from(self, other: KVCache, *, source: int, target: int, tokens: int) -> None:
         """Copy tokens unchanged from an arena of the same model, possibly this one."""
-        for mine, theirs in zip(self._arenas, other._arenas, strict=True):
-            mine[:, :, target : target + tokens] = theirs[:, :, source : source + tokens]
+        for written, read in zip(self._arenas, other._arenas, strict=True):
+            written[:, :, target : target + tokens] = read[:, :, source : source + tokens]
 
     @property
     def nbytes(self) -> int:
@@ -88,13 +88,13 @@ class SlotAllocator:
         """True if an interval of `slots` slots is free."""
         return self._limit is None or self._first_fit(slots) + slots <= self._limit
 
-    def take(self, slots: int) -> int:
+    def allocate(self, slots: int) -> int:
         """Allocate an interval, for which there must be room; return its start."""
         start = self._first_fit(slots)
         self._taken = sorted([*self._taken, (start, start + slots)])
         return start
 
-    def give_back(self, start: int) -> None:
+    def free(self, start: int) -> None:
         """Free the interval that begins at `start`."""
         self._taken = [interval for interval in self._taken if interval[0] != start]
 

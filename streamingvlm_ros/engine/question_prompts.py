@@ -12,7 +12,7 @@ from .ledger import Grid, Segment
 from .qwen2_5.vision import VisionSpec, token_grid
 from .rounds import State
 
-LONG_TOKEN = 64
+MAX_CHARS_PER_TOKEN = 64
 """Characters per token, more than any sentence has on average."""
 
 
@@ -58,7 +58,7 @@ class QuestionPrompts:
         question = replace(question, text=question.text.strip())
         limit = self._checked(question)
         if question.moments:
-            return self._long_ago(question, limit)
+            return self._from_history(question, limit)
         if question.frames:
             return self._recent(question, limit)
         return self._live(question, limit, state=state)
@@ -78,7 +78,7 @@ class QuestionPrompts:
         turn += self._chat_format.plain_question(question.text)
         return Prompt(tuple(turn), limit, _span(question.frames), False, (question.frames,))
 
-    def _long_ago(self, question: Question, limit: int) -> Prompt:
+    def _from_history(self, question: Question, limit: int) -> Prompt:
         """Build a separate stream whose rounds are the moments with their narration."""
         chat_format, moments = self._chat_format, question.moments
         # A clock may have been set back between two moments.
@@ -121,7 +121,10 @@ class QuestionPrompts:
 
         Very long text is rejected by length alone, so that tokenising never delays the narration.
         """
-        return len(text) > limit * LONG_TOKEN or len(self._chat_format.encode(" " + text)) > limit
+        return (
+            len(text) > limit * MAX_CHARS_PER_TOKEN
+            or len(self._chat_format.encode(" " + text)) > limit
+        )
 
     def _check_memory(self, question: Question, limit: int, *, state: State) -> None:
         """Check that there is room to remember the longest answer."""

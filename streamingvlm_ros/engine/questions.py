@@ -59,13 +59,13 @@ class Questions:
             return ask.on_done(QuestionError("the stream is closed: ask another"))
         self.waiting.append((stream, ask))
 
-    def are_asked(self, stream: Stream) -> bool:
+    def has_questions_to(self, stream: Stream) -> bool:
         """Return True while a question to a stream waits or is being answered."""
         return any(asked is stream for asked, _ in self.waiting) or any(
             answering.stream is stream for answering in self.open
         )
 
-    def are_reading(self, regions: Collection[int]) -> bool:
+    def is_read(self, regions: Collection[int]) -> bool:
         """Return True while an answer reads one of these cache regions, given by first slots."""
         places = (self._runner.place(answering.turn.row).shared for answering in self.open)
         return any(end > start and start in regions for start, end in places)
@@ -156,7 +156,7 @@ class Questions:
         self, stream: Stream, ask: Ask, *, prompt: Prompt, state: State, row: int
     ) -> _Answering:
         """Assign a row and slots to a question. From now on `fail` includes it."""
-        start = self._slots.take(prompt.slots)
+        start = self._slots.allocate(prompt.slots)
         text = self._chat_format.incremental_detokenizer()
         answering = _Answering(stream, ask, prompt, start, stream.generation, text)
         context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
@@ -173,9 +173,9 @@ class Questions:
         piece = answering.text.add(id)
         if len(answering.turn.ids) >= answering.prompt.max_tokens:
             piece += answering.text.end()
-        return self._pass_on(answering, piece)
+        return self._emit(answering, piece)
 
-    def _pass_on(self, answering: _Answering, piece: str) -> bool:
+    def _emit(self, answering: _Answering, piece: str) -> bool:
         try:
             return answering.ask.on_token(piece)
         except Exception as error:
@@ -185,7 +185,7 @@ class Questions:
 
     def _end(self, answering: _Answering) -> None:
         turn, ask, stream = answering.turn, answering.ask, answering.stream
-        complete = turn.complete and self._pass_on(answering, answering.text.end())
+        complete = turn.complete and self._emit(answering, answering.text.end())
         self._leave(answering)
         text = self._chat_format.decode(turn.ids)
         if ask.question.remember and complete and answering.generation == stream.generation:
@@ -196,7 +196,7 @@ class Questions:
         """Free the answer's row and slots."""
         if answering in self.open:
             self._scheduler.cancel(answering.turn)
-            self._slots.give_back(answering.start)
+            self._slots.free(answering.start)
             self.open.remove(answering)
 
 

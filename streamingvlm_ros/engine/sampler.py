@@ -106,7 +106,7 @@ class RowSampler:
         top_k = top_k.clamp(min=1)
         within = scores >= ordered.gather(1, top_k - 1)
         if self.key.top_p:
-            return _of_mass(scores, ordered, within=within, top_k=top_k, top_p=top_p)
+            return _within_top_p(scores, ordered, within=within, top_k=top_k, top_p=top_p)
         return within
 
     def _limit(self, config: SamplingConfig) -> int:
@@ -134,7 +134,7 @@ def _penalised(scores: Tensor, in_context: Tensor, *, penalty: Tensor) -> Tensor
     return torch.where(in_context, lowered, scores)
 
 
-def _of_mass(
+def _within_top_p(
     scores: Tensor, ordered: Tensor, *, within: Tensor, top_k: Tensor, top_p: Tensor
 ) -> Tensor:
     """Return a (rows, vocabulary) mask of the likeliest ids with the total probability `top_p`.

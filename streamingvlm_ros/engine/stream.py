@@ -66,7 +66,7 @@ class Stream:
         self._window_slots = cache(self.budget.window)
         grid_seconds = self.spec.grid_seconds(settings.frames.fps)
         self._rounds = RoundWriter(model.chat_format, settings, grid_seconds)
-        self._question_spec = self.spec.of_questions(settings.asking)
+        self._question_spec = self.spec.for_questions(settings.asking)
         self._prompts = QuestionPrompts(self.budget, self._question_spec, grid_seconds=grid_seconds)
         runner.set_place(row, Place(0, 0))
         self.sampling = settings.sampling

@@ -38,7 +38,7 @@ class ChunkBuffer:
         # Count of the oldest chunk, which is the open one if none is complete.
         self._frames_handed_out = 0
         self._dropped = 0
-        self._patience_ns: int | None = None
+        self._timeout_ns: int | None = None
         self._since_ns = 0
 
     @property
@@ -100,8 +100,8 @@ class ChunkBuffer:
         """Close the open chunk if its end is past, as `put`'s clock runs: the camera stopped."""
         # For a frame from before the clock started, the timeout starts with the clock.
         self._since_ns = self._since_ns or now_ns
-        if self._patience_ns is not None and now_ns - self._since_ns >= self._patience_ns:
-            self._patience_ns = None
+        if self._timeout_ns is not None and now_ns - self._since_ns >= self._timeout_ns:
+            self._timeout_ns = None
             self._enqueue(self._chunker.close())
 
     def next_part(self) -> ChunkPart | None:
@@ -128,7 +128,7 @@ class ChunkBuffer:
             return
         if not self._complete:
             self._complete += self._chunker.close()
-            self._patience_ns = None
+            self._timeout_ns = None
         self._dropped += len(self._complete.popleft().frames) - self._frames_handed_out
         self._frames_handed_out = 0
 
@@ -140,7 +140,7 @@ class ChunkBuffer:
         self._complete.clear()
         self._newest.clear()
         self._chunker = Chunker(self._config)
-        self._patience_ns = None
+        self._timeout_ns = None
 
     @property
     def _started_chunks(self) -> int:
@@ -176,7 +176,7 @@ class ChunkBuffer:
     def _advance(self, stamp_ns: int, done: list[RawChunk[Frame]], *, now_ns: int) -> None:
         self._enqueue(done)
         chunk = self._chunker.open_chunk
-        self._patience_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None
+        self._timeout_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None
         self._since_ns = now_ns
 
     def _enqueue(self, chunks: list[RawChunk[Frame]]) -> None:

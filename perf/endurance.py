@@ -1,4 +1,4 @@
-"""The shipped model on worlds it never saw: accuracy, time of a round and memory over a stream.
+"""The shipped model on unseen worlds: accuracy, time per round and memory over a stream.
 
     python perf/endurance.py                   # 3 worlds of 600 rounds
     python perf/endurance.py --rounds 3600     # an hour of stream
@@ -38,7 +38,7 @@ def chunk(world: World, second: int) -> Chunk:
 
 
 def resident_mb() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 

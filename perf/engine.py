@@ -1,18 +1,19 @@
-"""A round of a mid-sized random model on a CPU: this engine beside re-sending the window.
+"""Round of a mid-sized random model on a CPU: this engine compared with re-sending the window.
 
     OMP_NUM_THREADS=1 python perf/engine.py            # rounds 30 to 60: about five minutes
     OMP_NUM_THREADS=1 python perf/engine.py --json
 
-Frames of 224x224 px at 2 per second, 20 tokens said in every round, windows of 16 rounds and 512 +
-512 tokens of carried text, all full. In one run, round by round, in CPU time of one thread:
+Frames of 224x224 px at 2 per second, 20 generated tokens in every round, full windows of 16 rounds
+and 512 + 512 tokens of carried text. Measured in one run, round by round, in CPU time of one
+thread:
 
 - one stream;
-- re-sending: transformers' own `generate` over the same tokens and frames, encoded anew in every
+- re-sending: transformers' own `generate` over the same tokens and frames, encoded again in every
   round, with its KV cache within the round;
 - four streams on one engine, narrated together, and four engines with a stream each.
 
-Prints a table in Markdown: median milliseconds of a round, by stage. What one stage does within
-another (patches within vision) counts once.
+Prints a table in Markdown: median milliseconds of a round, by stage. A stage within another
+(patches within vision) counts once.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ PATCHES, VISION, EVICTION = "images to patches", "vision tower", "eviction"
 PREFILL, DECODE, REST = "prefill", "decode", "rest"
 STAGES = (PATCHES, VISION, EVICTION, PREFILL, DECODE, REST)
 Milliseconds = Mapping[str, float]
-"""Of a round, by stage."""
+"""Milliseconds of a round, by stage."""
 
 
 class StageClock:
-    """CPU time of a round by stage: what runs in a wrapped function belongs to its stage."""
+    """CPU time of a round by stage: time in a wrapped function belongs to its stage."""
 
     def __init__(self) -> None:
         self._ms: dict[str, float] = defaultdict(float)
@@ -64,7 +65,7 @@ class StageClock:
         self._since_s = 0.0
 
     def wrap(self, owner: Any, name: str, *, stage: str | Callable[..., str]) -> None:
-        """Replace a function by one that is timed. `stage` may depend on what it is called with."""
+        """Replace a function by a timed one. `stage` may depend on the arguments."""
         function = getattr(owner, name)
 
         @functools.wraps(function)
@@ -80,7 +81,7 @@ class StageClock:
         setattr(owner, name, timed)
 
     def time(self, call: Callable[[], object]) -> Milliseconds:
-        """Call, and return what each stage took."""
+        """Call, and return the time of each stage."""
         self._ms.clear()
         self._since_s = time.process_time()
         call()
@@ -94,7 +95,7 @@ class StageClock:
 
 
 class Narrators:
-    """An engine, its streams, and what was last seen by each."""
+    """An engine, its streams, and the newest chunks of the first stream."""
 
     def __init__(self, loaded: LoadedModel, clock: StageClock, *, seeds: Sequence[int]) -> None:
         settings = Settings().updated(SETTINGS)
@@ -104,7 +105,7 @@ class Narrators:
         self._cameras = [Camera((SIDE_PX, SIDE_PX), seed) for seed in seeds]
         self._clock = clock
         self.visible: list[Chunk] = []
-        """The chunks that the first stream still has in mind."""
+        """The chunks that are still in the first stream's context."""
         clock.wrap(self.engine.model, "encode", stage=VISION)
         clock.wrap(self.engine.runner, "prefill", stage=PREFILL)
         clock.wrap(self.engine.runner, "decode", stage=DECODE)
@@ -129,7 +130,7 @@ class Resending:
         clock.wrap(model, "forward", stage=_stage_of_forward)
 
     def round(self, narrators: Narrators) -> Milliseconds:
-        """Say the first stream's last round again, from nothing but its tokens and frames."""
+        """Generate the first stream's last round again, only from its tokens and frames."""
         stream, pad_id = narrators.streams[0], narrators.engine.model.chat_format.pad_id
         input_ids = torch.tensor([stream.ledger.ids[:-MAX_TOKENS]])
         return self._clock.time(
@@ -167,7 +168,7 @@ def _stage_of_forward(*_: object, input_ids: torch.Tensor, **__: object) -> str:
 
 
 def measure(first: int, last: int) -> dict[str, Any]:
-    """All ways side by side; figures are of rounds `first` to `last`."""
+    """Measure all variants in turn; figures are of rounds `first` to `last`."""
     clock = StageClock()
     clock.wrap(vision_encoder, "to_patches", stage=PATCHES)
     torch.manual_seed(0)
@@ -220,8 +221,8 @@ def table(result: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            f"A round takes 1/{1 / resending:.2f} of re-sending (at most 1/"
-            f"{1 / RESENDING_TARGET:.0f} is wanted).",
+            f"A round takes 1/{1 / resending:.2f} of re-sending (target: at most 1/"
+            f"{1 / RESENDING_TARGET:.0f}).",
             f"Four together take {together:.2f} of four alone (at most {TOGETHER_TARGET} is "
             "wanted).",
         ]

@@ -1,11 +1,12 @@
-"""The paper's findings on what a stream keeps, made again with the shipped model.
+"""The paper's findings on what a stream keeps, reproduced with the shipped model.
 
     OMP_NUM_THREADS=1 python perf/findings.py runs/findings     # 5 worlds of 1,000 rounds
     OMP_NUM_THREADS=1 python perf/findings.py runs/hours --only "positions grow" --rounds 7200
 
-Every way to keep the past watches the same unseen worlds (arXiv 2510.09608, section 4.4), round by
-round side by side, and is asked now and then. A world's results are kept in RUN, so that a stopped
-run goes on; the table is printed in Markdown. How clips should overlap is perf/overlap.py.
+Every variant of keeping the past watches the same unseen worlds (arXiv 2510.09608, section 4.4) in
+parallel, and is asked questions at intervals. A world's results are stored in RUN, so that a
+stopped run can be resumed; the table is printed in Markdown. The overlap of clips is the subject of
+perf/overlap.py.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from streamingvlm_ros.types import Chunk
 
 OWN = "as it is: rolling, contiguous"
 BLOCK = 50
-"""Rounds that are drawn together for intervals: neighbouring ones are alike."""
+"""Rounds that are drawn together for intervals, because neighbouring rounds are alike."""
 ASKED_EVERY = 10
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to keep the past: an engine and its settings."""
+    """A variant of keeping the past: an engine and its settings."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     engine: type[StreamingEngine] = StreamingEngine
@@ -65,7 +66,7 @@ WAYS = {
 
 
 class Watcher:
-    """One stream in one world: what it says, whether that is right, and how long it takes."""
+    """One stream in one world: its narrations and answers, their accuracy and times."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -97,7 +98,7 @@ class Watcher:
 def watch_world(
     engines: Mapping[str, StreamingEngine], seed: int, *, rounds: int
 ) -> dict[str, Any]:
-    """Every way's results in one world."""
+    """Return every variant's results in one world."""
     world, random = World(seed), np.random.default_rng(seed)
     watchers = {name: Watcher(engine.open_stream()) for name, engine in engines.items()}
     for number in range(rounds):
@@ -120,7 +121,7 @@ def watch_world(
 
 
 def table(worlds: list[dict[str, Any]]) -> str:
-    """Markdown: shares of what is right, and differences from the engine's own way."""
+    """Format a Markdown table: accuracy, and differences from the engine's own variant."""
     lines = [
         "| way | narration | difference (95 %) | last hundred rounds | asked of now | of the past "
         "| time of a round |",

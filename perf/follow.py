@@ -1,22 +1,22 @@
-"""The way of a frame and of a question: the files that each enters, in order.
+"""Path of a frame and of a question through the code: the files that each enters, in order.
 
-    python perf/follow.py
+python perf/follow.py
 
-Runs a narrator with the demo model in this process and the synthetic camera in another, in a
-ROS domain of their own, and prints the files of `streamingvlm_ros` in the order in which the way
-first enters them, with the function that it enters first.
+Runs a narrator with the demo model in this process and the synthetic camera in another, in a ROS
+domain of their own, and prints the files of `streamingvlm_ros` in the order of their first use on
+the path, with the first function called.
 
-What counts: a call of a Python function, or a return from one, on the way.
+What counts: a call of a Python function, or a return from one, on the path.
 
-- A frame's way leads from the image callback to the call that publishes the narration. It begins
-  after the narrating thread has asked for the next frames, so that the round before isn't counted.
-  The union of three such ways is printed, after the third narration: first rounds also fill
-  caches.
-- A question's way leads from the callback of `~/ask` until that returns with the reply; the answer
+- A frame's path leads from the image callback to the call that publishes the narration. It begins
+  after the narrating thread has asked for the next frames, so that the previous round isn't
+  counted. The union of three such paths is printed, after the third narration: first rounds also
+  fill caches.
+- A question's path leads from the callback of `~/ask` until that returns with the reply; the answer
   is published before. It is asked in mode 'stream', once to warm up and once to count. The camera
-  has stopped by then, so that no frame's way is counted with it.
-- A call belongs to a way if it is in that callback, or in the thread that narrates and answers.
-  Timers (diagnostics, the expiry of chunks) and other services belong to no way.
+  has stopped by then, so that no frame's path is counted with it.
+- A call belongs to a path if it is in that callback, or in the thread that narrates and answers.
+  Timers (diagnostics, the expiry of chunks) and other services belong to no path.
 
 What doesn't count: generated messages, imports, reading of plain attributes, and methods that
 `dataclass` and `enum` write.
@@ -61,7 +61,7 @@ LIMIT_S = 120.0
 
 
 class Way:
-    """Files that a way has entered, each with the function that it entered first."""
+    """Files on a path, each with the function that was called first."""
 
     def __init__(self) -> None:
         self.entered: dict[str, str] = {}
@@ -73,14 +73,14 @@ class Way:
 
 
 class Follower:
-    """Profiles every thread and hands the calls that belong to a way to it.
+    """Profiles every thread and adds calls to the path that they belong to.
 
-    One way after another is followed, from `start` until `stop`.
+    Paths are recorded one after another, from `start` until `stop`.
     """
 
     def __init__(self) -> None:
         self.finished = 0
-        """Ways since `start` that have ended."""
+        """Paths that have ended since `start`."""
         self._way: Way | None = None
         self._callback: CodeType | None = None
         self._ends_with_callback = False
@@ -90,13 +90,13 @@ class Follower:
         self._worker_is_ready = False
 
     def start(self, callback: Callable[..., Any], *, ends_with_callback: bool) -> None:
-        """Follow ways that begin in a callback, as it was given to rclpy."""
+        """Record paths that begin in a callback, as it was given to rclpy."""
         function = getattr(callback, "func", callback)
         self._callback, self._ends_with_callback = function.__code__, ends_with_callback
         self._way, self.finished = Way(), 0
 
     def stop(self) -> Way:
-        """Return the union of the ways since `start`."""
+        """Return the union of the paths since `start`."""
         assert self._way
         way, self._way = self._way, None
         return way
@@ -144,7 +144,7 @@ def _publishes_narration(frame: FrameType) -> bool:
 
 @cache
 def _path(file: str) -> str:
-    """A file's path in the package; empty for other files and for generated messages."""
+    """Return a file's path in the package; empty for other files and generated messages."""
     path = Path(file)
     if not path.is_relative_to(PACKAGE):
         return ""
@@ -153,7 +153,7 @@ def _path(file: str) -> str:
 
 
 def follow_frames(follower: Follower, node: Narrator) -> Way:
-    """Follow frames while the camera runs."""
+    """Record the paths of frames while the camera runs."""
     (images,) = (s for s in node.subscriptions if s.msg_type.__name__.endswith("Image"))
     follower.start(images.callback, ends_with_callback=False)
     wait_until(lambda: follower.finished >= COUNTED, "no further narration")
@@ -161,7 +161,7 @@ def follow_frames(follower: Follower, node: Narrator) -> Way:
 
 
 def follow_question(follower: Follower, node: Narrator, *, peer: Node) -> Way:
-    """Follow the second of two questions."""
+    """Record the path of the second of two questions."""
     client: Any = peer.create_client(Ask, "narrator/ask")
     (service,) = (s for s in node.services if s.srv_type is Ask)
     for _ in range(2):
@@ -174,7 +174,7 @@ def follow_question(follower: Follower, node: Narrator, *, peer: Node) -> Way:
 
 
 def wait_until(condition: Callable[[], bool], problem: str) -> None:
-    """Wait for what other threads do. Raise TimeoutError with `problem` after two minutes."""
+    """Wait for other threads. Raise TimeoutError with `problem` after two minutes."""
     end_s = time.monotonic() + LIMIT_S
     while not condition():
         if time.monotonic() > end_s:
@@ -184,7 +184,7 @@ def wait_until(condition: Callable[[], bool], problem: str) -> None:
 
 @contextmanager
 def camera() -> Iterator[None]:
-    """A synthetic camera in a process of its own."""
+    """Run a synthetic camera in a process of its own for the block."""
     process = subprocess.Popen([sys.executable, "-m", CAMERA, *REMAPPED])
     try:
         yield
@@ -201,7 +201,7 @@ def print_table(title: str, way: Way) -> None:
 
 
 def main() -> None:
-    """Follow both ways and print them."""
+    """Record both paths and print them."""
     follower = Follower()
     threading.setprofile(follower.profile)
     rclpy.init(args=REMAPPED)
@@ -223,7 +223,7 @@ def main() -> None:
 
 
 def is_idle(narrations: list[Narration]) -> bool:
-    """True if no narration has come for two seconds: the last chunk was closed by then."""
+    """Return True after two seconds without a narration: the last chunk is closed by then."""
     count = len(narrations)
     time.sleep(2.0)
     return len(narrations) == count

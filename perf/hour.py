@@ -1,11 +1,11 @@
-"""An hour of an unseen world in a bag, with the truth and questions, and how it is scored.
+"""An hour of an unseen world in a bag, with the truth and questions, and its evaluation.
 
     python perf/hour.py runs/hour                       # bag, questions, evaluation
     python perf/hour.py runs/hour --model demo --model runs/demo/model
 
-Makes RUN/world (a bag of images and /synthetic_camera/truth), if it is not there, RUN/now.jsonl
-(questions of what is visible) and RUN/past.jsonl (of what the text window holds), and runs
-`streamingvlm evaluate` with each of the two. A stopped run goes on.
+Makes RUN/world (a bag of images and /synthetic_camera/truth) if it doesn't exist, RUN/now.jsonl
+(questions about visible things) and RUN/past.jsonl (about the text window), and runs `streamingvlm
+evaluate` with each of the two. A stopped run is resumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BEGIN_S = 1_700_000_000
 RATE_HZ = 2
 SIDE_PX = 224
 PAST_S = 11
-"""Seconds that the small model's text window surely holds."""
+"""Seconds that the small model's text window always holds."""
 ASKED_EVERY_S = 10
 
 CAMERA = topic_of("/image/compressed", "sensor_msgs/msg/CompressedImage")
@@ -42,7 +42,7 @@ TRUTH = topic_of("/synthetic_camera/truth", "streamingvlm_ros/msg/Narration")
 
 
 def film(folder: Path, world: World, *, seconds: int) -> None:
-    """The bag: what the synthetic camera would have published. It is there when it is whole."""
+    """Write the bag that the synthetic camera would have published. It is renamed when complete."""
     unfinished = folder.parent / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     with BagWriter(unfinished / folder.name, BagConfig()) as bag:
@@ -59,7 +59,7 @@ def film(folder: Path, world: World, *, seconds: int) -> None:
 
 
 def image(world: World, t_s: float, *, stamp_ns: int) -> bytes:
-    """A PNG of the world at `t_s`."""
+    """Return a PNG of the world at `t_s`."""
     types: Any = known_types().types
     packed = io.BytesIO()
     PIL.Image.fromarray(world.frame(t_s, SIDE_PX, SIDE_PX)).save(packed, "PNG")
@@ -68,7 +68,7 @@ def image(world: World, t_s: float, *, stamp_ns: int) -> bytes:
 
 
 def truth(world: World, second: int, *, start_ns: int) -> bytes:
-    """The one true narration of a second."""
+    """Return the one true narration of a second."""
     types: Any = known_types().types
     text = world.caption(second)
     end = stamp(start_ns + NS_PER_S)
@@ -109,16 +109,16 @@ def questions_past(world: World, seconds: int) -> Iterator[dict[str, Any]]:
 
 
 def line(at_s: int, asked: QuestionAnswer) -> dict[str, Any]:
-    """As `streamingvlm evaluate` reads it."""
+    """Return a question as a line that `streamingvlm evaluate` reads."""
     return {"time_s": at_s, "question": asked.question, "answer": asked.answer}
 
 
 EVALUATIONS = {"now": (questions_now, ("stream", "recent")), "past": (questions_past, ("stream",))}
-"""What is asked, and in which modes."""
+"""Files of questions, and the modes in which they are asked."""
 
 
 def evaluate(run: Path, name: str, *, models: list[str], modes: tuple[str, ...]) -> int:
-    """RUN/evaluation_NAME; the exit code."""
+    """Evaluate into RUN/evaluation_NAME and return the exit code."""
     command = [sys.executable, "-m", "streamingvlm_ros.cli", "evaluate", str(run / "world")]
     command += ["--reference", TRUTH.name, "--questions", str(run / f"{name}.jsonl")]
     command += ["--output", str(run / f"evaluation_{name}")]

@@ -1,11 +1,11 @@
-"""The loop closed: what a robot saw for the first time is learnt, and what it knew is kept.
+"""The closed loop: a robot learns things that it saw for the first time and forgets no others.
 
-    python perf/loop.py runs/loop
+python perf/loop.py runs/loop
 
-Films worlds of things that the shipped model never saw, and of those it knows, into RUN/bags (where
-other bags may lie already), exports them to RUN/data, adapts the model by
+Films worlds of things that the shipped model never saw, and of those it knows, into RUN/bags (which
+may hold other bags already), exports them to RUN/data, adapts the model by
 training/recipes/new_things.yaml, and evaluates old and new model on unseen worlds of both kinds.
-Prints a JSON line: the share of narrations that are right word by word. A stopped run goes on.
+Prints a JSON line: the share of narrations that are right word by word. A stopped run is resumed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from hour import TRUTH, film
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 
 START_NOTE = "start.json"
-"""What training writes last beside the weights."""
+"""File that training writes last, next to the weights."""
 RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "new_things.yaml"
 NEW_BAGS, OLD_BAGS = 7, 4
-"""Of five minutes each. Without some of what is known already, that would be forgotten."""
+"""Bags of five minutes each. Without known things in the data, the model would forget them."""
 BAG_S, UNSEEN_S = 300, 600
 FIRST_SEED = 5_000
-"""Of worlds that are learnt from."""
+"""First seed of the worlds in the training data."""
 
 
 def make_bags(run: Path) -> None:
-    """Film the worlds to learn from, and those to evaluate on."""
+    """Film the worlds for training, and those for evaluation."""
     worlds = {f"bags/new{n}": (FIRST_SEED + n, True, BAG_S) for n in range(NEW_BAGS)}
     worlds |= {f"bags/old{n}": (FIRST_SEED + 50 + n, False, BAG_S) for n in range(OLD_BAGS)}
     worlds |= {"unseen/new": (FIRST_UNSEEN_SEED + 7, True, UNSEEN_S)}
@@ -42,7 +42,7 @@ def make_bags(run: Path) -> None:
 
 
 def adapt(run: Path, recipe: Path, *, output: str) -> Path:
-    """The checkpoint that a recipe makes in RUN/OUTPUT; what was stopped goes on."""
+    """Train by a recipe into RUN/OUTPUT, or resume a stopped run; return the checkpoint."""
     model = run / output / "model"
     if not (model / START_NOTE).exists():
         whole = (run / output / "steps").glob("checkpoint-*/trainer_state.json")
@@ -52,7 +52,7 @@ def adapt(run: Path, recipe: Path, *, output: str) -> Path:
 
 
 def command(run: Path, *words: object) -> None:
-    """One step of the loop, in the run's folder; its output is shown, a failure raises."""
+    """Run one step of the loop in the run's folder; show its output, and raise on failure."""
     subprocess.run([sys.executable, "-m", *map(str, words)], cwd=run, check=True, stdout=sys.stderr)
 
 

@@ -1,7 +1,7 @@
-"""Streams that let go of the past in other ways, to be compared with the engine's own.
+"""Streams that evict the past differently, for comparison with the engine's own.
 
-Each differs in one thing from `Stream`, which every other part of them is. Each takes its chunks
-whole, and no question may be open while it sees one.
+Each differs from `Stream` in one respect. Each takes only whole chunks, and no question may be open
+meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streamingvlm_ros.types import Chunk, ChunkPart
 
 
 class GrowingStream(Stream):
-    """Every token keeps the position that it came with; the next one's is always higher.
+    """Every token keeps its first position; that of the next token is always higher.
 
     The paper calls such positions native. Questions take contiguous ones: don't ask it.
     """
@@ -31,10 +31,10 @@ class GrowingStream(Stream):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.token_positions = torch.empty(3, 0)
-        """(3, tokens) of what is in the cache."""
+        """Positions (3, tokens) of the tokens in the cache."""
 
     def forget(self) -> Turn | None:
-        """Begin anew, at position 0."""
+        """Clear the context and start at position 0."""
         self.token_positions = torch.empty(3, 0)
         return super().forget()
 
@@ -61,9 +61,9 @@ class GrowingStream(Stream):
 
 
 class RecomputingStream(Stream):
-    """A sliding window: what is in it goes through the decoder anew in every round.
+    """A sliding window whose content goes through the decoder again in every round.
 
-    Frames are encoded once, which is kinder to it than the published code's `--recompute`.
+    Frames are encoded once, which favours it over the published code's `--recompute`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -85,7 +85,7 @@ class RecomputingStream(Stream):
         """Move nothing: the cache is empty after an eviction."""
 
     def see(self, part: ChunkPart, grid: Grid | None, *, seen: Tensor | None) -> Feed:
-        """Take in a chunk: all that is left of earlier ones is to be fed with it."""
+        """Add a chunk; the feed also holds all that remains of earlier ones."""
         assert seen is not None
         rounds = self.settings.window.vision_rounds
         self._vision_tokens = [*self._vision_tokens, seen][-rounds:]
@@ -93,7 +93,7 @@ class RecomputingStream(Stream):
 
 
 class GlancingStream(Stream):
-    """Frames leave as soon as they were read, before a word is said about them."""
+    """Frames leave as soon as they are read, before the narration about them."""
 
     def narrate(self, part: ChunkPart, on_end: Callable[[Round], None]) -> Turn:
         """Make the turn that narrates the round, without its frames."""
@@ -124,7 +124,7 @@ class GlancingEngine(StreamingEngine):
 
 
 def _slots(ledger: Ledger) -> list[tuple[Segment, range]]:
-    """Every segment and the slots that it lies in."""
+    """Yield every segment with its slots."""
     placed: list[tuple[Segment, range]] = []
     for segment in ledger:
         start = placed[-1][1].stop if placed else 0

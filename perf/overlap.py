@@ -1,11 +1,11 @@
-"""Clips that overlap against clips that don't, learnt from for the same number of steps.
+"""Overlapping training clips compared with disjoint ones, for the same number of steps.
 
-    OMP_NUM_THREADS=1 python perf/overlap.py runs/overlap
+OMP_NUM_THREADS=1 python perf/overlap.py runs/overlap
 
 For each seed: worlds of things that the shipped model never saw and of known ones are filmed into
 RUN/SEED/bags and exported twice, in clips of 9 s that share 4 s (arXiv 2510.09608, section 3.3) or
-none; the model is adapted with each, and narrates worlds that no run learnt from. Prints a table
-in Markdown. A stopped run goes on.
+none; the model is adapted with each, and narrates worlds that no run was trained on. Prints a table
+in Markdown. A stopped run is resumed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ OVERLAPS_S = (4, 0)
 CLIP_S = 9
 STEPS = 120
 BAGS = {"new0": True, "new1": True, "old0": False}
-"""Of three minutes each; whether they show new things."""
+"""Bags of three minutes each; True for those with new things."""
 BAG_S, UNSEEN_S = 180, 600
 FIRST_SEED = 6_000
 
 
 def adapted(run: Path, seed: int, *, overlap_s: int) -> Path:
-    """The checkpoint that was made with clips that overlap so."""
+    """Return the checkpoint that was trained with clips of this overlap."""
     name = f"overlap{overlap_s}"
     content = yaml.safe_load(RECIPE.read_text())
     content |= {"seed": seed, "data": {"train": [f"{name}/train.jsonl"]}}
@@ -74,7 +74,7 @@ def results(run: Path, seed: int) -> dict[str, list[bool]]:
 
 
 def table(seeds: list[dict[str, list[bool]]]) -> str:
-    """Markdown: what is right after learning from each, and the difference overlapping makes."""
+    """Format a Markdown table: accuracy after training with each, and the difference."""
     lines = [
         "| things | overlapping | disjoint | difference (95 %) | by seed |",
         "| --- " * 5 + "|",

@@ -1,11 +1,11 @@
 """Throughput of the recorder with two cameras of 1920x1080 at 30 Hz.
 
-    python perf/recording.py --seconds 20 --folder /where/the/bags/go
+python perf/recording.py --seconds 20 --folder /where/the/bags/go
 
 Needs ROS 2. Cameras and recorder are processes of their own; the images are of a smooth scene with
 a sensor's noise, so that they can be compressed about as well as real ones. Prints one JSON line:
-for each compression what was published, received, written, dropped by the recorder and lost before
-it, how much a second, and the recorder's processor time (1 is one core) and peak memory.
+for each compression the messages published, received, written, dropped by the recorder and lost
+before it, the throughput, and the recorder's processor time (1 is one core) and peak memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COMPRESSIONS = ("zstd", "lz4", "none")
 
 
 def image(seed: int) -> bytes:
-    """A serialised image."""
+    """Return a serialised image."""
     noise = np.random.default_rng(seed)
     across, down = np.linspace(0, 3 + seed, WIDTH), np.linspace(0, 2, HEIGHT)[:, None]
     smooth = 128 + 100 * np.sin(across) * np.cos(down)
@@ -53,7 +53,7 @@ def image(seed: int) -> bytes:
 
 
 def publish(rate_hz: float, seconds: float) -> None:
-    """Be the cameras, from when they are heard; prints how many images were published."""
+    """Publish images once there is a subscriber, and print their number."""
     rclpy.init()
     node = Node("cameras")
     publishers = [node.create_publisher(Image, topic, 10) for topic in TOPICS]
@@ -61,18 +61,18 @@ def publish(rate_hz: float, seconds: float) -> None:
     wait_until(lambda: all(p.get_subscription_count() for p in publishers))
     begin_s = time.monotonic()
     for number in range(round(rate_hz * seconds)):
-        # What is too late is not made up for in a rush: a camera drops it as well.
+        # Late images are not sent in a burst: a camera drops them, too.
         time.sleep(max(0.0, begin_s + number / rate_hz - time.monotonic()))
         for publisher in publishers:
             publisher.publish(images[number % SCENES])
     took_s = time.monotonic() - begin_s
     print(json.dumps({"published": number * 2 + 2, "took_s": round(took_s, 2)}), flush=True)
-    sys.stdin.read()  # what was sent last is still on its way
+    sys.stdin.read()  # the last images are still on their way
     rclpy.shutdown()
 
 
 def wait_until(condition: Any) -> None:
-    """Wait for what ROS tells nobody about."""
+    """Wait for a condition that has no event in ROS."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -82,7 +82,7 @@ def wait_until(condition: Any) -> None:
 
 @contextmanager
 def cameras(rate_hz: float, seconds: float) -> Iterator[dict[str, Any]]:
-    """Run the cameras to their end."""
+    """Run the cameras in a process, and wait for its end."""
     command = [sys.executable, __file__, "--publish"]
     command += ["--hz", str(rate_hz), "--seconds", str(seconds)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -108,7 +108,7 @@ def measure(
         command += ["-p", f"{name}:={value}"]
     recorder = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     with cameras(args.hz, args.seconds) as published:
-        # What waits is still to be taken; its own diagnostics it takes all the time.
+        # Wait until the queue is empty; the recorder's own diagnostics still arrive.
         while (
             len(diagnostics) < 3
             or int(diagnostics[-1]["received"]) > int(diagnostics[-3]["received"]) + 3

@@ -6,12 +6,12 @@
 
 Needs torch, transformers and peft. A step is a clip of 24 s with noise for frames: forward,
 backward and AdamW, with activation checkpointing and the trainer's attention. As with the trainer,
-a GPU computes in bfloat16, and what is learnt is float32: with --whole all is, of the 7B shapes
-about 125 GB before activations. Utilisation compares the arithmetic that a step can't do without
-with --peak-tflops (H100 and H200: 989 dense in bfloat16): 6 operations for each learnt parameter
-and token, 4 for a frozen one through which gradients pass, 2 for the vision tower, and what
-attention does over the clip (Chowdhery et al. 2022, arXiv 2204.02311, appendix B; what
-checkpointing computes again doesn't count). Prints one JSON line.
+a GPU computes in bfloat16, and trained parameters are float32: with --whole that is all of them,
+which takes about 125 GB for the 7B shapes before activations. Utilisation compares the necessary
+arithmetic of a step with --peak-tflops (H100 and H200: 989 dense in bfloat16): 6 operations for
+each trained parameter and token, 4 for a frozen one through which gradients pass, 2 for the vision
+tower, and attention over the clip (Chowdhery et al. 2022, arXiv 2204.02311, appendix B;
+recomputation by checkpointing doesn't count). Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ WORDS = "the robot drives past a red door"
 
 
 def clip(side_px: int, settings: Settings) -> ClipSample:
-    """Noise, and as many words as a person would say of it."""
+    """Return a clip of noise, with as many words as a person would say about it."""
     random, count = np.random.default_rng(0), settings.frames.frames_per_chunk
     frames = [random.integers(0, 256, (side_px, side_px, 3), np.uint8) for _ in range(count)]
     return ClipSample(tuple(ClipRound(n, n + 1, tuple(frames), WORDS) for n in range(CLIP_S)))
 
 
 def operations(model: Any, batch: dict[str, torch.Tensor]) -> float:
-    """Floating-point operations of a step that can't be saved."""
+    """Return the necessary floating-point operations of a step."""
     text, tokens = model.config.text_config, batch["input_ids"].numel()
     patches = batch["pixel_values_videos"].shape[0]
     total = 0.0
@@ -117,7 +117,7 @@ def step(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> float:
-    """One step; its seconds."""
+    """Run one step and return its seconds."""
     began_s = time.perf_counter()
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         loss = model(**batch, use_cache=False).loss
@@ -131,7 +131,7 @@ def step(
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="7b")
     parser.add_argument("--whole", action="store_true")

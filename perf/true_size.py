@@ -9,16 +9,16 @@ Needs only torch and transformers, so it can be copied to any GPU box with this 
 Prints a JSON line for each part, with the card's name. A part that fails is reported with its
 error, and the others go on: each is a process of its own.
 
-- versions: of torch, CUDA and what else decides which kernels run;
-- attention: each backend against masked attention in float32, and its time; what the first call
-  at a new length costs, with cuDNN and without;
-- graph: the decode step captured and replayed says the tokens of the same step run eagerly;
-- vision: transformers' loop over windows against one attention call a layer;
-- streams: 1, 4 and 8 streams, with the CUDA graph and without, far past full windows; rounds have
-  1 to 20 tokens each (seeded). Time of a round and of a token, memory when the windows are full and
-  at the end, and time to the first token of an answer, when nothing else is done (idle) and for
-  questions that arrive at random moments of rounds that follow each other without a rest
-  (narrating: harder than with a camera, which leaves rests).
+- versions: torch, CUDA and everything else that decides which kernels run;
+- attention: each backend against masked attention in float32, and its time; what the first call at
+  a new length costs, with cuDNN and without;
+- graph: the captured and replayed decode step gives the same tokens as the eager one;
+- vision: transformers' loop over windows against one attention call per layer;
+- streams: 1, 4 and 8 streams, with the CUDA graph and without, far past full windows; rounds have 1
+  to 20 tokens each (seeded). Time of a round and of a token, memory when the windows are full and
+  at the end, and time to the first token of an answer, when nothing else runs (idle) and for
+  questions that arrive at random moments of back-to-back rounds (narrating: harder than with a
+  camera, which leaves pauses).
 
 Exits with 1 if a part failed, tokens differ, a logit is not finite or memory grew.
 """
@@ -69,9 +69,9 @@ from streamingvlm_ros.types import (  # noqa: E402
 
 TOKENIZER = ROOT / "tests" / "data" / "parity" / "checkpoint"
 PREVIOUS_TEXT = "the robot drives past a red door. " * 300
-"""More than is carried over: the window of text is full from the first round on."""
+"""Longer than the carried text, so that the text window is full from the first round on."""
 PLAIN_IDS = slice(100, 300)
-"""Ids that are text."""
+"""Ids of ordinary text."""
 MAX_TOKENS = 20
 PART_TIMEOUT_S = 1200.0
 PARTS = ("versions", "attention", "graph", "vision", "streams")
@@ -125,10 +125,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 class Forced(RowSampler):
-    """Chooses as always, for the cost of it; then says plain tokens, and stops where it is told.
+    """Runs the real sampler for its cost, but emits plain tokens and stops at a given length.
 
-    A row's turns have `lengths` (least, most) tokens, drawn from a seed of the row's own. All
-    but that is on the device, so that a CUDA graph can hold it.
+    A row's turns have `lengths` (minimum, maximum) tokens, drawn from the row's own seed. All else
+    is on the device, so that a CUDA graph can capture it.
     """
 
     def __init__(self, engine: StreamingEngine, *, lengths: tuple[int, int]) -> None:
@@ -147,7 +147,7 @@ class Forced(RowSampler):
         self._left[row] = int(self._drawn[row].integers(*self._lengths, endpoint=True))
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
-        """The likeliest plain ids, or that of the end."""
+        """Return the likeliest plain ids, or the end token's."""
         super().choose(logits, rows)
         self.finite.logical_and_(logits.isfinite().all())
         token = logits[:, PLAIN_IDS].argmax(-1) + PLAIN_IDS.start
@@ -157,7 +157,7 @@ class Forced(RowSampler):
 
 
 class NoGraph(CudaGraph):
-    """Runs a step as it is."""
+    """Runs a step eagerly."""
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
         """Run `step`."""
@@ -165,7 +165,7 @@ class NoGraph(CudaGraph):
 
 
 def build(shape: dict[str, Any], device: torch.device, *, dtype: torch.dtype) -> LoadedModel:
-    """Random weights of these shapes, made where they will stay."""
+    """Make random weights of these shapes directly on the device."""
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     pad = tokenizer.convert_tokens_to_ids("<|video_pad|>")
     config = Qwen2_5_VLConfig(
@@ -193,13 +193,13 @@ class Machine:
         return torch.cuda.get_device_name() if self.cuda else platform.processor() or "cpu"
 
     def now_s(self) -> float:
-        """The clock, when all that was launched has been done."""
+        """Return the clock's time after all launched work is done."""
         if self.cuda:
             torch.cuda.synchronize()
         return time.perf_counter()
 
     def time_s(self, call: Callable[[], object], repeats: int) -> float:
-        """Seconds of one of many calls that follow each other, after a warm-up."""
+        """Return the mean seconds of repeated calls, after a warm-up."""
         for _ in range(min(repeats, 5)):
             call()
         begin_s = self.now_s()
@@ -208,7 +208,7 @@ class Machine:
         return (self.now_s() - begin_s) / repeats
 
     def memory_bytes(self) -> int:
-        """Memory in use: allocated on the GPU, resident on a CPU."""
+        """Return the memory in use: allocated on the GPU, resident on a CPU."""
         if self.cuda:
             return torch.cuda.memory_allocated()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -223,7 +223,7 @@ class Camera:
         self._second = 0
 
     def chunk(self) -> Chunk:
-        """The next second."""
+        """Return the next second."""
         second, self._second = self._second, self._second + 1
         stamps = (second * NS_PER_S, second * NS_PER_S + NS_PER_S // 2)
         frames = tuple(Frame(self._frames[(second + i) % 8], t) for i, t in enumerate(stamps))
@@ -231,7 +231,7 @@ class Camera:
 
 
 class Narrator:
-    """Streams of one engine that are narrated together, of cameras of one size."""
+    """Streams of one engine that are narrated together, with cameras of one size."""
 
     def __init__(
         self, loaded: LoadedModel, arguments: argparse.Namespace, *, streams: int, eager: bool
@@ -248,7 +248,7 @@ class Narrator:
 
     @property
     def full_after(self) -> int:
-        """Rounds until the windows are full."""
+        """Return the number of rounds until the windows are full."""
         window = self.engine.settings.window
         return max(window.vision_rounds, window.text_rounds) + 1
 
@@ -258,7 +258,7 @@ class Narrator:
         self.engine.see([(stream, ChunkPart.whole(camera.chunk())) for stream, camera in pairs])
 
     def narrate(self, before: Callable[[], None] = lambda: None) -> list[float]:
-        """Bring the round to its end; seconds of each pass. `before` is called before each."""
+        """Complete the round; return seconds per pass. `before` is called before each pass."""
         seconds: list[float] = []
         while not all(stream.ready for stream in self.streams):
             before()
@@ -270,7 +270,7 @@ class Narrator:
 
 
 class Asker:
-    """Asks streams in turn, and notes how long each first token took from a question's arrival."""
+    """Asks streams in turn, and measures the time from a question's arrival to its first token."""
 
     QUESTION = Question("What is on the table, and where is it?", max_tokens=8)
 
@@ -283,7 +283,7 @@ class Asker:
         self.answers: list[str] = []
 
     def ask(self, arrived_s: float) -> None:
-        """Ask what arrived at a time of the clock."""
+        """Ask a question that arrived at that time."""
         streams = self._narrator.streams
         first: list[float] = []
 
@@ -303,7 +303,7 @@ class Asker:
         self.answers.append(outcome.text)
 
     def ask_if_due(self) -> None:
-        """Ask, if a question arrived meanwhile; the next one comes within a second from now."""
+        """Ask if a question has arrived by now; the next one arrives within a second."""
         if self._next_s <= time.perf_counter():
             self.ask(self._next_s)
             self._next_s = time.perf_counter() + self._random.random()
@@ -319,7 +319,7 @@ class Asker:
 
 
 def ask(narrator: Narrator, count: int) -> dict[str, float]:
-    """Time to the first token of `count` questions each, idle and while it narrates."""
+    """Measure the time to the first token of `count` questions each, idle and narrating."""
     idle, narrating = Asker(narrator), Asker(narrator)
     for _ in range(count + 1):
         idle.ask(time.perf_counter())
@@ -353,7 +353,7 @@ def versions(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def attention_backends(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A decode row over 8 k keys, and a round's prefill onto 27 k."""
+    """Measure a decode row over 8 k keys, and a round's prefill onto 27 k."""
     text = SHAPES[arguments.shape]["text"]
     heads, key_heads = text["num_attention_heads"], text["num_key_value_heads"]
     head_dim = text["hidden_size"] // heads
@@ -377,7 +377,7 @@ def attention_backends(machine: Machine, arguments: argparse.Namespace) -> dict[
 
 
 def over_backends(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict[str, Any]:
-    """Each backend's time, and its largest difference from masked attention in float32."""
+    """Return each backend's time, and its largest difference from masked attention in float32."""
     truth = _attend("masked", inputs)(*(part.float() for part in inputs))
     result: dict[str, Any] = {}
     for name in ("masked", "varlen", "flash"):
@@ -397,7 +397,7 @@ def over_backends(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> di
 def _attend(
     backend: str, inputs: tuple[Tensor, Tensor, Tensor], *, fewer: int = 0
 ) -> attention.Attend:
-    """Attention of the queries as the last tokens before the keys' end, as the runner calls it."""
+    """Return attention of the queries as the last tokens of the keys, as the runner calls it."""
     tokens, slots, device = len(inputs[0]), inputs[1].shape[1], inputs[0].device
     if tokens > 1:
         return attention.over_spans(
@@ -409,9 +409,9 @@ def _attend(
 
 
 def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
-    """Median milliseconds of masked attention at a length that it never had before.
+    """Return median milliseconds of masked attention at lengths that are new to it.
 
-    With cuDNN each is a new plan on some cards.
+    On some cards, cuDNN builds a new plan for each.
     """
     result = {}
     for name, cudnn in (("with_cudnn_ms", True), ("without_cudnn_ms", False)):
@@ -426,7 +426,7 @@ def first_calls(machine: Machine, inputs: tuple[Tensor, Tensor, Tensor]) -> dict
 
 
 def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Two streams, one of which is asked: all that is said with the graph and without."""
+    """Compare all text of two streams, one of which is asked, with the graph and without."""
     loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     outputs: dict[bool, list[Any]] = {}
     captured = 0
@@ -448,7 +448,7 @@ def graph(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A second at 2 and at 8 frames per second."""
+    """Measure a second at 2 and at 8 frames per second."""
     loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     settings = Settings()
     model, tower = Model(loaded, settings.model), loaded.model.model.visual
@@ -479,7 +479,7 @@ def vision(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def streams(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Rounds past full windows, and questions."""
+    """Measure rounds past full windows, and questions."""
     loaded = build(SHAPES[arguments.shape], machine.device, dtype=machine.dtype)
     narrator = Narrator(
         loaded, arguments, streams=arguments.streams[0], eager=bool(arguments.eager)
@@ -524,7 +524,7 @@ def streams(machine: Machine, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def percentiles_ms(name: str, seconds: list[float]) -> dict[str, float]:
-    """Median and 95th percentile."""
+    """Return median and 95th percentile."""
     return {
         f"{name}_p{part}_ms": round(float(np.percentile(seconds, part)) * 1e3, 2)
         for part in (50, 95)
@@ -540,11 +540,11 @@ MEASURES: dict[str, Callable[[Machine, argparse.Namespace], dict[str, Any]]] = {
 }
 
 
-# --- one process a part ---
+# --- one process per part ---
 
 
 def measure(part: str, arguments: argparse.Namespace) -> int:
-    """Run a part in this process and print its line; 1 if it failed."""
+    """Run a part in this process and print its line; return 1 if it failed."""
     machine = Machine()
     line = {"part": part, "card": machine.card, "shape": arguments.shape}
     line["dtype"] = str(machine.dtype)
@@ -583,7 +583,7 @@ def main() -> int:
         "--eager",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="without the graph, too",
+        help="also without the graph",
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--rounds", type=int, default=300)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Error numbers for a file that can't grow."""
+"""Error numbers of a full disk, an exhausted quota or a file at its maximum size."""
 
 
 @contextmanager
@@ -24,10 +24,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file with UTF-8 text. Readers see the old or the new file, also after a crash.
+    """Replace a file with UTF-8 text. Readers see the old or the new file, even after a crash.
 
     Several processes on several hosts may write; the last one wins. OSError leaves the old file.
     """
     with atomic_path(path) as temporary:
-        # A model's text may hold half a character, which no encoding has.
+        # Generated text may contain a lone surrogate, which UTF-8 can't encode.
         temporary.write_text(text, encoding="utf-8", errors="replace")

@@ -20,12 +20,12 @@ PUBLISHED_MODEL = "mit-han-lab/StreamingVLM"
 """Hub id of the weights that come with the paper."""
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
-"""Folder of the small model that is included."""
+"""Folder of the included small model."""
 
 
 @settings_group
 class FrameConfig:
-    """Settings of how a camera's images become chunks."""
+    """Settings for cutting a camera's images into chunks."""
 
     fps: float = setting(2.0, "Frames per second that the model sees.", low=1.0, high=30.0)
     chunk_seconds: float = setting(
@@ -61,7 +61,7 @@ class FrameConfig:
 
 @settings_group
 class WindowConfig:
-    """Limits of what stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
+    """Limits on what stays in the cache (arXiv 2510.09608, section 3; docs/architecture.md)."""
 
     vision_rounds: int = setting(
         16, "Number of newest rounds whose frames stay in the cache.", low=1, high=512
@@ -85,7 +85,7 @@ class WindowConfig:
 
 @settings_group
 class SamplingConfig:
-    """Settings of how the next token is chosen."""
+    """Settings for choosing the next token."""
 
     temperature: float = setting(
         0.9,
@@ -128,14 +128,14 @@ class ModelConfig:
 
     model: str = setting(
         "auto",
-        "Checkpoint folder or Hub id. 'demo' means the small model that is included; 'auto' means "
+        "Checkpoint folder or Hub id. 'demo' means the included small model; 'auto' means "
         f"{PUBLISHED_MODEL} with a GPU, else 'demo'.",
     )
     device: str = setting(
         "auto", "Torch device, such as 'cuda:0' or 'cpu'. 'auto' means the GPU if there is one."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "Number format of the weights. 'auto' means bfloat16 on a GPU, else float32."
+        "auto", "Data type of the weights. 'auto' means bfloat16 on a GPU, else float32."
     )
     attention: Literal["auto", "varlen", "flash", "masked"] = setting(
         "auto",
@@ -166,7 +166,7 @@ class ModelConfig:
 
 @settings_group
 class PromptConfig:
-    """Texts that the model starts with."""
+    """Texts at the start of the model's context."""
 
     instruction: str = setting(
         "Describe what the robot sees.",
@@ -182,7 +182,7 @@ class PromptConfig:
 
 @settings_group
 class AskingConfig:
-    """Settings of how questions are answered."""
+    """Settings for answering questions."""
 
     max_question_tokens: int = setting(
         256, "Maximum length of a question in tokens. Longer questions are refused.",

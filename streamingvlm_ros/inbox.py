@@ -1,4 +1,4 @@
-"""The queue of a live node's worker: parts of any camera's chunks, and requests."""
+"""Queue of a live node's worker: chunk parts of all cameras, and requests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from .types import Frame
 
 
 class Inbox:
-    """Takes in frames and requests from any thread; the one worker waits for them in `take`.
+    """Collects frames and requests from any thread; a single worker takes them out.
 
-    Nothing but `take` ever waits for another thread.
+    Only `take` waits for other threads.
     """
 
     def __init__(self, buffers: Mapping[str, ChunkBuffer], on_jump: Callable[[str], Reset]) -> None:
-        """`buffers` by camera; nothing else may use them any more.
+        """Take over the buffers of all cameras; nothing else may use them afterwards.
 
-        `on_jump` is given a camera whose clock was set back, and makes the request that is
-        handed out then.
+        `on_jump` is called with a camera whose clock was set back, and returns the request to post.
         """
         self._buffers, self._on_jump = buffers, on_jump
         self._requests: deque[RequestEvent] = deque()
@@ -30,10 +29,10 @@ class Inbox:
         self._changed = threading.Condition()
 
     def wants(self, camera: str, stamp_ns: int) -> SampleResult:
-        """Return what becomes of a frame that arrives; see `ChunkBuffer.wants`.
+        """Return how an arriving frame is used; see `ChunkBuffer.wants`.
 
-        A stamp a chunk or more behind the newest is a clock set back: `restart` with `on_jump`'s
-        request.
+        A stamp a chunk or more behind the newest means that the clock was set back: the camera is
+        restarted with the request from `on_jump`.
         """
         with self._changed:
             buffer = self._buffers[camera]
@@ -42,10 +41,10 @@ class Inbox:
             return buffer.wants(stamp_ns)
 
     def put(self, camera: str, frame: Frame, *, now_ns: int) -> SampleResult:
-        """Take in a frame that is wanted; see `ChunkBuffer.put`.
+        """Add a frame for which `wants` returned SAMPLED; see `ChunkBuffer.put`.
 
         Raises:
-            BadImageError: it has another size than its chunk's first frame.
+            BadImageError: its size differs from that of its chunk's first frame.
         """
         with self._changed:
             result = self._buffers[camera].put(frame, now_ns=now_ns)
@@ -53,7 +52,7 @@ class Inbox:
             return result
 
     def skip(self, camera: str, stamp_ns: int, *, now_ns: int) -> None:
-        """Go on without a frame that is wanted and can't be used."""
+        """Skip a SAMPLED frame that can't be used."""
         with self._changed:
             self._buffers[camera].skip(stamp_ns, now_ns=now_ns)
             self._changed.notify()
@@ -66,17 +65,17 @@ class Inbox:
             self._changed.notify()
 
     def newest(self, camera: str) -> tuple[Frame, ...]:
-        """The newest frames of a camera, oldest first, all of one size."""
+        """Return the newest frames of a camera, oldest first, all of one size."""
         with self._changed:
             return self._buffers[camera].newest
 
     def backlog(self, camera: str) -> int:
-        """Complete chunks of a camera that wait."""
+        """Return the number of complete chunks of a camera that are waiting."""
         with self._changed:
             return self._buffers[camera].backlog
 
     def post(self, camera: str, request: Request) -> bool:
-        """Hand out `request` as soon as the worker asks. False, and not taken, if closed."""
+        """Queue a request for the worker. Return False, without queueing it, if closed."""
         with self._changed:
             if not self._closed:
                 self._requests.append(RequestEvent(camera, request))
@@ -84,15 +83,15 @@ class Inbox:
             return not self._closed
 
     def withdraw(self, request: Request) -> None:
-        """Don't hand out `request`, if that has not happened yet."""
+        """Remove a request if it has not been handed out yet."""
         with self._changed:
             left = [event for event in self._requests if event.request is not request]
             self._requests = deque(left)
 
     def restart(self, camera: str, reset: Reset) -> bool:
-        """Drop every frame of a camera and `post` the reset; no later frame comes before it.
+        """Drop every frame of a camera and post the reset; later frames come after it.
 
-        False, and nothing has changed, if closed.
+        Return False, without changing anything, if closed.
         """
         with self._changed:
             if not self._closed:
@@ -100,13 +99,13 @@ class Inbox:
             return self.post(camera, reset)
 
     def drop_started(self) -> None:
-        """Drop the rest of each chunk of which parts were handed out, as those were lost."""
+        """Drop the rest of each chunk that was partly handed out, because those parts were lost."""
         with self._changed:
             for buffer in self._buffers.values():
                 buffer.drop_started()
 
     def close(self) -> list[Request]:
-        """Let `take` return None from now on. Returns the requests that nobody will serve."""
+        """Make `take` return None from now on. Return the requests that will not be served."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -115,10 +114,10 @@ class Inbox:
             return unserved
 
     def take(self, *, wait: bool, ready: Collection[str]) -> list[PartEvent | RequestEvent] | None:
-        """Return what to do next: all requests in order, then a part of each `ready` camera.
+        """Return the next events: all requests in order, then a part of each `ready` camera.
 
-        With `wait`, wait until there is something. Without, return at once, perhaps with
-        nothing. None if closed.
+        With `wait`, wait until there is an event; otherwise return at once, possibly an empty list.
+        Return None if closed.
         """
         with self._changed:
             buffers = {name: self._buffers[name] for name in self._buffers if name in ready}

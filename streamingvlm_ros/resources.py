@@ -1,4 +1,4 @@
-"""Files that come with the package but stand beside its modules: config/, msg/."""
+"""Files of the package that are not modules: config/, msg/."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def resource(name: str) -> Path | None:
-    """Return a file or folder, from the checkout or where it was installed. None if missing."""
+    """Return the path of a file or folder, in the checkout or as installed; None if missing."""
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     installed = [Path(prefix, "share", _PACKAGE.name) for prefix in prefixes if prefix]
     candidates = [folder / name for folder in (_PACKAGE.parent, *installed)]

@@ -1,4 +1,4 @@
-"""One loop for the live node, files, replay and the demo: a source, streams, sinks."""
+"""The loop of the live node, files, replay and the demo: a source, streams and sinks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Reset:
-    """Forget everything seen and said; `on_done` is called when that is done."""
+    """A request to clear a stream's context; `on_done` is called afterwards."""
 
     on_done: Callable[[], None] = lambda: None
 
@@ -23,7 +23,7 @@ Request = Ask | Reset
 Event = Chunk | Sequence[Request]
 
 _ONLY = ""
-"""The camera's name where there is only one."""
+"""Name of the camera in a session with only one."""
 
 Sink = Callable[[Chunk, Narration], None]
 CameraSink = Callable[[str, Chunk, Narration], None]
@@ -39,7 +39,7 @@ class PartEvent:
 
 @dataclass(frozen=True, slots=True)
 class RequestEvent:
-    """Something that is asked of a camera's stream."""
+    """A request to a camera's stream."""
 
     camera: str
     request: Request
@@ -51,10 +51,10 @@ class Source(Protocol):
     def take(
         self, *, wait: bool, ready: Collection[str]
     ) -> Sequence[PartEvent | RequestEvent] | None:
-        """Return what to do next, in order: requests first, then a part of each ready camera.
+        """Return the next events in order: requests first, then a part of each ready camera.
 
-        With `wait`, wait until there is something; without, return at once, perhaps with nothing.
-        None when the source has ended.
+        With `wait`, wait until there is an event; otherwise return at once, possibly an empty list.
+        Return None when the source has ended.
         """
 
 
@@ -65,10 +65,10 @@ def serve(
     streams: Mapping[str, Stream],
     sinks: Sequence[CameraSink],
 ) -> None:
-    """Serve a source until it ends: one token a pass for all narrations and answers.
+    """Serve a source until it ends: one token per pass for each narration and answer.
 
-    What is under way when the source ends is brought to its end. Whoever asked a question that
-    can't be answered is told why, and the session goes on.
+    Narrations and answers in progress when the source ends are completed. A question that can't be
+    answered gets an error, and the session continues.
 
     Args:
         source: frames and requests by camera.
@@ -77,7 +77,7 @@ def serve(
         sinks: called with camera, chunk and narration, in order.
 
     Raises:
-        StreamingVLMError: what `engine.see` raises for the source's frames.
+        StreamingVLMError: `engine.see` can't use the source's frames.
     """
     names = {stream: name for name, stream in streams.items()}
 
@@ -97,9 +97,9 @@ def serve(
 
 
 def run(events: Iterable[Event], stream: Stream, *, sinks: Sequence[Sink]) -> None:
-    """Serve events until they end, each of them to its end before the next is fetched.
+    """Serve events in order, and complete each before the next is fetched.
 
-    Questions that come together are answered side by side.
+    Successive questions are answered together.
     """
 
     def sink(camera: str, chunk: Chunk, narration: Narration) -> None:
@@ -110,7 +110,7 @@ def run(events: Iterable[Event], stream: Stream, *, sinks: Sequence[Sink]) -> No
 
 
 class _InOrder:
-    """Events as a source: the next is taken when nothing is under way."""
+    """A source made of events: the next is fetched when the engine is idle."""
 
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
@@ -143,7 +143,7 @@ def _handle(
         elif isinstance(event.request, Ask):
             engine.ask(stream, event.request)
         else:
-            # What was asked before is asked of what was seen before, and narrated before.
+            # Earlier questions and frames still belong to the context before the reset.
             engine.finish(stream)
             deliver()
             engine.reset(stream)

@@ -1,4 +1,4 @@
-"""Declaring settings: type, range, default and sentence stand in one place, for every way in.
+"""Declarations of settings: type, range, default and description in one place.
 
 A group of settings is a frozen dataclass that pydantic checks. ROS parameters, command-line
 options, recipes, streaming.json and the table in the docs are all derived from `settings_of`.
@@ -48,7 +48,7 @@ def setting(
         validation_alias=key,
         ge=low,
         le=high,
-        # Text or a truth value for a number is a mistake; 2 for 2.0 is none.
+        # Text or a boolean is no number, but 2 is accepted for 2.0.
         strict=True if isinstance(default, bool | int | float) else None,
         allow_inf_nan=False if isinstance(default, float) else None,
         json_schema_extra={"read_only": read_only},
@@ -60,7 +60,7 @@ def settings_group(cls: type[G]) -> type[G]:
     """Make a class of `setting` fields a frozen dataclass that raises ConfigError.
 
     The error is one line and lists every unknown name and every wrong value. `__post_init__` may
-    check settings against each other; it runs only if each of them is valid.
+    check settings against each other; it runs only if every setting is valid.
     """
     # Validators are built when a group is first constructed: `--help` needs only declarations.
     config = ConfigDict(extra="forbid", populate_by_name=True, defer_build=True)
@@ -127,7 +127,7 @@ class Setting:
         }.get(self.kind, f"of type {self.kind.__name__}")
 
     def problem(self, value: Any) -> str:
-        """Return the one sentence for any wrong value: name, allowed values, and what came."""
+        """Return the message for a wrong value: name, allowed values and the value itself."""
         return f"{self.name} must be {self.requirement}, not {brief(value)}"
 
     def check(self, value: Any) -> Any:
@@ -138,7 +138,7 @@ class Setting:
             raise ConfigError(self.problem(value)) from None
 
     def from_yaml(self, value: Any) -> Any:
-        """Return a value read from YAML as the number that it means, else unchanged.
+        """Convert a value read from YAML to the number that it means; return others unchanged.
 
         YAML 1.1 reads 1e-3 as text, and 1.0e+8 as a fraction where a whole number is needed.
         """
@@ -171,14 +171,14 @@ def sections_of(group: type) -> dict[str, type]:
 
 
 def unknown_setting(name: str, names: Iterable[str]) -> str:
-    """Return the sentence for a name that is none of `names`."""
+    """Return the message for a name that is not in `names`."""
     close = get_close_matches(name, names, n=1)
     return f"unknown setting {name!r}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 @contextmanager
 def located(place: object) -> Iterator[None]:
-    """Put `place` (a file, a section) before the message of a ConfigError raised within."""
+    """Prefix the message of a ConfigError raised in the block with `place`: a file or section."""
     try:
         yield
     except ConfigError as error:
@@ -186,7 +186,7 @@ def located(place: object) -> Iterator[None]:
 
 
 def brief(value: Any) -> str:
-    """Return a value as it is written in an error message: one line of limited length."""
+    """Format a value for an error message: one line of limited length."""
     text = repr(value)
     return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
 

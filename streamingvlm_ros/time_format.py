@@ -8,11 +8,11 @@ from datetime import datetime
 from .types import NS_PER_S
 
 _CLOCK_FROM_S = 1_000_000_000
-"""Stamps from September 2001 on are times of day; smaller ones count from some start."""
+"""Stamps from September 2001 on are dates; smaller ones are seconds since a start."""
 
 
 def format_stamp(stamp_ns: int) -> str:
-    """Format as `2026-11-21 14:02:31` in local time, or `1830.0 s` if time began at 0."""
+    """Format as `2026-11-21 14:02:31` in local time, or `1830.0 s` if the clock started at 0."""
     seconds = stamp_ns / NS_PER_S
     if seconds < _CLOCK_FROM_S:
         return f"{seconds:.1f} s"
@@ -20,7 +20,7 @@ def format_stamp(stamp_ns: int) -> str:
 
 
 def cite_times(stamps_ns: Sequence[int]) -> str:
-    """Return the citation after an answer: ` (seen at 1830.0 s, 1832.0 s)`, each time once."""
+    """Return the citation for an answer: ` (seen at 1830.0 s, 1832.0 s)`, each time once."""
     return f" (seen at {', '.join(dict.fromkeys(map(format_stamp, stamps_ns)))})"
 
 
@@ -34,5 +34,5 @@ def format_clock(seconds: float) -> str:
 
 
 def clamp(seconds: float, length_s: float | None) -> float:
-    """Limit a time to the length of a progress bar: a camera's clock may be set to any time."""
+    """Limit a time to a progress bar's range: a camera's clock may be set to any time."""
     return min(max(0.0, seconds), float("inf") if length_s is None else length_s)

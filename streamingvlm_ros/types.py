@@ -57,15 +57,15 @@ class ChunkPart:
 
     @classmethod
     def whole(cls, chunk: Chunk) -> ChunkPart:
-        """A chunk as its only part."""
+        """Return a complete chunk as a single part."""
         return cls(chunk.frames, chunk.start_ns, chunk.end_ns, dropped=chunk.dropped)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSpan:
-    """The oldest and the newest of the frames that an answer rests on.
+    """The oldest and the newest of the frames that an answer is based on.
 
-    `frame_id` is that of the newest. Zero and empty if nothing has been seen.
+    `frame_id` is that of the newest frame. Zero and empty if nothing has been seen.
     """
 
     from_ns: int = 0
@@ -94,19 +94,19 @@ class Narration:
 
 
 class AnswerMode(str, Enum):
-    """What a question is answered from; the value is the name that users type."""
+    """Source of an answer; the value is the name that users type."""
 
     STREAM = "stream"
-    """What the stream has in mind."""
+    """The stream's context."""
     RECENT = "recent"
-    """The newest frames alone."""
+    """Only the newest frames."""
     HISTORY = "history"
-    """Moments from the history on disk."""
+    """Only moments from the history on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryMoment:
-    """A frame of the past with the narration of [start_ns, end_ns), when it was seen."""
+    """A past frame, with the narration of its round [start_ns, end_ns)."""
 
     frame: Frame
     start_ns: int
@@ -116,7 +116,7 @@ class HistoryMoment:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a stream's context or, if set, about `frames` alone or `moments` alone.
+    """A question about a stream's context or, if set, only about `frames` or `moments`.
 
     `max_tokens` bounds the answer; None leaves it to the settings. With `remember`, question and
     answer become part of the stream's context.
@@ -131,10 +131,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer to a question, and the span of the frames that it rests on.
+    """Answer to a question, and the span of the frames that it is based on.
 
-    `complete` is false if it was truncated: at its maximum of tokens, or because its listener
-    stopped it.
+    `complete` is false if it was truncated, by its maximum number of tokens or by its listener.
     """
 
     text: str
@@ -150,12 +149,12 @@ def _always(_: object) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """A question and the callbacks that get its answer.
+    """A question and the callbacks that receive its answer.
 
-    `on_start` is called with the frames that the answer rests on, before the first token;
-    `on_token` with each token's piece of text, which may be empty. Each returns True to go on.
-    `on_done` is called at the end. All are called from the thread that answers; none may call
-    the engine or its streams.
+    `on_start` is called with the frames that the answer is based on, before the first token;
+    `on_token` with each token's piece of text, which may be empty. Each returns True to continue.
+    `on_done` is called at the end. All are called from the thread that answers; none may call the
+    engine or its streams.
     """
 
     question: Question

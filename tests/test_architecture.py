@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "training": {"engine", "demo", "recordings", "bags", "frames"},
 }
-"""Rooms that a room may import beside the ground and itself."""
+"""Rooms that a room may import besides the ground and itself."""
 
 ONLY_IN: dict[str, set[str]] = {
     "rclpy": {"ros"},
@@ -67,7 +67,7 @@ NEVER_IN: dict[str, set[str]] = {"engine": {"time", "datetime", "os"}}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Every source file with the room that it lies in."""
+    """Return every source file with its room."""
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT / PACKAGE).parts
         yield (parts[0] if len(parts) > 1 else path.stem), path
@@ -76,7 +76,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Absolute names of what a file imports, also inside functions."""
+    """Return absolute names of a file's imports, including those inside functions."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -90,7 +90,7 @@ def imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("room", "path"), [pytest.param(r, p, id=str(p.relative_to(ROOT))) for r, p in modules()]
 )
-def test_imports_stay_within_the_walls(room: str, path: Path) -> None:
+def test_imports_follow_the_rules_between_rooms(room: str, path: Path) -> None:
     for name in imports(path):
         top, *rest = name.split(".")
         if top == PACKAGE and rest:
@@ -110,7 +110,7 @@ def test_every_room_is_known() -> None:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """Modules of the package and what each imports, type checking and functions included."""
+    """Return each module's imports, including those for type checking and in functions."""
     paths = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for _, p in modules()}
     graph: dict[str, set[str]] = {}
     for module, path in paths.items():
@@ -120,8 +120,8 @@ def import_graph() -> dict[str, set[str]]:
     return graph
 
 
-def test_no_module_imports_itself_by_a_detour() -> None:
-    """An import for type checking counts: two modules that name each other are one."""
+def test_there_are_no_import_cycles() -> None:
+    """Imports for type checking count: two modules that name each other are one."""
     try:
         tuple(TopologicalSorter(import_graph()).static_order())
     except CycleError as error:
@@ -131,7 +131,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 BANNED = re.compile(
     r"_*(its|told|said|heard|hear|there|found|begun|kept|most|(most|MOST)_\w*|MOST)", re.ASCII
 )
-"""Names that don't say what they stand for."""
+"""Names that don't describe what they stand for."""
 
 MAX_POSITIONAL = 2
 """Parameters, `self` aside, that may be given by position."""
@@ -145,7 +145,7 @@ CONVENTIONAL = {
     "on_step_end",
     "on_train_begin",
     "on_train_end",
-    "attend",  # queries, keys, values: as everywhere
+    "attend",  # queries, keys, values: the usual order
     "attend_equal_runs",
     "_grouped",
     "one_by_one",
@@ -165,11 +165,11 @@ CONVENTIONAL = {
     "add_narration",
     "_publish",
 }
-"""Functions whose order of parameters is known to all, or not ours to choose."""
+"""Functions whose order of parameters is well known, or not ours to choose."""
 
 
 def sources(*folders: str) -> list[Path]:
-    """Python files that the rules for names hold for."""
+    """Return the Python files to which the rules for names apply."""
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -179,7 +179,7 @@ def named_sources() -> list[Path]:
 
 
 def defined_names(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of everything that a file gives a name to."""
+    """Return line and name of everything that a file defines."""
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
@@ -195,13 +195,13 @@ def defined_names(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", named_sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_names_say_what_they_stand_for(path: Path) -> None:
+def test_names_are_descriptive(path: Path) -> None:
     names = [(0, path.stem), *defined_names(path)]
     assert not [f"line {line}: {name}" for line, name in names if BANNED.fullmatch(name)]
 
 
 def positional_parameters(path: Path) -> Iterator[tuple[int, str, int]]:
-    """Line, name and number of positional parameters of each function, `self` aside."""
+    """Return line, name and number of positional parameters of each function, without `self`."""
     tree = ast.parse(path.read_text())
     methods = {f for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for f in node.body}
     for node in ast.walk(tree):
@@ -230,10 +230,10 @@ def test_no_test_module_imports_another(path: Path) -> None:
 
 
 FAMILY = re.compile(r"\.(vision_config|text_config|video_token_id)\b|CLIP_MEAN|CLIP_STD|image_mean")
-"""How a checkpoint's own configuration or its normalisation would be read."""
+"""Attributes by which a checkpoint's own configuration or normalisation would be read."""
 
 
-def test_only_one_folder_reads_what_belongs_to_the_model_family() -> None:
+def test_only_one_folder_reads_attributes_of_the_model_family() -> None:
     readers = {
         path.relative_to(ROOT).parent for _, path in modules() if FAMILY.search(path.read_text())
     }
@@ -269,7 +269,7 @@ stream.step(Chunk((frame, frame), 0, 10**9))
 """
 
 
-def test_the_engine_runs_where_there_is_no_ros() -> None:
+def test_the_engine_runs_without_ros() -> None:
     run_without(["rclpy", "sensor_msgs", "cv_bridge"], ["streamingvlm_ros.session"], then=STREAM)
 
 

@@ -1,4 +1,4 @@
-"""What the documents show works as it stands."""
+"""Examples in the documents work unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def film(path: Path, world: World, *, seconds: int) -> None:
-    """Two frames a second, all but unharmed by compression."""
+    """Write two frames per second, with hardly any loss by compression."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=2)
         stream.width = stream.height = 112
@@ -26,7 +26,7 @@ def film(path: Path, world: World, *, seconds: int) -> None:
         container.mux(stream.encode(None))
 
 
-def test_the_page_on_the_engine_from_python_runs_and_is_short(tmp_path: Path) -> None:
+def test_the_example_of_the_engine_from_python_runs_and_is_short(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
     assert len(code.strip().splitlines()) <= 15
     worlds = {name: World(FIRST_UNSEEN_SEED + n) for n, name in enumerate(("front", "rear"))}

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
 COMMANDS = typer.main.get_command(app)
 GENERAL = {"git", "cd", "mkdir", "source", "export", "rosdep", "pip", "colcon", "hf"}
-"""Programs of others, which these tests don't look into."""
+"""Other projects' programs, which these tests don't check."""
 NOT_OURS = {"topic": {"list", "info"}, "bag": {"record", "convert"}}
 """Commands of `ros2` that name nothing of ours."""
 

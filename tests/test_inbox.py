@@ -1,4 +1,4 @@
-"""Between threads: what the worker is given next, and in which order."""
+"""The queue between threads: the worker's next events and their order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRONT, REAR = "front", "rear"
 
 
 class Jumps:
-    """Makes the request for a clock that was set back, and keeps it."""
+    """Makes and records the request for a clock that was set back."""
 
     def __init__(self) -> None:
         self.resets: list[tuple[str, Reset]] = []
@@ -71,7 +71,7 @@ def take(inbox: Inbox, *, wait: bool = False, ready: Collection[str] = (FRONT,))
     ]
 
 
-def test_requests_go_before_parts_and_all_at_once() -> None:
+def test_all_requests_precede_parts() -> None:
     inbox = new_inbox()
     fill(inbox, FRONT, seconds=range(3, 5))
     asked = [question() for _ in range(3)]
@@ -87,7 +87,7 @@ def test_a_request_names_its_camera() -> None:
     assert inbox.take(wait=False, ready=()) == [RequestEvent(REAR, ask)]
 
 
-def test_each_camera_that_is_ready_gives_one_part() -> None:
+def test_each_ready_camera_gives_one_part() -> None:
     inbox = new_inbox()
     for camera in (FRONT, REAR):
         fill(inbox, camera, seconds=range(3, 5))
@@ -97,7 +97,7 @@ def test_each_camera_that_is_ready_gives_one_part() -> None:
     assert take(inbox, ready=(FRONT, REAR)) == [(FRONT, 4, 4)]
 
 
-def test_what_is_withdrawn_is_not_handed_out() -> None:
+def test_a_withdrawn_request_is_not_handed_out() -> None:
     inbox = new_inbox()
     asked = [question() for _ in range(3)]
     for ask in asked:
@@ -119,12 +119,12 @@ def test_a_restart_comes_before_every_later_part_and_after_earlier_requests() ->
     assert take(inbox, ready=(FRONT, REAR)) == [before, reset, after, (FRONT, 6, 4), (REAR, 3, 4)]
 
 
-def test_a_clock_set_back_restarts_its_camera_alone() -> None:
+def test_a_clock_set_back_restarts_only_its_camera() -> None:
     jumps = Jumps()
     inbox = new_inbox(jumps)
     for camera in (FRONT, REAR):
         fill(inbox, camera, seconds=range(100, 102))
-    # Also by a frame that is not wanted: the chunk in which a camera is first seen has begun.
+    # Even by a frame that is not sampled: the camera's first chunk has already begun.
     assert inbox.wants(FRONT, 5 * S + S // 2) is SampleResult.UNUSED
     fill(inbox, FRONT, seconds=range(6, 7))
     ((camera, reset),) = jumps.resets
@@ -143,7 +143,7 @@ def test_only_frames_that_will_be_sampled_are_wanted() -> None:
     assert inbox.wants(FRONT, 3 * S) is SampleResult.LATE
 
 
-def test_a_frame_of_another_size_is_refused_and_its_chunk_goes_on_without_it() -> None:
+def test_a_frame_of_another_size_is_refused_and_its_chunk_continues() -> None:
     inbox = new_inbox()
     arrive(inbox, FRONT, stamp_ns=3 * S)
     with pytest.raises(BadImageError):
@@ -175,12 +175,12 @@ def test_the_newest_frames_and_the_backlog_are_those_of_one_camera() -> None:
     assert (inbox.backlog(FRONT), inbox.backlog(REAR)) == (1, 0)
 
 
-def test_a_worker_that_waits_is_woken_by_whatever_it_can_do() -> None:
+def test_a_waiting_worker_is_woken_by_every_usable_event() -> None:
     inbox = new_inbox()
     taken: Queue[list[Taken]] = Queue()
 
     def work() -> None:
-        with suppress(AssertionError):  # the inbox is closed
+        with suppress(AssertionError):  # The inbox is closed.
             while True:
                 taken.put(take(inbox, wait=True))
 
@@ -189,7 +189,7 @@ def test_a_worker_that_waits_is_woken_by_whatever_it_can_do() -> None:
     ask, reset = question(), Reset(lambda: None)
     inbox.post(REAR, ask)
     assert taken.get(timeout=PATIENCE_S) == [ask]
-    # What it can do nothing with: another camera's part, and a single frame.
+    # The worker can't use these: another camera's part, and a single frame.
     fill(inbox, REAR, seconds=range(3, 4))
     arrive(inbox, FRONT, stamp_ns=3 * S)
     inbox.restart(FRONT, reset)
@@ -205,7 +205,7 @@ def test_a_worker_that_waits_is_woken_by_whatever_it_can_do() -> None:
     assert taken.empty()
 
 
-def test_closing_ends_the_worker_and_returns_what_nobody_serves() -> None:
+def test_closing_ends_the_worker_and_returns_unserved_requests() -> None:
     inbox, ask = new_inbox(), question()
     inbox.post(FRONT, ask)
     fill(inbox, FRONT, seconds=range(3, 4))

@@ -1,4 +1,4 @@
-"""What is declared is what is used, and what is built is whole."""
+"""Declared dependencies match the imports, and built packages are complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OURS = {"streamingvlm_ros", "streamingvlm_training"}
 
 
 def setup_lists() -> dict[str, set[str]]:
-    """Names of the distributions that setup.py requires, plainly and per extra."""
+    """Return the distributions that setup.py requires, in general and per extra."""
     (call,) = (
         node.value
         for node in ast.parse(SETUP).body
@@ -40,19 +40,19 @@ def setup_lists() -> dict[str, set[str]]:
 
 
 def distribution(requirement: str) -> str:
-    """The normalised name at the start of a requirement."""
+    """Return the normalised name at the start of a requirement."""
     name = re.match(r"[\w.-]+", requirement)
     assert name, requirement
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
 def manifest_names(*tags: str) -> set[str]:
-    """What package.xml declares under the given tags."""
+    """Return what package.xml declares under the given tags."""
     return {(element.text or "").strip() for tag in tags for element in MANIFEST.iter(tag)}
 
 
 def imported_libraries() -> dict[str, Path]:
-    """Top-level names that the package and the trainer import, each with one file that does."""
+    """Return top-level names that the package and the trainer import, each with one such file."""
     imported: dict[str, Path] = {}
     for folder in sorted(OURS):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -171,7 +171,7 @@ BROKEN_PYTHONS = {
 
 
 @pytest.mark.parametrize("lack", BROKEN_PYTHONS)
-def test_make_names_what_a_python_lacks(lack: str, tmp_path: Path) -> None:
+def test_make_names_missing_parts_of_python(lack: str, tmp_path: Path) -> None:
     python = tmp_path / "python3"
     python.write_text(
         f'#!/bin/sh\ncase "$*" in *"{lack}"*) exit 1;; esac\nexec "{sys.executable}" "$@"\n'
@@ -180,18 +180,18 @@ def test_make_names_what_a_python_lacks(lack: str, tmp_path: Path) -> None:
     assert BROKEN_PYTHONS[lack] in refusal(tmp_path, f"PYTHON={python}")
 
 
-def test_make_says_that_there_is_no_python_or_no_compiler(tmp_path: Path) -> None:
+def test_make_reports_a_missing_python_or_compiler(tmp_path: Path) -> None:
     assert "install Python 3.10" in refusal(tmp_path, "PYTHON=no-such-python")
     assert "install g++" in refusal(tmp_path, "CXX=no-such-compiler", f"PYTHON={sys.executable}")
 
 
 def refusal(folder: Path, *settings: str) -> str:
-    """The one line with which make gives up before it has installed anything."""
+    """Return the one line with which make stops before it has installed anything."""
     make = shutil.which("make")
     if make is None:
         pytest.skip("make is not installed")
     command = [make, "setup", f"VENV={folder}/venv", *settings]
-    # Of the make that may be running these tests, nothing must reach this one.
+    # Variables of a make that runs these tests must not reach this one.
     env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert run.returncode

@@ -1,4 +1,4 @@
-"""The loop that serves a source: it ends when the source does, and not before the last turn."""
+"""The loop that serves a source: it ends after the source and the last turn have ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamingvlm_ros.types import Ask, Question
 
 
 class ReadyStream:
-    """Stands in for a stream that could take a part."""
+    """Stands in for a stream that is ready for a part."""
 
     ready = True
 
@@ -36,7 +36,7 @@ class BusyEngine:
 
 
 class ShortSource:
-    """Gives its events once, then says that it has ended."""
+    """Gives its events once, and has then ended."""
 
     def __init__(self, events: Sequence[PartEvent | RequestEvent]) -> None:
         self.answers: list[Sequence[PartEvent | RequestEvent] | None] = [events, None]
@@ -47,7 +47,7 @@ class ShortSource:
         return self.answers.pop(0)
 
 
-def test_a_source_that_has_ended_is_not_asked_again_while_turns_come_to_their_end() -> None:
+def test_an_ended_source_is_not_read_again_while_turns_finish() -> None:
     engine: Any = BusyEngine()
     source = ShortSource([RequestEvent("front", Ask(Question("?"), print))])
     stream: Any = ReadyStream()

@@ -1,4 +1,4 @@
-"""Every setting, through every way in: wrong values get the same sentence."""
+"""Every setting, in every place where it can be set: wrong values get the same message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ few_examples = hypothesis_settings(
 
 
 def assert_refused(setting: Setting, value: Any, *, error: pytest.ExceptionInfo[Exception]) -> None:
-    """The error is one line with the setting's name, what is allowed, and the value."""
+    """Check that the error is one line with the setting's name, allowed values and the value."""
     message = str(error.value)
     assert message.endswith(setting.problem(value))
     assert "\n" not in message
@@ -145,7 +145,7 @@ def test_an_option_accepts_a_value_within_the_range(name: str, text: str) -> Non
     assert type(value) is OF_STREAM[name].kind
 
 
-def test_a_whole_number_becomes_the_fraction_that_is_meant() -> None:
+def test_a_whole_number_is_accepted_for_a_fraction_in_every_place() -> None:
     assert type(FrameConfig(fps=2).fps) is float
     assert type(Settings().updated({"temperature": 0}).sampling.temperature) is float
 

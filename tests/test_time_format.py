@@ -19,11 +19,11 @@ S = 1_000_000_000
         (999_999_999 * S, "999999999.0 s"),
     ],
 )
-def test_a_camera_whose_time_began_at_zero_counts_seconds(stamp_ns: int, words: str) -> None:
+def test_small_stamps_are_formatted_in_seconds(stamp_ns: int, words: str) -> None:
     assert format_stamp(stamp_ns) == words
 
 
-def test_a_camera_with_a_clock_tells_the_local_date_and_time(
+def test_large_stamps_are_formatted_as_local_date_and_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TZ", "XYZ-9")
@@ -35,5 +35,5 @@ def test_a_camera_with_a_clock_tells_the_local_date_and_time(
         time.tzset()
 
 
-def test_times_that_read_the_same_are_named_once() -> None:
+def test_equal_times_are_cited_once() -> None:
     assert cite_times([1830 * S, 1830 * S + 1, 1832 * S]) == " (seen at 1830.0 s, 1832.0 s)"

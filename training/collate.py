@@ -39,7 +39,7 @@ class Collator:
     ) -> None:
         self._always_sees, self._packing = always_sees, packing
         self._chat_format, self._settings, self._spec = chat_format, settings, spec
-        self._question_spec = spec.of_questions(settings.asking)
+        self._question_spec = spec.for_questions(settings.asking)
         self._grid_seconds = spec.grid_seconds(settings.frames.fps)
         self._tokens_per_second = spec.tokens_per_second
 

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.engine.qwen2_5.checkpoint import declared, resolve
+from streamingvlm_ros.engine.qwen2_5.checkpoint import read_model_config, resolve
 
 from .datasets.cutting import CutConfig
 from .recipe import Recipe
@@ -57,7 +57,7 @@ def estimate_memory(recipe: Recipe, processes: int = 1) -> MemoryEstimate:
     Raises:
         ModelError: `start` doesn't exist or can't be read.
     """
-    config = declared(resolve(recipe.start))
+    config = read_model_config(resolve(recipe.start))
     total, four_bit, trainable = _parameters(recipe, config)
     sharding = recipe.training.sharding
     weight_shards = processes if sharding in ("zero3", "fsdp") else 1

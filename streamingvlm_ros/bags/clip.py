@@ -107,7 +107,7 @@ class SavedClip:
 
     def _write_early_sidecar(self) -> None:
         """Write what is known by now, in case the process is killed before the end."""
-        with suppress(OSError, BagError):  # `_finish` will meet it again.
+        with suppress(OSError, BagError):  # `_finish` reports it if it persists.
             self._write_sidecar()
 
     def _write_sidecar(self) -> None:

@@ -107,7 +107,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _delete(path: Path) -> int:
-    """Delete a bag unless it is being written; return the bytes to count no more."""
+    """Delete a bag unless it is being written; return the bytes to subtract from the total."""
     size = _size(path)
     try:
         with locked_folder(path) as locked:

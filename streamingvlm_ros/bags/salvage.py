@@ -66,7 +66,7 @@ class BrokenMcap:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ValueError("this is no MCAP file")
         topics: dict[Topic, None] = {}
-        with suppress(Exception):  # `messages` will meet it again.
+        with suppress(Exception):  # `messages` raises it again.
             for topic, _ in self._records():
                 topics[topic] = None
         self.topics = tuple(topics)

@@ -1,1 +1,1 @@
-"""The streaming engine. Knows no ROS, no files but a checkpoint's, no clock."""
+"""The streaming engine. It uses no ROS, no clock, and no files except a checkpoint's."""

@@ -53,18 +53,18 @@ class Span:
 
     @property
     def own_tokens(self) -> int:
-        """Slots of `own`."""
+        """Number of slots in `own`."""
         return self.own[1] - self.own[0]
 
     @property
     def shared_tokens(self) -> int:
-        """Slots of `shared`."""
+        """Number of slots in `shared`."""
         return self.shared[1] - self.shared[0]
 
 
 @dataclass(frozen=True, slots=True)
 class RowSpans:
-    """Slots that one token of each decode row sees: (rows,) on the device, [start, end)."""
+    """Slots seen by one token of each decode row: (rows,) on the device, [start, end)."""
 
     own_start: Tensor
     own_end: Tensor
@@ -78,7 +78,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     Halves are split: the layout of the decoder, its cache and the vision tower.
 
     Computed in the float32 of `cos` and `sin` and rounded once, so that a key written by a layer
-    and one rotated afresh from its unrotated bytes are equal.
+    and one rotated again from its unrotated bytes are equal.
     """
     swapped = torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
     return (x * cos + swapped * sin).to(x.dtype)
@@ -94,7 +94,7 @@ def choose_backend(name: str, device: torch.device, *, dtype: torch.dtype) -> st
     """Return the backend for a setting; 'auto' takes `varlen` where it works.
 
     Raises:
-        ConfigError: the backend that was asked for doesn't work here.
+        ConfigError: the requested backend doesn't work here.
     """
     if name == "masked":
         return name
@@ -117,7 +117,7 @@ def activate(backend: str) -> None:
 
 
 def _missing(device: torch.device, dtype: torch.dtype) -> str:
-    """The reason that torch's own FlashAttention can't be used; empty if it can."""
+    """Return why torch's own FlashAttention can't be used; empty if it can."""
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return f"it needs CUDA and half precision, not {device.type} and {dtype}"
     if torch.cuda.get_device_capability(device) < (8, 0):
@@ -155,7 +155,7 @@ def over_spans(backend: str, spans: Sequence[Span], *, device: torch.device) -> 
 
 
 def over_rows(backend: str, rows: RowSpans, *, longest: int) -> Attend:
-    """Return the attention of one token a row, which asks the host for nothing.
+    """Return the attention of one token per row, which needs no host synchronisation.
 
     `longest` bounds the length of every interval.
     """
@@ -172,7 +172,7 @@ def over_rows(backend: str, rows: RowSpans, *, longest: int) -> Attend:
 
 
 def _masked_spans(spans: Sequence[Span], device: torch.device) -> Attend:
-    """A call for each span, over its own slots alone."""
+    """Return attention that makes one call per span, over only the slots it sees."""
     mask = cache(lambda span, groups, dtype: _additive(_causal(span, device), groups, dtype=dtype))
 
     def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -193,14 +193,14 @@ def _seen(arena: Tensor, span: Span) -> Tensor:
 
 
 def _causal(span: Span, device: torch.device) -> Tensor:
-    """(tokens, slots) that is true where a token sees a slot."""
+    """Return a (tokens, slots) mask: true where a token sees a slot."""
     own, shared = span.own_tokens, span.shared_tokens
     last = torch.arange(own - span.tokens, own, device=device) + shared
     return torch.arange(shared + own, device=device) <= last[:, None]
 
 
 def _masked_rows(rows: RowSpans) -> Attend:
-    """One call over the whole arena."""
+    """Return attention that makes one call over the whole arena."""
     mask = cache(
         lambda slots, groups, dtype: _additive(_row_mask(rows, slots), groups, dtype=dtype)
     )
@@ -215,14 +215,14 @@ def _masked_rows(rows: RowSpans) -> Attend:
 
 
 def _additive(visible: Tensor, groups: int, *, dtype: torch.dtype) -> Tensor:
-    """Return what is added to scores, made once a pass: (tokens * groups, slots)."""
+    """Return the additive mask of scores, made once per pass: (tokens * groups, slots)."""
     added = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     added = added.masked_fill(~visible, -torch.inf)
     return added.repeat_interleave(groups, 0, output_size=len(added) * groups)
 
 
 def _row_mask(rows: RowSpans, slots: int) -> Tensor:
-    """(rows, slots) that is true where a row's token sees a slot."""
+    """Return a (rows, slots) mask: true where a row's token sees a slot."""
     slot = torch.arange(slots, device=rows.own_start.device)
     own = (slot >= rows.own_start[:, None]) & (slot < rows.own_end[:, None])
     shared = (slot >= rows.shared_start[:, None]) & (slot < rows.shared_end[:, None])
@@ -230,10 +230,10 @@ def _row_mask(rows: RowSpans, slots: int) -> Tensor:
 
 
 def _grouped(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of (tokens, query heads, head_dim) queries; (tokens, query heads * head_dim).
+    """Return (tokens, query heads * head_dim) for (tokens, query heads, head_dim) queries.
 
-    The query heads that share a key head are laid side by side as further queries of it:
-    grouped attention without repeating the cache. `mask` is as `_additive` makes it.
+    Query heads that share a key head are treated as further queries of it: grouped attention
+    without repeating the cache. `mask` is as `_additive` makes it.
     """
     tokens, _, head_dim = queries.shape
     heads = keys.shape[0]
@@ -252,14 +252,14 @@ def _flash(
     max_query: int,
     max_keys: int,
 ) -> Attend:
-    """Return a call without masks over own slots, merged with one over shared ones if any.
+    """Return a call without masks over own slots, merged with one over any shared slots.
 
-    `has_shared` is (tokens,) and true where a token has shared slots; None if none has.
-    The keys' starts need not ascend: told how many keys are used, the kernel reads no end. How it
-    splits the keys follows from `max_keys` and the number of rows, which don't change in a decode
-    step: a row's sums don't depend on what the other rows hold.
+    `has_shared` is (tokens,) and true where a token has shared slots; None if none has. The keys'
+    starts need not ascend: given the number of keys used, the kernel reads no ends. How it splits
+    the keys follows from `max_keys` and the number of rows, which don't change in a decode step: a
+    row's sums don't depend on what the other rows hold.
     """
-    # Made once a pass, not once a layer.
+    # Made once per pass, not once per layer.
     own = _KeySpans(rows.own_start, rows.own_end)
     shared = _KeySpans(rows.shared_start, rows.shared_end)
 
@@ -290,7 +290,7 @@ def _flash(
 
 
 class _KeySpans:
-    """First keys of each row and how many it uses: int32, as the kernel takes them."""
+    """First key and number of keys of each row: int32, as the kernel expects."""
 
     def __init__(self, start: Tensor, end: Tensor) -> None:
         self.starts = F.pad(start.int(), (0, 1))
@@ -300,16 +300,16 @@ class _KeySpans:
 def _merged(
     own: Tensor, own_lse: Tensor, *, shared: Tensor, shared_lse: Tensor, has_shared: Tensor
 ) -> Tensor:
-    """Attentions over two sets of keys, (tokens, heads, head_dim), as one over all of them.
+    """Merge attentions over two sets of keys, (tokens, heads, head_dim), into one over both.
 
-    The log-sum-exp are (heads, tokens).
+    The log-sum-exp values are (heads, tokens).
     """
     weight = torch.sigmoid(own_lse - shared_lse)
     weight = torch.where(has_shared, weight, 1.0).transpose(0, 1)[..., None]
     return torch.lerp(shared, own, weight.to(own.dtype))
 
 
-# --- the vision tower: runs of tokens, each of which sees itself alone ---
+# --- the vision tower: runs of tokens that see only themselves ---
 
 
 def within_runs(
@@ -317,7 +317,8 @@ def within_runs(
 ) -> AttendRun:
     """Return the attention of tokens in runs of these lengths, one after another.
 
-    What depends on the lengths is computed here, so that calling it asks the host for nothing.
+    Whatever depends on the lengths is computed here, so that the call needs no host
+    synchronisation.
     """
     if backend != "masked":
         return _unpadded(lengths, device)
@@ -345,7 +346,7 @@ def attend_equal_runs(
 
 
 def _padded(lengths: Sequence[int], device: torch.device, *, dtype: torch.dtype) -> AttendRun:
-    """Runs padded to the longest, with a mask over what is padding."""
+    """Return attention over runs padded to the longest, with the padding masked."""
     counts, slots = torch.tensor(lengths)[:, None], torch.arange(max(lengths))
     real = slots < counts
     sources = torch.where(real, counts.cumsum(0) - counts + slots, 0).flatten().to(device)
@@ -361,7 +362,7 @@ def _padded(lengths: Sequence[int], device: torch.device, *, dtype: torch.dtype)
 
 
 def _unpadded(lengths: Sequence[int], device: torch.device) -> AttendRun:
-    """A kernel that is told where runs begin and end."""
+    """Return attention by a kernel that takes the runs' boundaries."""
     ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
     longest = max(lengths)
 

@@ -13,10 +13,10 @@ from .ledger import Segment
 from .window import token_bound
 
 LATEST_S = 9_999_999_999.9
-"""The latest time that a round's turn has room for: a clock may jump by decades."""
+"""The latest time that fits into a round's turn: a clock may jump by decades."""
 
 EARLIEST_S = -999_999_999.9
-"""The earliest: a minus takes as much room as a digit."""
+"""The earliest such time: a minus sign takes as much room as a digit."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Budget:
 
     @cached_property
     def steps_per_round(self) -> int:
-        """Maximum of temporal steps of vision tokens in one round."""
+        """Maximum number of temporal steps of vision tokens in one round."""
         return math.ceil(self.settings.frames.frames_per_chunk / self.temporal_patch)
 
     @cached_property
     def remembered(self) -> int:
-        """Maximum of tokens of remembered questions and answers in a stream's cache."""
+        """Maximum number of tokens of remembered questions and answers in a stream's cache."""
         asking = self.settings.asking
         return asking.max_question_tokens + asking.max_answer_tokens + 2
 
     def window(self, step_tokens: int) -> int:
-        """Maximum of slots that a stream fills; its frames give `step_tokens` a temporal step."""
+        """Return the maximum number of slots of a stream with `step_tokens` per temporal step."""
         settings, chat_format = self.settings, self.chat_format
         return token_bound(
             settings.window,
@@ -55,9 +55,9 @@ class Budget:
         )
 
     def questions(self, frame_tokens: int) -> int:
-        """Slots for the questions that are answered at once, the longest of each kind.
+        """Return the slots for the questions that are answered at once, each of the longest kind.
 
-        `frame_tokens` are the most of a frame that is looked at for a question.
+        `frame_tokens` is the maximum number of tokens of a question's own frame.
         """
         asking, chat_format = self.settings.asking, self.chat_format
         own = _tokens(chat_format.truncated_round(0)) + self._turn
@@ -74,7 +74,7 @@ class Budget:
 
     @cached_property
     def _turn(self) -> int:
-        """Maximum of tokens of a user turn's headers and times."""
+        """Maximum number of tokens of a user turn's headers and times."""
         return _tokens(self.chat_format.user_turn(0, (LATEST_S, LATEST_S)))
 
 

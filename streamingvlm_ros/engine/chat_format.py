@@ -1,7 +1,7 @@
-"""The dialogue's format: text to segments of token ids and back.
+"""Format of the dialogue: text to segments of token ids and back.
 
-The only place that knows special tokens. The engine and the trainer both build their
-sequences here, so what a model is trained on is what it is later fed.
+Special tokens are handled nowhere else. The engine and the trainer both build their sequences here,
+so a model is trained on the format that it is later fed.
 
 Source: arXiv 2510.09608 and the published inference code; docs/architecture.md.
 """
@@ -21,10 +21,10 @@ TO_BE_CONTINUED = " ..."
 
 
 class ChatFormat:
-    """Writes turns as segments for one tokenizer and reads generated ids back."""
+    """Encodes turns as segments with one tokenizer, and decodes generated ids."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer` is a checkpoint's own; ModelError if it isn't a Qwen2.5-VL's."""
+        """Take a checkpoint's own tokenizer; raise ModelError if it isn't a Qwen2.5-VL's."""
         self._tokenizer = tokenizer
         self.end_id = self._special("<|im_end|>")
         self.pad_id = self._special("<|video_pad|>")
@@ -35,23 +35,23 @@ class ChatFormat:
         self._continued = self.encode(TO_BE_CONTINUED)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Token ids of plain text: special tokens written in it are not special."""
+        """Return token ids of plain text; special tokens in it are encoded as ordinary text."""
         if not text:
             return ()
         ids = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Decode to text for people: no special tokens, no ` ...`, no space around, no NUL."""
+        """Decode to text for people: no special tokens, ` ...`, surrounding space or NUL."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return _without_nul(text).removesuffix(TO_BE_CONTINUED).strip()
 
     def incremental_detokenizer(self) -> IncrementalDetokenizer:
-        """Return a reader of one answer, token by token."""
+        """Return a detokenizer for one answer."""
         return IncrementalDetokenizer(self, self._tokenizer.backend_tokenizer)
 
     def opening(self, previous: Sequence[int] = ()) -> list[Segment]:
-        """The system turn and the ids of the previous text, before the first round."""
+        """Return the system turn and the ids of the previous text, before the first round."""
         head = (self._start_id, *self.encode("previous text\n"))
         return [
             self._system(),
@@ -70,7 +70,7 @@ class ChatFormat:
         question: str = "",
         instruction: str = "",
     ) -> list[Segment]:
-        """A round's user turn and the header of the answer to it. Without `grid`: no frames."""
+        """Return a round's user turn and the header of the reply; no frames without `grid`."""
         return [
             *self.round_start(round, span_s, question=question),
             *([self.vision(round, grid, grid_seconds=grid_seconds)] if grid else []),
@@ -90,13 +90,13 @@ class ChatFormat:
         ]
 
     def vision(self, round: int, grid: Grid, *, grid_seconds: float, ended: bool = True) -> Segment:
-        """A round's frames between their markers; one that isn't `ended` may still grow."""
+        """Return a round's frames between their markers; without `ended`, more may follow."""
         pads = (self.pad_id,) * (grid[0] * grid[1] * grid[2])
         end = (self._vision_end_id,) if ended else ()
         return Segment(Kind.VISION, (self._vision_start_id, *pads, *end), round, grid, grid_seconds)
 
     def round_end(self, round: int, instruction: str = "") -> list[Segment]:
-        """A round's user turn after its frames, and the header of the answer to it."""
+        """Return a round's user turn after its frames, and the header of the reply."""
         return [
             Segment(Kind.INSTRUCTION, self.encode(instruction), round),
             Segment(Kind.USER_END, self._turn_end, round),
@@ -104,7 +104,7 @@ class ChatFormat:
         ]
 
     def plain_frames(self, grid: Grid, grid_seconds: float) -> list[Segment]:
-        """Frames with nothing said before: the model's ordinary prompt, up to the question."""
+        """Return the model's ordinary prompt up to the question: frames without a dialogue."""
         return [
             self._system(),
             self._head(Kind.USER_HEAD, "user", round=0),
@@ -112,7 +112,7 @@ class ChatFormat:
         ]
 
     def plain_question(self, question: str) -> list[Segment]:
-        """A question about `plain_frames`, and the header of the answer to it."""
+        """Return a question about `plain_frames`, and the header of the reply."""
         return [
             Segment(Kind.QUESTION, self.encode(question), 0),
             Segment(Kind.USER_END, self._turn_end, 0),
@@ -124,14 +124,14 @@ class ChatFormat:
         return [Segment(Kind.NARRATION, self.encode(answer), 0), self.closing(0)]
 
     def answers(self, round: int, answers: Sequence[str]) -> Segment:
-        """Remembered answers, as they stand in the assistant's turn before the narration."""
+        """Return remembered answers for the assistant's turn, where they precede the narration."""
         return Segment(Kind.ANSWER, self.encode("".join(f"{text}\n" for text in answers)), round)
 
     def assistant_turn(self, round: int, text: str, *, answer: str = "") -> list[Segment]:
-        """Return the assistant's turn, for training: an answer, if asked, then the narration.
+        """Return the assistant's turn, for training: an answer, if any, then the narration.
 
-        The narration starts with a space, as every word of a text stream does; one that is
-        empty is a silent round.
+        The narration starts with a space, as every word of a text stream does; one that is empty is
+        a silent round.
         """
         spoken = (answer + "\n" if answer else "") + (" " + text.strip() if text.strip() else "")
         ids = (*self.encode(spoken), *self._continued)
@@ -139,7 +139,7 @@ class ChatFormat:
         return [narration, continued, self.closing(round)]
 
     def split_generated(self, round: int, ids: Sequence[int]) -> tuple[Segment, Segment]:
-        """Generated ids (without `<|im_end|>`) as narration and its ` ...`, if it stands there."""
+        """Split generated ids (without `<|im_end|>`) into narration and its ` ...`, if any."""
         n = len(self._continued)
         cut = len(ids) - n if tuple(ids[-n:]) == self._continued else len(ids)
         return (
@@ -152,11 +152,11 @@ class ChatFormat:
         return Segment(Kind.ASSISTANT_END, self._turn_end, round)
 
     def truncated_end(self, round: int) -> list[Segment]:
-        """End an assistant turn in the middle: to be continued, and its end."""
+        """Return the end of an assistant turn that was cut short: ` ...` and `<|im_end|>`."""
         return [Segment(Kind.ASSISTANT_END, (*self._continued, *self._turn_end), round)]
 
     def truncated_round(self, round: int) -> list[Segment]:
-        """End a round between two of its frames: the frames' end, and a turn that says nothing."""
+        """Return the end of a round that was cut short between frames, with an empty reply."""
         return [
             Segment(Kind.VISION, (self._vision_end_id,), round),
             *self.round_end(round),
@@ -182,9 +182,9 @@ class ChatFormat:
 
 
 class IncrementalDetokenizer:
-    """Reads one answer token by token, each piece of text as soon as no later token can change it.
+    """Decodes one answer token by token; text is returned once no later token can change it.
 
-    All pieces together are what `ChatFormat.decode` reads.
+    The pieces together equal the result of `ChatFormat.decode`.
     """
 
     def __init__(self, chat_format: ChatFormat, tokenizer: Any) -> None:
@@ -193,11 +193,11 @@ class IncrementalDetokenizer:
         self._stream = DecodeStream(skip_special_tokens=True)
         self._ids: list[int] = []
         self._pending = ""
-        """Text that may still prove to be the end, which `decode` leaves out."""
+        """Text that may turn out to be the ending, which `decode` leaves out."""
         self._emitted = 0
 
     def add(self, id: int) -> str:
-        """Return the text that one more token makes certain; '' if none."""
+        """Add a token and return the text that is now final; '' if none."""
         self._ids.append(id)
         text = self._pending + _without_nul(self._stream.step(self._tokenizer, id) or "")
         certain = _without_marker(text).rstrip()

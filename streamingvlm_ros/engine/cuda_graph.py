@@ -7,14 +7,15 @@ from collections.abc import Callable, Hashable
 import torch
 
 WARM_UPS = 2
-"""Runs before a capture, in which kernels and libraries set themselves up."""
+"""Runs before a capture, in which kernels and libraries initialise."""
 
 
 class CudaGraph:
     """Runs a step that always works on the same memory.
 
     On CUDA it is captured by hand, in the thread that runs it: torch.compile's graphs may not be
-    run by another thread than the one that compiled them (pytorch #123177). Elsewhere it is run.
+    run by another thread than the one that compiled them (pytorch #123177). On other devices it
+    runs eagerly.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -25,12 +26,12 @@ class CudaGraph:
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def forget(self) -> None:
-        """Capture anew: the memory that the step works on is another."""
+        """Discard all captures, because the step works on different memory from now on."""
         self._graphs.clear()
         self._runs.clear()
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
-        """Run `step`; `key` names everything in it that is not on the device."""
+        """Run `step`; `key` identifies everything in it that is not on the device."""
         if self._device.type != "cuda":
             return step()
         if graph := self._graphs.get(key):

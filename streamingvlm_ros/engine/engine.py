@@ -1,4 +1,4 @@
-"""The engine: one set of weights, several streams, and one loop that decodes for all of them."""
+"""The engine: one set of weights, several streams, and one decode loop for all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StreamingEngine:
     """
 
     stream_type: type[Stream] = Stream
-    """What `open_stream` makes."""
+    """Class of the streams that `open_stream` returns."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class StreamingEngine:
         max_streams: int = 1,
         on_device: bool | None = None,
     ) -> None:
-        """At most `max_streams` are open at once; `on_device` is as in `Runner`.
+        """Prepare for at most `max_streams` open streams; `on_device` is as in `Runner`.
 
         Raises:
             ConfigError: the attention that the settings name doesn't work here.
@@ -54,7 +54,7 @@ class StreamingEngine:
         questions = settings.asking.questions_at_once
         spec = self.model.frame_spec(settings.model)
         budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
-        room = budget.questions(spec.of_questions(settings.asking).max_tokens)
+        room = budget.questions(spec.for_questions(settings.asking).max_tokens)
         self.runner = Runner(
             decoder,
             decoder.new_cache(room),
@@ -106,8 +106,8 @@ class StreamingEngine:
     def open_stream(self, settings: Settings | None = None) -> Stream:
         """Open a stream, with the engine's settings or its own.
 
-        Of its own settings, all count but those that the engine has made use of: weights, device,
-        attention, `questions_at_once` and the room for questions.
+        A stream's own settings apply except those that the engine has already used: weights,
+        device, attention, `questions_at_once` and the room for questions.
 
         Raises:
             ConfigError: `max_streams` are open already.
@@ -148,7 +148,7 @@ class StreamingEngine:
 
     @torch.inference_mode()
     def see(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> None:
-        """Take in the next part of a chunk of each of several streams, in one pass.
+        """Feed the next part of a chunk of each of several streams, in one pass.
 
         A stream begins to narrate with the last part.
 
@@ -160,7 +160,7 @@ class StreamingEngine:
         if not parts:
             return
         grids = [self._checked(stream, part) for stream, part in parts]
-        # What was asked before these frames came is asked of what was there before them.
+        # Questions asked before these frames arrived are about the context without them.
         if self._questions.waiting:
             self._questions.open_next()
         for (stream, _), grid in zip(parts, grids, strict=True):
@@ -178,7 +178,7 @@ class StreamingEngine:
                 self.scheduler.open(stream.narrate(part, self._add_round))
 
     def ask(self, stream: Stream, ask: Ask) -> None:
-        """Answer a question beside the narrations, as soon as there is a row for it.
+        """Answer a question concurrently with the narrations, as soon as a row is free.
 
         Its `on_done` gets a QuestionError if it can't be answered.
         """
@@ -186,43 +186,43 @@ class StreamingEngine:
 
     @torch.inference_mode()
     def advance(self) -> None:
-        """Open the questions that there is room for, and decode a token for every open turn."""
+        """Start waiting questions if there is room, and decode a token for every open turn."""
         if self._questions.waiting:
             self._questions.open_next()
         self.scheduler.step()
 
     def take_rounds(self) -> list[Round]:
-        """Return the rounds that have been narrated since the last call, in order."""
+        """Return the rounds narrated since the last call, in order."""
         rounds, self._rounds = self._rounds, []
         return rounds
 
     def finish(self, stream: Stream) -> None:
-        """Decode until a stream's narration and all answers about it have ended."""
-        while not stream.ready or self._questions.are_asked(stream):
+        """Decode until a stream's narration and all answers about it are complete."""
+        while not stream.ready or self._questions.has_questions_to(stream):
             self.advance()
 
     def reset(self, stream: Stream) -> None:
-        """Let a stream forget everything; answers under way go on with what they saw.
+        """Clear a stream's context; answers in progress continue with the old one.
 
         Raises:
-            ConfigError: it is closed: its row may be another's.
+            ConfigError: the stream is closed, so its row may belong to another.
         """
         self._check_open(stream)
-        self._let_go([stream.next_region])
+        self._wait_for_readers([stream.next_region])
         self._forget(stream)
 
     def close(self, stream: Stream) -> None:
-        """Take a stream's row and cache back. Its open questions end with an error."""
+        """Close a stream and free its row and cache. Its open questions end with an error."""
         if stream.closed:
             return
         stream.closed = True
         self._forget(stream)
-        self._give_back(stream)
+        self._release(stream)
         del self._streams[stream.row]
         self._questions.fail(QuestionError("the stream was closed"), lambda s: s is stream)
 
     def abort(self, error: StreamingVLMError) -> None:
-        """End all turns, all questions with `error`, and let all streams forget."""
+        """End all turns, fail all questions with `error`, and clear all streams."""
         for stream in self._streams.values():
             self._forget(stream)
         self._questions.fail(error, lambda stream: True)
@@ -245,7 +245,7 @@ class StreamingEngine:
         return stream.grid_of(part)
 
     def _encode(self, parts: Sequence[tuple[Stream, ChunkPart]]) -> list[Tensor | None]:
-        """Vision tokens of each part, (tokens, hidden); those of one frame budget together."""
+        """Encode each part to (tokens, hidden); parts with the same frame budget together."""
         seen: list[Tensor | None] = [None] * len(parts)
         for spec in {stream.spec for stream, _ in parts}:
             alike = [i for i, (s, part) in enumerate(parts) if s.spec == spec and part.frames]
@@ -256,7 +256,7 @@ class StreamingEngine:
         return seen
 
     def _make_room(self, stream: Stream, grid: Grid | None) -> None:
-        """Give a stream regions that its frames fit into, and no reader in the one it moves to."""
+        """Make a stream's regions large enough, and its next region free of readers."""
         needed = stream.slots_needed(grid)
         if needed > stream.capacity:
             if stream.capacity:
@@ -267,13 +267,13 @@ class StreamingEngine:
                 )
             self._enlarge(stream, needed)
         if not stream.watching:
-            self._let_go([stream.next_region])
+            self._wait_for_readers([stream.next_region])
 
     def _enlarge(self, stream: Stream, capacity: int) -> None:
-        """Move a stream to larger regions. Its answers end first: they read the old ones."""
-        self._let_go(stream.regions)
+        """Move a stream to larger regions, after the answers that read the old ones."""
+        self._wait_for_readers(stream.regions)
         place, cache = self.runner.place(stream.row), self.runner.cache
-        regions = self._regions.take(capacity), self._regions.take(capacity)
+        regions = self._regions.allocate(capacity), self._regions.allocate(capacity)
         if self._regions.end > cache.slots:
             larger = self.model.decoder.new_cache(self._regions.end)
             larger.copy_from(cache, source=0, target=0, tokens=cache.slots)
@@ -281,18 +281,18 @@ class StreamingEngine:
         cache.copy_from(cache, source=place.start, target=regions[0], tokens=stream.cached_tokens)
         longest = max(self._room, capacity, *(s.capacity for s in self._streams.values()))
         self.runner.use_cache(cache, longest=longest)
-        self._give_back(stream)
+        self._release(stream)
         stream.use(regions, capacity)
 
-    def _give_back(self, stream: Stream) -> None:
+    def _release(self, stream: Stream) -> None:
         if stream.capacity:
             for start in stream.regions:
-                self._regions.give_back(start)
+                self._regions.free(start)
 
-    def _let_go(self, regions: Collection[int]) -> None:
-        """Decode until no answer reads these regions of the cache, given by where they start.
+    def _wait_for_readers(self, regions: Collection[int]) -> None:
+        """Decode until no answer reads these cache regions, given by their first slots.
 
-        A round waits here only for an answer that was asked before the round before it.
+        A round waits here only for answers that were asked before the previous round.
         """
-        while self._questions.open and self._questions.are_reading(regions):
+        while self._questions.open and self._questions.is_read(regions):
             self.advance()

@@ -1,9 +1,9 @@
-"""A fixed arena for the keys and values of all streams and questions, and who has which slots.
+"""A fixed arena for the keys and values of all streams and questions, and its allocation.
 
-Keys are kept twice: as the layer made them, and rotated for where they now stand. Attention
-reads the rotated ones, so a token costs no rotation of the past; after an eviction they are
-rotated afresh from the unrotated ones, so that moving text a thousand times does not wear its
-keys down (docs/decisions/0002).
+Keys are stored twice: as the layer made them, and rotated for their current positions. Attention
+reads the rotated ones, so a token costs no rotation of the past; after an eviction they are rotated
+again from the unrotated ones, so that text can move a thousand times without loss of precision
+(docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CacheShape:
 
 
 class KVCache:
-    """Slots 0 to `slots` - 1 hold tokens; one more, `scratch`, takes what nobody will read."""
+    """Slots 0 to `slots` - 1 hold tokens; one more, `scratch`, takes values that are never read."""
 
     def __init__(self, shape: CacheShape, dtype: torch.dtype, *, device: torch.device) -> None:
         self.slots = self.scratch = shape.slots
@@ -39,13 +39,13 @@ class KVCache:
     def write(
         self, layer: int, slots: Tensor, *, unrotated: Tensor, rotated: Tensor, values: Tensor
     ) -> None:
-        """Put (tokens, heads, head_dim) keys and values of one layer into `slots`, (tokens,)."""
+        """Write (tokens, heads, head_dim) keys and values of one layer to `slots`, (tokens,)."""
         self.unrotated_keys[layer].index_copy_(1, slots, unrotated.transpose(0, 1))
         self.keys[layer].index_copy_(1, slots, rotated.transpose(0, 1))
         self.values[layer].index_copy_(1, slots, values.transpose(0, 1))
 
     def move(self, sources: Tensor, start: int, *, cos: Tensor, sin: Tensor) -> None:
-        """Copy the slots `sources` to those from `start` on, rotated for their new positions.
+        """Copy the slots `sources` to `start` and after, rotated for their new positions.
 
         `sources` must not overlap the target. `cos` and `sin` are float32 (tokens, head_dim).
         """
@@ -58,9 +58,9 @@ class KVCache:
             keys[:, target] = rotate(unrotated[:, target], cos, sin)
 
     def copy_from(self, other: KVCache, *, source: int, target: int, tokens: int) -> None:
-        """Take over tokens of an arena of the same model, perhaps this one, as they are."""
-        for mine, theirs in zip(self._arenas, other._arenas, strict=True):
-            mine[:, :, target : target + tokens] = theirs[:, :, source : source + tokens]
+        """Copy tokens unchanged from an arena of the same model, possibly this one."""
+        for written, read in zip(self._arenas, other._arenas, strict=True):
+            written[:, :, target : target + tokens] = read[:, :, source : source + tokens]
 
     @property
     def nbytes(self) -> int:
@@ -81,21 +81,21 @@ class SlotAllocator:
 
     @property
     def end(self) -> int:
-        """The end of the last taken interval; `start` if none is taken."""
+        """End of the last allocated interval; `start` if there is none."""
         return self._taken[-1][1] if self._taken else self._start
 
     def has_room(self, slots: int) -> bool:
         """True if an interval of `slots` slots is free."""
         return self._limit is None or self._first_fit(slots) + slots <= self._limit
 
-    def take(self, slots: int) -> int:
-        """Take an interval, for which there must be room; return its start."""
+    def allocate(self, slots: int) -> int:
+        """Allocate an interval, for which there must be room; return its start."""
         start = self._first_fit(slots)
         self._taken = sorted([*self._taken, (start, start + slots)])
         return start
 
-    def give_back(self, start: int) -> None:
-        """Make the interval that begins at `start` free again."""
+    def free(self, start: int) -> None:
+        """Free the interval that begins at `start`."""
         self._taken = [interval for interval in self._taken if interval[0] != start]
 
     def _first_fit(self, slots: int) -> int:

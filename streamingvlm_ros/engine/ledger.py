@@ -51,7 +51,7 @@ class Segment:
 class Ledger:
     """An immutable record of the cache: segment after segment, slot after slot.
 
-    Immutable, so that a question can hold on to the ledger that it was asked of.
+    Immutable, so that a question can keep the version that it was asked about.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -68,12 +68,12 @@ class Ledger:
         return Ledger(self.segments + tuple(s for s in segments if s.ids))
 
     def with_last(self, segment: Segment) -> Ledger:
-        """Return a ledger with another last segment."""
+        """Return a ledger with its last segment replaced."""
         return Ledger((*self.segments[:-1], segment))
 
     @property
     def ids(self) -> list[int]:
-        """Every token id in the cache, in order."""
+        """Return every token id in the cache, in order."""
         return [token for segment in self.segments for token in segment.ids]
 
     def ids_from(self, start: int) -> list[int]:
@@ -90,6 +90,6 @@ class Ledger:
     @property
     def distinct_ids(self) -> set[int]:
         """The set of token ids in the cache."""
-        # Between the markers of a vision block all ids are alike: they are thousands.
+        # A vision block has thousands of ids, which are equal between its markers.
         short = (s.ids if s.grid is None else (*s.ids[:2], s.ids[-1]) for s in self.segments)
         return set().union(*short)

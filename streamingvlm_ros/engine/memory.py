@@ -1,4 +1,4 @@
-"""Memory of models: measuring it and giving it back."""
+"""Measuring and freeing the memory of models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
     """Restart the measurement of `peak_mb`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -26,7 +26,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Return the peak in MB since `forget_peak`: of the GPU's memory, or else of this process.
+    """Return the peak in MB since `reset_peak`: of the GPU's memory, or else of this process.
 
     0 where the system reports none.
     """

@@ -1,4 +1,4 @@
-"""Questions as tokens: asked of a stream, of a few frames alone, or of moments of long ago."""
+"""Questions as tokens: about a stream, about a few frames, or about moments of the history."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .ledger import Grid, Segment
 from .qwen2_5.vision import VisionSpec, token_grid
 from .rounds import State
 
-LONG_TOKEN = 64
-"""Characters of a token that is longer than any sentence has on average."""
+MAX_CHARS_PER_TOKEN = 64
+"""Characters per token, more than any sentence has on average."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The segments that are fed for a question, and the most tokens of its answer.
+    """The segments that are fed for a question, and the maximum length of its answer.
 
-    `frames` are its own, in the order of its segments; those of one grid are together. One that
-    is not `on_stream` sees nothing of the stream's cache.
+    `frames` are the question's own, in the order of its segments, grouped by grid. A prompt that is
+    not `on_stream` sees nothing of the stream's cache.
     """
 
     segments: tuple[Segment, ...]
@@ -32,20 +32,20 @@ class Prompt:
 
     @property
     def slots(self) -> int:
-        """Slots that the prompt and the longest answer to it take."""
+        """Number of slots for the prompt and its longest answer."""
         return len(self.ids) + self.max_tokens
 
     @property
     def ids(self) -> list[int]:
-        """Every token id that is fed, in order."""
+        """All token ids that are fed, in order."""
         return [id for segment in self.segments for id in segment.ids]
 
 
 class QuestionPrompts:
-    """Writes questions for one stream's settings."""
+    """Builds prompts by one stream's settings."""
 
     def __init__(self, budget: Budget, spec: VisionSpec, *, grid_seconds: float) -> None:
-        """`spec` is how frames that are looked at for a question become tokens."""
+        """Take `spec`, by which a question's own frames become tokens."""
         self._budget, self._spec, self._grid_seconds = budget, spec, grid_seconds
         self._chat_format, self._asking = budget.chat_format, budget.settings.asking
 
@@ -53,18 +53,18 @@ class QuestionPrompts:
         """Return the prompt of a question to a stream in `state`.
 
         Raises:
-            QuestionError: it can't be asked; the message says why.
+            QuestionError: the question can't be asked; the message says why.
         """
         question = replace(question, text=question.text.strip())
         limit = self._checked(question)
         if question.moments:
-            return self._long_ago(question, limit)
+            return self._from_history(question, limit)
         if question.frames:
             return self._recent(question, limit)
         return self._live(question, limit, state=state)
 
     def _live(self, question: Question, limit: int, *, state: State) -> Prompt:
-        """A turn without frames after what was said last."""
+        """Build a turn without frames after the newest text."""
         if not state.spans_ns:
             raise QuestionError("nothing has been seen yet: ask again when frames arrive")
         if question.remember:
@@ -73,15 +73,15 @@ class QuestionPrompts:
         return Prompt((*state.pending, *turn), limit, state.seen)
 
     def _recent(self, question: Question, limit: int) -> Prompt:
-        """The model's ordinary prompt: frames at full resolution and a question."""
+        """Build the model's ordinary prompt: frames at full resolution and a question."""
         turn = self._chat_format.plain_frames(self._grid(question.frames), self._grid_seconds)
         turn += self._chat_format.plain_question(question.text)
         return Prompt(tuple(turn), limit, _span(question.frames), False, (question.frames,))
 
-    def _long_ago(self, question: Question, limit: int) -> Prompt:
-        """A stream of its own, whose rounds are moments and what was said in them."""
+    def _from_history(self, question: Question, limit: int) -> Prompt:
+        """Build a separate stream whose rounds are the moments with their narration."""
         chat_format, moments = self._chat_format, question.moments
-        # A clock may have been set back from one to the next.
+        # A clock may have been set back between two moments.
         origin_ns = min(moment.start_ns for moment in moments)
         segments = chat_format.opening()
         for round, moment in enumerate(moments):
@@ -96,7 +96,7 @@ class QuestionPrompts:
         return Prompt(tuple(segments), limit, span, False, tuple((m.frame,) for m in moments))
 
     def _checked(self, question: Question) -> int:
-        """Return the most tokens of the answer."""
+        """Check a question; return the maximum number of tokens of its answer."""
         asking = self._asking
         if not question.text:
             raise QuestionError("the question is empty")
@@ -121,10 +121,13 @@ class QuestionPrompts:
 
         Very long text is rejected by length alone, so that tokenising never delays the narration.
         """
-        return len(text) > limit * LONG_TOKEN or len(self._chat_format.encode(" " + text)) > limit
+        return (
+            len(text) > limit * MAX_CHARS_PER_TOKEN
+            or len(self._chat_format.encode(" " + text)) > limit
+        )
 
     def _check_memory(self, question: Question, limit: int, *, state: State) -> None:
-        """There must be room for the longest answer: what is remembered is bounded."""
+        """Check that there is room to remember the longest answer."""
         waiting = [*state.answers, *(text for pair in state.remembered for text in pair)]
         texts = [*waiting, question.text]
         needed = sum(len(self._chat_format.encode(" " + text)) + 1 for text in texts) + limit + 1
@@ -135,7 +138,7 @@ class QuestionPrompts:
             )
 
     def _shortened(self, text: str) -> str:
-        """A narration of long ago, no longer than one round's may be."""
+        """Cut a past narration to the maximum length of one round's."""
         ids = self._chat_format.encode(text)[: self._budget.settings.sampling.max_new_tokens]
         return self._chat_format.decode(ids)
 

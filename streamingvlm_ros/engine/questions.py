@@ -19,7 +19,7 @@ from .stream import Stream
 
 @dataclass(eq=False)
 class _Answering:
-    """A question whose answer is under way. Its own tokens lie from slot `start` on."""
+    """A question whose answer is in progress. Its own tokens begin at slot `start`."""
 
     stream: Stream
     ask: Ask
@@ -31,10 +31,10 @@ class _Answering:
 
 
 class Questions:
-    """Gives questions a row each, first come, first served, as soon as there is room.
+    """Assigns each question a row, first come, first served, as soon as there is room.
 
-    A question sees its stream's cache as it was when it got its row. Its own tokens lie in the
-    first `slots` of the arena.
+    A question sees its stream's cache as it was when the row was assigned. Its own tokens are in
+    the first `slots` of the arena.
     """
 
     def __init__(
@@ -54,24 +54,24 @@ class Questions:
         """Questions that are being answered."""
 
     def add(self, stream: Stream, ask: Ask) -> None:
-        """Take in a question to a stream. Its `on_done` gets its answer or an error."""
+        """Queue a question to a stream. Its `on_done` gets the answer or an error."""
         if stream.closed:
             return ask.on_done(QuestionError("the stream is closed: ask another"))
         self.waiting.append((stream, ask))
 
-    def are_asked(self, stream: Stream) -> bool:
-        """True while a question to a stream waits or is being answered."""
+    def has_questions_to(self, stream: Stream) -> bool:
+        """Return True while a question to a stream waits or is being answered."""
         return any(asked is stream for asked, _ in self.waiting) or any(
             answering.stream is stream for answering in self.open
         )
 
-    def are_reading(self, regions: Collection[int]) -> bool:
-        """True while an answer reads a region of the cache, given by where it starts."""
+    def is_read(self, regions: Collection[int]) -> bool:
+        """Return True while an answer reads one of these cache regions, given by first slots."""
         places = (self._runner.place(answering.turn.row).shared for answering in self.open)
         return any(end > start and start in regions for start, end in places)
 
     def open_next(self) -> None:
-        """Open the questions that there is room for, fed in one pass."""
+        """Start the waiting questions that there is room for, fed in one pass."""
         opened: list[_Answering] = []
         failures: list[Exception] = []
         try:
@@ -87,7 +87,7 @@ class Questions:
             raise failures[0]
 
     def fail(self, error: StreamingVLMError, concerns: Callable[[Stream], bool]) -> None:
-        """End the questions to the streams that it concerns; their `on_done` gets `error`."""
+        """End questions to streams for which `concerns` is true; `on_done` gets `error`."""
         waiting = [ask for stream, ask in self.waiting if concerns(stream)]
         self.waiting = deque(entry for entry in self.waiting if not concerns(entry[0]))
         self._drop([a for a in self.open if concerns(a.stream)], error, waiting=waiting)
@@ -99,7 +99,7 @@ class Questions:
         *,
         waiting: Sequence[Ask] = (),
     ) -> None:
-        """Give rows and slots back; every `on_done` gets `error`, also if another raises."""
+        """Free rows and slots; every `on_done` gets `error`, even if another one raises."""
         for one in answering:
             self._leave(one)
         failures: list[Exception] = []
@@ -109,9 +109,9 @@ class Questions:
             raise failures[0]
 
     def _begin_waiting(self, opened: list[_Answering], failures: list[Exception]) -> list[Feed]:
-        """Begin the questions that there is room for; return what is to be fed for them.
+        """Begin the waiting questions that there is room for; return their feeds.
 
-        A listener that raises costs no other question its answer: `failures` gets its error.
+        A listener's exception goes to `failures` and affects no other question.
         """
         feeds: list[Feed] = []
         while self.waiting and (row := self._free_row()) is not None:
@@ -155,8 +155,8 @@ class Questions:
     def _begin(
         self, stream: Stream, ask: Ask, *, prompt: Prompt, state: State, row: int
     ) -> _Answering:
-        """Give a question a row and slots. From now on `fail` reaches it."""
-        start = self._slots.take(prompt.slots)
+        """Assign a row and slots to a question. From now on `fail` includes it."""
+        start = self._slots.allocate(prompt.slots)
         text = self._chat_format.incremental_detokenizer()
         answering = _Answering(stream, ask, prompt, start, stream.generation, text)
         context = {*(state.ledger.distinct_ids if prompt.on_stream else ()), *prompt.ids}
@@ -173,9 +173,9 @@ class Questions:
         piece = answering.text.add(id)
         if len(answering.turn.ids) >= answering.prompt.max_tokens:
             piece += answering.text.end()
-        return self._pass_on(answering, piece)
+        return self._emit(answering, piece)
 
-    def _pass_on(self, answering: _Answering, piece: str) -> bool:
+    def _emit(self, answering: _Answering, piece: str) -> bool:
         try:
             return answering.ask.on_token(piece)
         except Exception as error:
@@ -185,7 +185,7 @@ class Questions:
 
     def _end(self, answering: _Answering) -> None:
         turn, ask, stream = answering.turn, answering.ask, answering.stream
-        complete = turn.complete and self._pass_on(answering, answering.text.end())
+        complete = turn.complete and self._emit(answering, answering.text.end())
         self._leave(answering)
         text = self._chat_format.decode(turn.ids)
         if ask.question.remember and complete and answering.generation == stream.generation:
@@ -193,15 +193,15 @@ class Questions:
         ask.on_done(_answer(answering.prompt, text, tokens=len(turn.ids), complete=complete))
 
     def _leave(self, answering: _Answering) -> None:
-        """Give a row and its slots back."""
+        """Free the answer's row and slots."""
         if answering in self.open:
             self._scheduler.cancel(answering.turn)
-            self._slots.give_back(answering.start)
+            self._slots.free(answering.start)
             self.open.remove(answering)
 
 
 def _is_wanted(ask: Ask, prompt: Prompt, *, failures: list[Exception]) -> bool:
-    """Tell who asked what the answer rests on; if it isn't wanted any more, end the question."""
+    """Report the answer's frames to the listener; if it declines, end the question."""
     outcome: Answer | StreamingVLMError = _answer(prompt, "", tokens=0, complete=False)
     try:
         if ask.on_start(prompt.seen):
@@ -214,7 +214,7 @@ def _is_wanted(ask: Ask, prompt: Prompt, *, failures: list[Exception]) -> bool:
 
 
 def _finish(ask: Ask, outcome: Answer | StreamingVLMError, *, failures: list[Exception]) -> None:
-    """Hand an outcome over; a listener's error is kept, so that the others get theirs, too."""
+    """Deliver an outcome; collect a listener's error, so that the others get theirs, too."""
     try:
         ask.on_done(outcome)
     except Exception as error:

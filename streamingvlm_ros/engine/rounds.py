@@ -1,6 +1,6 @@
 """A stream's state beside its cache, and the text and frames of rounds written into it.
 
-Pure functions of the state: afterwards the model is fed what the ledger has gained.
+Pure functions of the state; the caller then feeds the ledger's new segments to the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REMEMBERED = (Kind.QUESTION, Kind.ANSWER)
 
 @dataclass(frozen=True)
 class State:
-    """Immutable, so that a question can hold on to it at no cost.
+    """A stream's state. Immutable, so that a question can keep it at no cost.
 
     `pending` ends the last round and goes through the model with the next one. `watching` is true
     while a round's frames come in; `steps` are its temporal steps so far. `span_s` is the newest
@@ -42,7 +42,7 @@ class State:
 
     @property
     def remembered_tokens(self) -> int:
-        """Tokens of questions and answers that are in the cache as such."""
+        """Number of tokens of remembered questions and answers in the cache."""
         return sum(len(segment) for segment in self.ledger if segment.kind in _REMEMBERED)
 
     @property
@@ -64,7 +64,7 @@ class RoundWriter:
     grid_seconds: float
 
     def evict(self, state: State) -> tuple[State, Eviction]:
-        """Let go of what is too old for the round to come."""
+        """Evict what is too old for the next round."""
         eviction = evict(state.ledger, state.round, window=self.settings.window)
         pending = state.pending
         if pending and state.round - pending[0].round >= self.settings.window.text_rounds:
@@ -72,7 +72,7 @@ class RoundWriter:
         return replace(state, ledger=eviction.ledger, pending=pending), eviction
 
     def begin(self, state: State, part: ChunkPart) -> State:
-        """Begin a round up to its first frame, with what was asked to be remembered meanwhile."""
+        """Begin a round up to its first frame, with the questions remembered since the last one."""
         origin_ns = state.origin_ns if state.round else part.start_ns
         span_s = ((part.start_ns - origin_ns) / NS_PER_S, (part.end_ns - origin_ns) / NS_PER_S)
         question = " ".join(question for question, _ in state.remembered)
@@ -90,7 +90,7 @@ class RoundWriter:
         )
 
     def see(self, state: State, part: ChunkPart, *, grid: Grid | None) -> State:
-        """Append a part's frames, which become `grid`, and the end of the turn after the last."""
+        """Append a part's frames as `grid`, and after the last part the end of the turn."""
         if grid:
             state = self._stamped(state, part.frames)
         steps = state.steps + (grid[0] if grid else 0)
@@ -115,7 +115,7 @@ class RoundWriter:
         )
 
     def truncated(self, state: State, ids: Sequence[int] | None) -> State:
-        """The state for a question asked now: a round that is under way is cut short for it.
+        """Return the state for a question asked now, in which a round in progress is cut short.
 
         `ids` are those of its narration so far; None if no narration is open.
         """
@@ -130,14 +130,14 @@ class RoundWriter:
         )
 
     def _opening(self, state: State) -> list[Segment]:
-        """The segments before the first round; none for a later one."""
+        """Return the segments before the first round; none for a later one."""
         if state.round:
             return []
         previous = self.chat_format.encode(self.settings.prompt.previous_text)
         return self.chat_format.opening(cut(previous, self.settings.window))
 
     def _with_vision(self, state: State, grid: Grid | None, *, ended: bool) -> Ledger:
-        """The ledger with a part's vision tokens: the round's block grows from part to part."""
+        """Return the ledger with a part's vision tokens: the round's block grows part by part."""
         earlier = state.ledger.segments[-1].grid if state.steps else None
         if grid is None and not (earlier and ended):
             return state.ledger
@@ -149,7 +149,7 @@ class RoundWriter:
         return state.ledger.with_last(block) if earlier else state.ledger.append([block])
 
     def _stamped(self, state: State, frames: Sequence[Frame]) -> State:
-        """Keep the stamps of what is visible now."""
+        """Update the stamps of the visible rounds."""
         earlier = state.spans_ns[:-1] if state.steps else state.spans_ns
         first_ns = state.spans_ns[-1][0] if state.steps else frames[0].stamp_ns
         spans_ns = (*earlier, (first_ns, frames[-1].stamp_ns))

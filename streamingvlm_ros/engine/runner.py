@@ -1,9 +1,9 @@
 """Decode rows on the KV cache: prefill, and one token a pass for every open row.
 
-Knows rows, slots and logits, and no dialogue. All that changes from token to token (token,
-position, lengths, done, ids in the context) lies on the device. A pass without host values can
-be captured in a CUDA graph; where there is none, the same pass runs eagerly, with the lengths
-that the host knows anyway.
+It handles rows, slots and logits, not the dialogue. All that changes from token to token (token,
+position, lengths, done, ids in the context) lies on the device. A pass without host values can be
+captured in a CUDA graph; where there is none, the same pass runs eagerly, with the lengths that the
+host knows anyway.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NO_TOKEN = -1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A row's tokens as [start, end) slots: its own, and those of a stream that it sees."""
+    """Slots [start, end) of a row's own tokens and of the stream's tokens that it sees."""
 
     start: int
     end: int
     shared: tuple[int, int] = (0, 0)
 
     def grown(self, tokens: int) -> Place:
-        """Return it with more tokens of its own."""
+        """Return the place with `tokens` more of the row's own."""
         return replace(self, end=self.end + tokens)
 
 
@@ -44,7 +44,7 @@ class Place:
 class Feed:
     """Tokens to append to a row: (tokens, hidden) embeddings at (3, tokens) positions.
 
-    `place` is the row's before them. With `opens`, the row's next token follows the last of them.
+    `place` is the row's place before them. With `opens`, the next token is chosen after the last.
     """
 
     row: int
@@ -56,9 +56,9 @@ class Feed:
 
 @dataclass(frozen=True)
 class RowLimits:
-    """Settings of one turn: the choice of its tokens, and the most that it may have.
+    """Settings of one turn: the choice of its tokens, and their maximum number.
 
-    `context` are ids that the repetition penalty counts as there already.
+    `context` are ids to which the repetition penalty applies from the start.
     """
 
     sampling: SamplingConfig
@@ -68,7 +68,7 @@ class RowLimits:
 
 
 class Pass:
-    """The tokens of one pass, on their way from the device."""
+    """Tokens of one pass, while they are copied from the device."""
 
     def __init__(self, tokens: Tensor) -> None:
         self._ready = torch.cuda.Event() if tokens.is_cuda else None
@@ -79,7 +79,7 @@ class Pass:
             self._ready.record()
 
     def tokens(self) -> list[int]:
-        """Wait for the token of each row, or NO_TOKEN."""
+        """Wait for the copy; return each row's token, or NO_TOKEN."""
         if self._ready:
             self._ready.synchronize()
         ids: list[int] = self._tokens.tolist()
@@ -105,7 +105,7 @@ class Runner:
         backend: str,
         on_device: bool | None = None,
     ) -> None:
-        """With `on_device`, the default on CUDA, passes ask the host for nothing."""
+        """Allocate the rows. With `on_device` (the default on CUDA), no pass needs the host."""
         self._decoder, self.cache, self._backend = decoder, cache, backend
         self.rows, device = streams + questions, decoder.device
         self.on_device = device.type == "cuda" if on_device is None else on_device
@@ -130,15 +130,15 @@ class Runner:
         self._graph = CudaGraph(device)
 
     def place(self, row: int) -> Place:
-        """The slots of a row's tokens now."""
+        """Return the current place of a row's tokens."""
         return self._places[row]
 
     def set_place(self, row: int, place: Place) -> None:
-        """Note that a closed row's tokens lie elsewhere now."""
+        """Set the place of a closed row's tokens after they moved."""
         self._places[row] = place
 
     def use_cache(self, cache: KVCache, *, longest: int) -> None:
-        """Go on with an arena in which every row lies where it did; `longest` bounds a place."""
+        """Switch to an arena with every row in its old place; `longest` bounds a place."""
         if cache is not self.cache or longest != self._longest:
             self.cache, self._longest = cache, longest
             self._graph.forget()
@@ -172,7 +172,7 @@ class Runner:
                 self._position[feed.row] = float(feed.positions.max()) + 1.0
 
     def open(self, row: int, limits: RowLimits) -> None:
-        """Let a row that was fed emit up to `limits.tokens` tokens."""
+        """Start emitting up to `limits.tokens` tokens in a row that was fed."""
         place = self._places[row]
         self.sampler.open(row, limits.sampling, context=limits.context, seed=limits.seed)
         for tensor, value in zip(
@@ -190,13 +190,13 @@ class Runner:
         self._open[row] = True
 
     def close(self, row: int) -> None:
-        """Emit no more tokens in a row. Those so far stay in the cache."""
+        """Stop emitting tokens in a row. Those emitted so far stay in the cache."""
         self._done[row] = True
         self._open[row] = False
         self.sampler.close(row)
 
     def grow(self, row: int) -> None:
-        """Note that a token of the row was read by the host: it lies in the cache."""
+        """Extend a row's place by one token, which the host has read."""
         self._places[row] = self._places[row].grown(1)
 
     def decode(self) -> Pass:
@@ -218,7 +218,7 @@ class Runner:
         self._feed(rows, over_rows(self._backend, spans, longest=self._longest))
 
     def _step_with_lengths(self, rows: slice) -> None:
-        """As `step`, with the lengths that the host knows: rows that are done cost no attention."""
+        """Run `step` with the lengths that the host knows: finished rows cost no attention."""
         self._choose(rows)
         emitted = self._emitted[rows].tolist()
         if all(token == NO_TOKEN for token in emitted):
@@ -237,7 +237,7 @@ class Runner:
         self._emitted[rows] = token.masked_fill(self._done[rows], NO_TOKEN)
 
     def _grow(self, rows: slice) -> RowSpans:
-        """Give each row that isn't done one more slot; return what the rows then see."""
+        """Extend each unfinished row by a slot; return the spans that the rows then see."""
         spans = self._spans
         spans.own_end[rows] += ~self._done[rows]
         return RowSpans(

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..config import SamplingConfig
 
 GREEDY_BELOW = 1e-4
-"""Dividing by less than this overflows, and would choose the likeliest token anyway."""
+"""Lower temperatures count as greedy: dividing by them would overflow."""
 
 
 class ChoiceKey(NamedTuple):
-    """Work that the open rows ask of `RowSampler.choose`. A captured graph holds for one key."""
+    """The work that open rows need in `RowSampler.choose`. A captured graph fits one key."""
 
     sampled: bool = False
     max_k: int = 0
@@ -45,7 +45,7 @@ class RowSampler:
         self._top_p = torch.ones(rows, 1, dtype=torch.double, device=device)
 
     def open(self, row: int, config: SamplingConfig, *, context: Iterable[int], seed: int) -> None:
-        """Start a turn in a row: these ids are in its context. `config` leaves nothing open."""
+        """Start a turn in a row, with the ids in its context. `config` must be complete."""
         greedy = _is_greedy(config)
         self._open[row] = config
         self._random[row] = torch.Generator(self._device).manual_seed(seed)
@@ -60,7 +60,7 @@ class RowSampler:
         self._find_key()
 
     def close(self, row: int) -> None:
-        """End a turn: what the row asked for is no longer computed."""
+        """End a turn; its limits are no longer computed."""
         del self._open[row], self._random[row]
         self._greedy[row] = True
         self._top_k[row] = 0
@@ -78,7 +78,7 @@ class RowSampler:
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
         """Return the next ids, (rows,), from (rows, vocabulary) logits. They join the contexts.
 
-        A CUDA graph may hold it: no value comes from the host, or goes there.
+        It can be captured in a CUDA graph: no value comes from the host or goes there.
         """
         in_context = self._in_context[rows]
         scores = _penalised(logits.float(), in_context, penalty=self._penalty[rows])
@@ -89,7 +89,7 @@ class RowSampler:
         return ids.squeeze(1)
 
     def _sampled(self, scores: Tensor, rows: slice) -> Tensor:
-        """Ids, (rows, 1), as torch.multinomial would choose them with the noise that was drawn."""
+        """Return ids, (rows, 1), as torch.multinomial would choose them with the drawn noise."""
         scores = scores / self._temperature[rows]
         if self.key.max_k:
             top_k = self._top_k[rows]
@@ -98,7 +98,7 @@ class RowSampler:
         return (scores.softmax(-1) / self._noise[rows]).argmax(-1, keepdim=True)
 
     def _likeliest(self, scores: Tensor, top_k: Tensor, *, top_p: Tensor) -> Tensor:
-        """(rows, vocabulary), true for ids within both limits; no meaning for a row without any."""
+        """Return a (rows, vocabulary) mask of ids within both limits; only for limited rows."""
         if self.key.max_k < self._vocabulary:
             ordered = scores.topk(self.key.max_k).values
         else:
@@ -106,11 +106,11 @@ class RowSampler:
         top_k = top_k.clamp(min=1)
         within = scores >= ordered.gather(1, top_k - 1)
         if self.key.top_p:
-            return _of_mass(scores, ordered, within=within, top_k=top_k, top_p=top_p)
+            return _within_top_p(scores, ordered, within=within, top_k=top_k, top_p=top_p)
         return within
 
     def _limit(self, config: SamplingConfig) -> int:
-        """The number of likeliest tokens that must be put in order; 0 means none."""
+        """Return the number of likeliest tokens that must be sorted; 0 means none."""
         top_k = min(config.top_k or self._vocabulary, self._vocabulary)
         unlimited = top_k == self._vocabulary and config.top_p >= 1.0
         return 0 if unlimited or _is_greedy(config) else top_k
@@ -134,10 +134,10 @@ def _penalised(scores: Tensor, in_context: Tensor, *, penalty: Tensor) -> Tensor
     return torch.where(in_context, lowered, scores)
 
 
-def _of_mass(
+def _within_top_p(
     scores: Tensor, ordered: Tensor, *, within: Tensor, top_k: Tensor, top_p: Tensor
 ) -> Tensor:
-    """(rows, vocabulary), true for the likeliest ids that together have the probability `top_p`.
+    """Return a (rows, vocabulary) mask of the likeliest ids with the total probability `top_p`.
 
     At least one is true in each row. Probabilities are those among the ids `within` top-k: the
     first `top_k` of the `ordered` scores, and those beyond that tie with the last of these. Of ids

@@ -13,8 +13,8 @@ from .runner import NO_TOKEN, Pass, RowLimits, Runner
 class Turn:
     """An assistant turn that is decoded in a row: a narration or an answer.
 
-    `on_token` is called with each token's id and returns whether to go on; `on_done` once, when
-    the turn has ended. `complete` is true if the model ended it itself.
+    `on_token` is called with each token's id and returns whether to go on; `on_done` once, when the
+    turn has ended. `complete` is true if the model ended the turn itself.
     """
 
     row: int
@@ -41,7 +41,7 @@ class Scheduler:
         return bool(self._turns)
 
     def is_open(self, turn: Turn) -> bool:
-        """True until the turn has ended."""
+        """Return True until the turn has ended."""
         return self._turns.get(turn.row) is turn
 
     def open(self, turn: Turn) -> None:

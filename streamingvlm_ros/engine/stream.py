@@ -1,4 +1,4 @@
-"""One camera's stream: its state, its place in the cache, and the turns made of them."""
+"""One camera's stream: its state, its place in the cache, and its turns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .window import Eviction
 
 @dataclass(frozen=True)
 class Round:
-    """A round that has been narrated, with all frames of its chunk."""
+    """A narrated round, with all frames of its chunk."""
 
     stream: Stream
     chunk: Chunk
@@ -34,7 +34,7 @@ class Round:
 
 
 class Engine(Protocol):
-    """The part of the engine that streams and sessions call."""
+    """Interface of the engine for streams and sessions."""
 
     @property
     def busy(self) -> bool: ...  # noqa: D102
@@ -49,10 +49,11 @@ class Engine(Protocol):
 
 
 class Stream:
-    """Keeps a camera's state and makes turns; the engine decodes them.
+    """Holds a camera's state and makes turns, which the engine decodes.
 
-    `step` narrates a chunk and `ask` answers a question, each to its end, for those who have one
-    stream. Opened and closed by the engine, which lends it a row and two regions of the cache.
+    `step` narrates a chunk and `ask` answers a question; both return when it is complete and are
+    meant for programs with a single stream. The engine opens and closes streams, and assigns each a
+    row and two regions of the cache.
     """
 
     def __init__(
@@ -65,17 +66,17 @@ class Stream:
         self._window_slots = cache(self.budget.window)
         grid_seconds = self.spec.grid_seconds(settings.frames.fps)
         self._rounds = RoundWriter(model.chat_format, settings, grid_seconds)
-        self._question_spec = self.spec.of_questions(settings.asking)
+        self._question_spec = self.spec.for_questions(settings.asking)
         self._prompts = QuestionPrompts(self.budget, self._question_spec, grid_seconds=grid_seconds)
         runner.set_place(row, Place(0, 0))
         self.sampling = settings.sampling
         self.closed = False
         self.regions = (0, 0)
-        """Where its two regions of the cache start; rounds are written to one and the other."""
+        """First slots of its two cache regions, which evictions use alternately."""
         self.capacity = 0
         """Slots of each region; 0 before the first frame."""
         self.generation = 0
-        """How often it has begun anew."""
+        """Number of resets."""
         self._region = 0
         self._turn: Turn | None = None
         self._state = State()
@@ -83,7 +84,7 @@ class Stream:
 
     @property
     def sampling(self) -> SamplingConfig:
-        """Settings of the choice of the next token, complete; may be set between rounds.
+        """Complete settings for choosing the next token; they may be set between rounds.
 
         `max_new_tokens` is that of `settings`: the cache has room for no more.
         """
@@ -95,28 +96,28 @@ class Stream:
 
     @property
     def ledger(self) -> Ledger:
-        """The segments in the cache, without the narration that is under way."""
+        """The segments in the cache, without a narration in progress."""
         return self._state.ledger
 
     @property
     def context_ids(self) -> list[int]:
-        """Ids in the cache, and the end of the last round's turn, which is still to be fed."""
+        """Ids in the cache, and the end of the last round's turn, which is fed later."""
         pending = self._state.pending
         return self.ledger.ids + ([pending[0].ids[0]] if pending else [])
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens in the cache now; during a narration, more than the ledger holds."""
+        """Number of tokens in the cache; during a narration, more than the ledger has."""
         place = self._place
         return place.end - place.start
 
     @property
     def ready(self) -> bool:
-        """True when the next part of a chunk can be taken: no narration is under way."""
+        """True if the next part of a chunk can be fed: no narration is in progress."""
         return self._turn is None
 
     def step(self, chunk: Chunk) -> Narration:
-        """Look at one chunk and say what there is to say.
+        """Narrate one chunk.
 
         Raises:
             ConfigError, ImageError: as the engine's `step`.
@@ -128,7 +129,7 @@ class Stream:
         """Answer one question.
 
         Raises:
-            QuestionError: it can't be answered; the message says why.
+            QuestionError: the question can't be answered; the message says why.
         """
         outcomes: list[Answer | StreamingVLMError] = []
         asked = Question(question) if isinstance(question, str) else question
@@ -140,11 +141,11 @@ class Stream:
         return outcomes[0]
 
     def reset(self) -> None:
-        """Forget everything seen and said; answers under way go on with what they saw."""
+        """Clear the context; answers in progress continue with the old one."""
         self.engine.reset(self)
 
     def close(self) -> None:
-        """Give row and cache back. Open questions end with an error."""
+        """Free the row and the cache. Open questions end with an error."""
         self.engine.close(self)
 
     def __enter__(self) -> Stream:
@@ -156,7 +157,7 @@ class Stream:
     # --- for the engine ---
 
     def use(self, regions: tuple[int, int], capacity: int) -> None:
-        """Move to two regions of `capacity` slots each, of which the first holds the tokens."""
+        """Switch to two regions of `capacity` slots each; the first holds the tokens."""
         tokens = self.cached_tokens
         self.regions, self._region, self.capacity = regions, 0, capacity
         self._runner.set_place(self.row, Place(regions[0], regions[0] + tokens))
@@ -172,16 +173,15 @@ class Stream:
         return self._state.watching
 
     def slots_needed(self, grid: Grid | None) -> int:
-        """Return the most slots that frames of this size need; 0 without frames."""
+        """Return the maximum number of slots with frames of this size; 0 without frames."""
         return self._window_slots(grid[1] * grid[2]) if grid else 0
 
     def grid_of(self, part: ChunkPart) -> Grid | None:
         """Return the grid of tokens that a part's frames become; None without frames.
 
         Raises:
-            ConfigError: the part is of another chunk than the one that is under way, or too far
-                from the stream's first; or the round would hold no frames, or more than it was
-                configured for.
+            ConfigError: the part belongs to another chunk than the open one, or is too far from the
+                stream's first; or the round would have no frames, or more than configured.
             ImageError: its frames are no images, or differ in size from those before.
         """
         first = self._parts[0] if self.watching else part
@@ -192,7 +192,7 @@ class Stream:
         if not first.frames:
             raise ConfigError("a chunk has no frames: give at least one in its first part")
         self._check_times(part)
-        # With the chunk's first frame, which must be of the same size.
+        # All frames of a chunk must have the size of its first.
         images = [frame.image for frame in (first.frames[0], *part.frames)]
         _, rows, columns = token_grid(images, self.spec)
         if not part.frames:
@@ -208,7 +208,7 @@ class Stream:
         return grid
 
     def _check_times(self, part: ChunkPart) -> None:
-        """Times are written out in the round's turn, which has room for ten digits."""
+        """Raise ConfigError if a time doesn't fit into the ten digits of a round's turn."""
         origin_ns = self._state.origin_ns if self._state.round else part.start_ns
         for time_ns in (part.start_ns, part.end_ns):
             if not EARLIEST_S * NS_PER_S <= time_ns - origin_ns <= LATEST_S * NS_PER_S:
@@ -218,7 +218,7 @@ class Stream:
                 )
 
     def see(self, part: ChunkPart, grid: Grid | None, *, seen: Tensor | None) -> Feed:
-        """Take in a part of a chunk; return what is to be fed for it.
+        """Add a part of a chunk; return its feed.
 
         `seen` are its vision tokens (tokens, hidden), of `grid`.
         """
@@ -264,7 +264,7 @@ class Stream:
         return self._prompts.prompt(question, state), state
 
     def question_feed(self, prompt: Prompt, state: State, *, row: int, start: int) -> Feed:
-        """Return what is fed for a question in a row of its own, whose slots begin at `start`."""
+        """Return the feed of a question in a row of its own, whose slots begin at `start`."""
         ledger = state.ledger if prompt.on_stream else Ledger()
         seen = self._encode(prompt.frames) if prompt.frames else None
         shared = (self._place.start, self._place.end) if prompt.on_stream else (0, 0)
@@ -276,10 +276,10 @@ class Stream:
         )
 
     def remember(self, question: str, answer: str, *, max_tokens: int) -> None:
-        """Let the next round begin with a question and its answer.
+        """Put a question and its answer at the start of the next round.
 
-        Broken characters take more tokens when they are written again than when they were said:
-        an answer that then has more than `max_tokens` loses its end, as there is no room for it.
+        Broken characters may take more tokens when the text is encoded again: an answer that then
+        exceeds `max_tokens` is truncated.
         """
         while len(self._model.chat_format.encode(" " + answer)) > max_tokens:
             answer = answer[: len(answer) * 9 // 10]
@@ -287,7 +287,7 @@ class Stream:
         self._state = replace(self._state, remembered=remembered)
 
     def forget(self) -> Turn | None:
-        """Begin anew, in the other region; return the turn that nobody needs any more."""
+        """Clear the context and switch to the other region; return the turn to cancel."""
         turn, self._turn = self._turn, None
         self.generation += 1
         self._region = 1 - self._region
@@ -297,13 +297,13 @@ class Stream:
         return turn
 
     def _evict(self) -> None:
-        """Let go of what is too old for the round to come; keys take their new positions."""
+        """Evict what is too old for the next round, and rotate keys for their new positions."""
         self._state, eviction = self._rounds.evict(self._state)
         if eviction.first_moved < self.cached_tokens:
             self._move(eviction)
 
     def _move(self, eviction: Eviction) -> None:
-        """Write what is left into the other region: answers under way still read this one."""
+        """Write the remaining tokens to the other region: open answers still read this one."""
         decoder = self._model.decoder
         old, start = self._place.start, self.next_region
         positions = self._positions(eviction.ledger, 0).to(decoder.device)
@@ -340,7 +340,7 @@ class Stream:
         return torch.cat([tokens for tokens, _ in encoded])
 
     def _embed(self, ids: Sequence[int], seen: Tensor | None) -> Tensor:
-        """Return (tokens, hidden) embeddings of ids, with `seen` in the places of vision tokens."""
+        """Return (tokens, hidden) embeddings of ids, with `seen` at the vision tokens."""
         decoder, pad_id = self._model.decoder, self._model.chat_format.pad_id
         embedded = decoder.embed(torch.tensor(ids, device=decoder.device))
         if seen is None:
@@ -350,10 +350,10 @@ class Stream:
         return embedded.index_copy(0, indices, seen.to(embedded.dtype))
 
     def _positions(self, ledger: Ledger, start: int) -> Tensor:
-        """(3, tokens) positions of a ledger's tokens from number `start` on."""
+        """Return (3, tokens) positions of a ledger's tokens from index `start` on."""
         return self._model.positions(ledger)[:, start:]
 
 
 def _seed(seed: int, round: int) -> int:
-    """The seed of a round's random numbers. Generators on a CPU take its lowest 32 bits."""
+    """Return the seed of a round's random numbers. CPU generators use its lowest 32 bits."""
     return (seed * 2_654_435_761 + round) % 2**63

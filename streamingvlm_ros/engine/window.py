@@ -1,8 +1,8 @@
 """Eviction from the cache before a round: a pure function of the ledger, without torch.
 
 Source: arXiv 2510.09608, section 3, with its published code's order of eviction. The oldest
-narrations move to the end of the previous text; frames and turns that are too old are dropped;
-of the previous text the first tokens (the sink) and the newest stay.
+narrations move to the end of the previous text; frames and turns that are too old are dropped; the
+previous text keeps its first tokens (the sink) and its newest.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from ..config import WindowConfig
 from .ledger import Kind, Ledger, Segment
 
 Slots = list[int]
-"""Where tokens lie in the cache, in order."""
+"""Slots of tokens in the cache, in order."""
 
 
 @dataclass(frozen=True)
 class Eviction:
-    """The ledger afterwards, and for each of its tokens the slot that it came from."""
+    """The ledger afterwards, and the previous slot of each of its tokens."""
 
     ledger: Ledger
     slots: Slots
 
     @property
     def first_moved(self) -> int:
-        """The first slot whose token changes; the length of the cache if none does."""
+        """First slot whose token changes; the length of the cache if none does."""
         for slot, source in enumerate(self.slots):
             if slot != source:
                 return slot
@@ -54,10 +54,10 @@ def cut(previous: Sequence[int], window: WindowConfig) -> list[int]:
 
 
 def token_bound(window: WindowConfig, fixed: int, *, vision: int, user: int, assistant: int) -> int:
-    """Return the maximum of tokens in the cache while a round is fed and answered.
+    """Return the maximum number of tokens in the cache while a round is fed and narrated.
 
-    `fixed` tokens never leave; `vision`, `user` and `assistant` are the maxima that one round
-    adds: for its frames, the rest of its user turn, and its assistant turn.
+    `fixed` tokens never leave; `vision`, `user` and `assistant` are the maxima that one round adds:
+    for its frames, the rest of its user turn, and its assistant turn.
     """
     carried = window.text_sink + window.text_window
     return (

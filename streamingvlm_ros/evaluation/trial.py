@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..engine.engine import StreamingEngine
-from ..engine.memory import forget_peak, peak_mb
+from ..engine.memory import peak_mb, reset_peak
 from ..errors import QuestionError, StreamingVLMError
 from ..history.config import HistoryConfig
 from ..history.store import History
@@ -82,7 +82,7 @@ def run_trial(
     """
     with _history(needed=bool(questions) and "history" in modes) as history:
         trial = _Streaming(engine, history, start_ns=start_ns, questions=questions, modes=modes)
-        forget_peak(engine.device)
+        reset_peak(engine.device)
         with engine.open_stream() as stream:
             run(trial.events(events), stream, sinks=[trial.on_narration, on_narration])
         trial.record.memory_mb = peak_mb(engine.device)

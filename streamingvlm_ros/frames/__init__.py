@@ -1,1 +1,1 @@
-"""From a camera's or a video's frames to chunks. Knows neither ROS nor torch."""
+"""Frames of a camera or a video, cut into chunks. Needs neither ROS nor torch."""

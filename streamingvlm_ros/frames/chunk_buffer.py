@@ -10,24 +10,24 @@ from .chunker import Chunker, RawChunk, SampleResult
 from .image_decoding import BadImageError
 
 GRACE_NS = NS_PER_S // 2
-"""How long after its end an incomplete chunk is closed: longer than frames are under way."""
+"""Time from an incomplete chunk's end to its closing: longer than frames take to arrive."""
 
 
 class ChunkBuffer:
-    """Takes in the frames of one camera and hands out chunks, in parts as soon as they are there.
+    """Collects the frames of one camera and hands out chunks, in parts as they are complete.
 
-    Chunks are handed out in order, each whole, except those that are dropped. At most
-    `backlog_chunks` complete chunks wait that have not begun: an older one is dropped, and the
-    next chunk says in `dropped` how many frames that cost. Every sampled frame is handed out or
-    counted, once, except those of the chunk that is still open.
+    Chunks are handed out in order and entirely, except those that are dropped. At most
+    `backlog_chunks` complete chunks may wait; beyond that the oldest not yet begun is dropped, and
+    the next chunk's `dropped` counts its frames. Every sampled frame is either handed out or
+    counted, once, except those of the open chunk.
 
-    Nothing here waits. Not safe between threads: an inbox guards it.
+    Nothing here waits. Not thread-safe: an inbox guards it.
     """
 
     def __init__(
         self, config: FrameConfig, *, part_frames: int = 2, recent_frames: int = 0
     ) -> None:
-        """A part has a multiple of `part_frames` frames, unless it is a chunk's last.
+        """Hand out parts of a multiple of `part_frames` frames; a chunk's last may have any number.
 
         `recent_frames` are kept for `newest`.
         """
@@ -35,15 +35,15 @@ class ChunkBuffer:
         self._chunker: Chunker[Frame] = Chunker(config)
         self._complete: deque[RawChunk[Frame]] = deque()
         self._newest: deque[Frame] = deque(maxlen=recent_frames)
-        # Of the oldest chunk, which is the open one if none is complete.
+        # Count of the oldest chunk, which is the open one if none is complete.
         self._frames_handed_out = 0
         self._dropped = 0
-        self._patience_ns: int | None = None
+        self._timeout_ns: int | None = None
         self._since_ns = 0
 
     @property
     def backlog(self) -> int:
-        """Complete chunks that wait and have not begun."""
+        """Number of complete chunks that wait and have not begun."""
         return len(self._complete) - self._started_chunks
 
     @property
@@ -56,28 +56,30 @@ class ChunkBuffer:
 
     @property
     def has_part(self) -> bool:
-        """True if `next_part` returns one."""
+        """Return True if `next_part` returns a part."""
         return bool(self._complete) or self._open_frames_due > self._frames_handed_out
 
     def jumped_back(self, stamp_ns: int) -> bool:
-        """True for a stamp a chunk or more behind the newest: `restart` first."""
+        """Return True for a stamp a chunk or more behind the newest: `restart` first."""
         return self._chunker.jumped_back(stamp_ns)
 
     def wants(self, stamp_ns: int) -> SampleResult:
-        """Return what becomes of a frame that arrives.
+        """Return how an arriving frame is used.
 
-        If it is SAMPLED, it is to be decoded and given to `put`, or to `skip` if it can't be
-        used; else nothing remains to be done.
+        If it is SAMPLED, it is to be decoded and given to `put`, or to `skip` if it can't be used;
+        otherwise nothing remains to be done.
         """
         return self._chunker.wants(stamp_ns)
 
     def put(self, frame: Frame, *, now_ns: int) -> SampleResult:
-        """Take in a frame that arrived at `now_ns`, on a clock that need not be the sensor's.
+        """Add a frame that arrived at `now_ns`, on a clock that need not be the sensor's.
 
-        0 is a clock that has not begun, as simulated time before its first message.
+        A time of 0 means that the clock has not started, like simulated time before its first
+        message.
 
         Raises:
-            BadImageError: it has another size than its chunk's first frame. Nothing has changed.
+            BadImageError: its size differs from that of its chunk's first frame. Nothing has
+                changed.
         """
         if self.wants(frame.stamp_ns) is SampleResult.SAMPLED:
             self._check_size(frame)
@@ -88,7 +90,7 @@ class ChunkBuffer:
         return result
 
     def skip(self, stamp_ns: int, *, now_ns: int) -> SampleResult:
-        """Go on without a frame that can't be used: its chunk does not wait for another."""
+        """Skip a frame that can't be used, so that its chunk does not wait for another."""
         result, done = self._chunker.skip(stamp_ns)
         if result is SampleResult.SAMPLED:
             self._advance(stamp_ns, done, now_ns=now_ns)
@@ -96,10 +98,10 @@ class ChunkBuffer:
 
     def expire(self, now_ns: int) -> None:
         """Close the open chunk if its end is past, as `put`'s clock runs: the camera stopped."""
-        # Of a frame from before the clock began, patience begins with the clock.
+        # For a frame from before the clock started, the timeout starts with the clock.
         self._since_ns = self._since_ns or now_ns
-        if self._patience_ns is not None and now_ns - self._since_ns >= self._patience_ns:
-            self._patience_ns = None
+        if self._timeout_ns is not None and now_ns - self._since_ns >= self._timeout_ns:
+            self._timeout_ns = None
             self._enqueue(self._chunker.close())
 
     def next_part(self) -> ChunkPart | None:
@@ -121,24 +123,24 @@ class ChunkBuffer:
         return ChunkPart(frames, chunk.start_ns, chunk.end_ns, last, dropped)
 
     def drop_started(self) -> None:
-        """Drop the rest of a chunk of which parts were handed out, as those were lost."""
+        """Drop the rest of a chunk that was partly handed out, because those parts were lost."""
         if not self._frames_handed_out:
             return
         if not self._complete:
             self._complete += self._chunker.close()
-            self._patience_ns = None
+            self._timeout_ns = None
         self._dropped += len(self._complete.popleft().frames) - self._frames_handed_out
         self._frames_handed_out = 0
 
     def restart(self) -> None:
-        """Drop every frame, and begin anew with the next."""
+        """Drop every frame, and start again with the next."""
         waiting = [*self._complete, *self._chunker.close()]
         self._dropped += sum(len(chunk.frames) for chunk in waiting) - self._frames_handed_out
         self._frames_handed_out = 0
         self._complete.clear()
         self._newest.clear()
         self._chunker = Chunker(self._config)
-        self._patience_ns = None
+        self._timeout_ns = None
 
     @property
     def _started_chunks(self) -> int:
@@ -174,7 +176,7 @@ class ChunkBuffer:
     def _advance(self, stamp_ns: int, done: list[RawChunk[Frame]], *, now_ns: int) -> None:
         self._enqueue(done)
         chunk = self._chunker.open_chunk
-        self._patience_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None
+        self._timeout_ns = chunk.end_ns - stamp_ns + GRACE_NS if chunk else None
         self._since_ns = now_ns
 
     def _enqueue(self, chunks: list[RawChunk[Frame]]) -> None:

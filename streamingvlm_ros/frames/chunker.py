@@ -18,9 +18,9 @@ class SampleResult(Enum):
     SAMPLED = "sampled"
     """It is part of a chunk."""
     UNUSED = "unused"
-    """Its slot has a frame already, or its chunk is closed: a camera is faster than `fps`."""
+    """Its slot has a frame already, or its chunk is closed: the camera is faster than `fps`."""
     LATE = "late"
-    """Older than a frame before it."""
+    """It is older than a frame before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Chunker(Generic[T]):
     """Cuts a camera's frames into chunks of at most `fps * chunk_seconds` frames.
 
     Chunks begin at whole multiples of `chunk_seconds` in the sensor's time, so a recording is cut
-    alike wherever its replay begins. A chunk has evenly spaced slots, and the first frame in each
-    is taken. It is complete when its last slot is taken, or when a frame of a later chunk
+    the same way wherever its replay begins. A chunk has evenly spaced slots, and the first frame in
+    each is taken. It is complete when its last slot is taken, or when a frame of a later chunk
     comes. The chunk in which a camera is first seen is left out unless its first slot is taken.
     """
 
@@ -49,7 +49,7 @@ class Chunker(Generic[T]):
         self._slots = config.frames_per_chunk
         self._open: list[tuple[int, T]] = []
         self._newest_ns: int | None = None
-        # Slots are numbered through from time 0: chunk c has those from c * _slots on.
+        # Slots are numbered from time 0: chunk c has those from c * _slots on.
         self._next_slot: int | None = None
 
     @property
@@ -61,13 +61,13 @@ class Chunker(Generic[T]):
         return RawChunk(tuple(self._open), start_ns, start_ns + self._chunk_ns)
 
     def jumped_back(self, stamp_ns: int) -> bool:
-        """True for a stamp a chunk or more behind the newest: the clock was set back."""
+        """Return True for a stamp a chunk or more behind the newest: the clock was set back."""
         return self._newest_ns is not None and self._newest_ns - stamp_ns >= self._chunk_ns
 
     def wants(self, stamp_ns: int) -> SampleResult:
-        """Return what becomes of the next frame, which has this stamp.
+        """Return how the next frame, which has this stamp, is used.
 
-        If it is SAMPLED, it is still to be given to `offer` or `skip`; else nothing remains to
+        If it is SAMPLED, it is still to be given to `offer` or `skip`; otherwise nothing remains to
         be done.
         """
         if self._newest_ns is not None and stamp_ns < self._newest_ns:
@@ -79,15 +79,15 @@ class Chunker(Generic[T]):
         return SampleResult.UNUSED if slot < self._next_slot else SampleResult.SAMPLED
 
     def offer(self, stamp_ns: int, payload: T) -> tuple[SampleResult, list[RawChunk[T]]]:
-        """Offer the next frame; what became of it, and the chunks that it completes (0 to 2)."""
+        """Add the next frame; return how it was used, and the chunks it completes (0 to 2)."""
         return self._take_slot(stamp_ns, [(stamp_ns, payload)])
 
     def skip(self, stamp_ns: int) -> tuple[SampleResult, list[RawChunk[T]]]:
-        """Take the slot of the next frame, which can't be used. Returns what `offer` returns."""
+        """Take the slot of the next frame, which can't be used; return the same as `offer`."""
         return self._take_slot(stamp_ns, [])
 
     def close(self) -> list[RawChunk[T]]:
-        """End the open chunk with the frames it has: a list of one, or empty without frames."""
+        """Close the open chunk; return it in a list, which is empty without frames."""
         chunk = self.open_chunk
         if chunk is None or self._next_slot is None:
             return []

@@ -1,4 +1,4 @@
-"""Image messages to arrays: those of a topic and those of a bag, which have the same fields."""
+"""Decoding of image messages from topics and from bags, which have the same fields."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ Picture: TypeAlias = RawPicture | CompressedPicture
 
 
 class BadImageError(ImageError):
-    """An image message that can't be used. `reason` is one word, by which they are counted."""
+    """An image message that can't be used. `reason` is the one word under which it is counted."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -93,7 +93,7 @@ class BadImageError(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A raw picture whose rows have no padding, as a message has it."""
+    """A raw picture without padding of its rows, with the fields of a message."""
 
     height: int
     width: int
@@ -184,7 +184,7 @@ def _bytes_per_pixel(encoding: str) -> int:
 
 
 def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
-    """(height, width, bytes per pixel) of the message's own bytes, without what pads the rows.
+    """Return the message's bytes as (height, width, bytes per pixel), without row padding.
 
     The last row may be short.
     """
@@ -197,7 +197,7 @@ def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
 
 
 def _reordered(message: RawPicture, channels: int, *, reordering: str | None) -> Image:
-    """The picture in one pass. numpy takes 10 to 60 times as long where channels change."""
+    """Reorder channels in one pass. numpy takes 10 to 60 times as long."""
     pixels = _pixels(message, channels)
     if reordering is None:
         return pixels.copy()

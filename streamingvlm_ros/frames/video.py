@@ -1,4 +1,4 @@
-"""Video files as sources of chunks."""
+"""Chunks from video files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..types import NS_PER_S, Chunk, Frame, Image
 from .chunker import Chunker, RawChunk
 
 _CUT_S = 1.0
-"""A file is cut off if its declared length exceeds the end of its last frame by this."""
+"""A file counts as truncated if its declared length exceeds its last frame by this."""
 
 
 class VideoSource:
     """The chunks of a video file, decoded while they are iterated. Time 0 is the first frame.
 
-    SourceError if the file can't be opened or has no video; while iterating, if it is broken.
-    What it lacks although it can be read is in `losses` when it has been iterated.
+    Raises SourceError if the file can't be opened or has no video and, during iteration, if it is
+    broken. After iteration, `losses` describes damage that could be skipped.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class VideoSource:
         self._path, self._config = Path(path), config
         self._begin_ns, self._end_ns = _span_ns(span_s)
         self.losses: dict[str, str] = {}
-        with self._opened() as container:
+        with self._open() as container:
             self.duration_s: float | None = _duration_s(container, _video(container, self._path))
             """Length in seconds; None where the file doesn't say."""
 
@@ -43,8 +43,8 @@ class VideoSource:
         chunker: Chunker[VideoFrame] = Chunker(self._config)
         self.losses.clear()
         try:
-            with self._opened() as container:
-                for stamp_ns, picture in self._seen(container):
+            with self._open() as container:
+                for stamp_ns, picture in self._span_frames(container):
                     if chunker.jumped_back(stamp_ns - self._begin_ns):
                         raise SourceError(
                             f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
@@ -56,8 +56,8 @@ class VideoSource:
             raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
         yield from map(self._decode, chunker.close())
 
-    def _seen(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """The frames of the span; notes what is wrong with them."""
+    def _span_frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames of the span, and record damage in `losses`."""
         corrupt, before_s, reached_s = 0, 0.0, 0.0
         for stamp_ns, picture in self._frames(container):
             if self._end_ns is not None and stamp_ns >= self._end_ns:
@@ -68,34 +68,34 @@ class VideoSource:
                 corrupt += picture.is_corrupt
                 yield stamp_ns, picture
         else:
-            self._note_end(reached_s, reached_s - before_s)
+            self._record_end(reached_s, reached_s - before_s)
         if corrupt:
-            self._note(f"{corrupt} frame{'' if corrupt == 1 else 's'} damaged")
+            self._add_loss(f"{corrupt} frame{'' if corrupt == 1 else 's'} damaged")
 
-    def _note_end(self, reached_s: float, frame_s: float) -> None:
+    def _record_end(self, reached_s: float, frame_s: float) -> None:
         if self.duration_s is not None and self.duration_s > reached_s + frame_s + _CUT_S:
             ends, whole = format_clock(reached_s), format_clock(self.duration_s)
-            self._note(f"its pictures end at {ends} of {whole}: it is damaged, or was cut off")
+            self._add_loss(f"its pictures end at {ends} of {whole}: it is damaged, or was cut off")
 
-    def _note(self, what: str) -> None:
-        noted = self.losses.get(self._path.name)
-        self.losses[self._path.name] = f"{noted}; {what}" if noted else what
+    def _add_loss(self, loss: str) -> None:
+        earlier = self.losses.get(self._path.name)
+        self.losses[self._path.name] = f"{earlier}; {loss}" if earlier else loss
 
     def _decode(self, chunk: RawChunk[VideoFrame]) -> Chunk:
         begin_ns = self._begin_ns
         frames = (Frame(_upright(picture), begin_ns + ns) for ns, picture in chunk.frames)
         return Chunk(tuple(frames), begin_ns + chunk.start_ns, begin_ns + chunk.end_ns)
 
-    def _opened(self) -> InputContainer:
+    def _open(self) -> InputContainer:
         try:
             return av.open(str(self._path))
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"can't open {self._path} as a video: {error.strerror}") from error
 
     def _frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """(stamp in ns, picture) of every frame, the first of the file at 0.
+        """Yield (stamp in ns, picture) of every frame; the file's first is at 0.
 
-        Those before the span are left out as far as the file lets one jump.
+        Frames before the span are skipped as far as the file can be searched.
         """
         stream = _video(container, self._path)
         stream.thread_type = "AUTO"
@@ -138,5 +138,5 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
 
 def _upright(picture: VideoFrame) -> Image:
     """Rotate an image as a player does: a phone held upright records rotated frames."""
-    lying = picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    return np.ascontiguousarray(np.rot90(lying, picture.rotation // 90))
+    array = picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.rot90(array, picture.rotation // 90))

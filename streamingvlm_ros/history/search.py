@@ -37,7 +37,7 @@ _FUNCTION_WORDS = frozenset(
 def content_words(text: str) -> list[str]:
     """Return the distinct words of a text, without English function words if it has others.
 
-    A word consists of letters and digits only, so that the database reads none as an operator.
+    A word consists of letters and digits only, so that the database takes none for an operator.
     """
     words = list({word.lower(): word for word in _words(text)}.values())
     return ([word for word in words if _is_content_word(word)] or words)[:_MAX_WORDS]

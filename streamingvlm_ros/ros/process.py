@@ -101,7 +101,7 @@ def _catch_signals(ended: threading.Event) -> list[int]:
         while True:
             signals.extend(n for n in os.read(reading, 1) if n in (signal.SIGINT, signal.SIGTERM))
             if len(signals) > 1:
-                os._exit(130)  # what still runs, such as a download, may never end
+                os._exit(130)  # a running call, such as a download, may never end
             if signals:
                 ended.set()
 

@@ -118,7 +118,7 @@ def test_ground_truth_is_not_mixed_with_the_narration(recorder: Recorder) -> Non
 
 
 @pytest.mark.parametrize(("rear", "chosen"), [("A dog.", REAR), ("", NARRATION)])
-def test_of_two_narrators_the_last_to_speak_is_corrected(
+def test_the_correction_goes_to_the_narrator_that_spoke_last(
     recorder: Recorder, rear: str, chosen: Topic
 ) -> None:
     for second in range(100, 110):
@@ -185,7 +185,7 @@ def test_an_empty_clip_counts_seconds_from_its_requested_start(recorder: Recorde
     assert (line["start_s"], line["end_s"]) == (0.0, 4.0)
 
 
-def test_half_a_character_is_replaced_and_the_rest_is_written(recorder: Recorder) -> None:
+def test_a_lone_surrogate_is_replaced_and_the_rest_is_written(recorder: Recorder) -> None:
     record(recorder, range(100, 110))
     clip = recorder.save_clip(ClipRequest("röd \ud83d", 110 * S, 105 * S, 110 * S, "grön \udcff"))
     assert clip.close()

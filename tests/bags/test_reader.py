@@ -145,7 +145,7 @@ def test_messages_after_a_damaged_chunk_are_read_and_its_loss_is_reported(
     )
 
 
-def test_two_iterators_over_a_damaged_file_both_go_on(tmp_path: Path) -> None:
+def test_two_iterators_over_a_damaged_file_both_continue(tmp_path: Path) -> None:
     bag = write_in_chunks(tmp_path / "bag", range(10))
     damage(bag / "bag_0.mcap", 4)
     with BagReader(bag) as reader:

@@ -1,4 +1,4 @@
-"""Streams that have seen some rounds, questions to them, and whoever waits for the answers."""
+"""Streams that have seen some rounds, questions to them, and listeners of the answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def long_ago(text: str, *rounds: int) -> Question:
 
 
 class Audience:
-    """Asks questions and keeps what comes; stops listening to some after so many pieces."""
+    """Asks questions and records the callbacks; stops some answers after a number of pieces."""
 
     def __init__(self, patience: dict[int, int] | None = None) -> None:
         self.patience, self.asked = patience or {}, 0
@@ -87,7 +87,7 @@ class Audience:
 
 
 def narrate(stream: Stream, chunk: Chunk, *, between: Callable[[], None]) -> Narration:
-    """A round, with something done before each of its tokens."""
+    """Narrate a round, and call `between` before each of its tokens."""
     stream.engine.see([(stream, ChunkPart.whole(chunk))])
     rounds: list[Round] = []
     while not rounds:

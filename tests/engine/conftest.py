@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """The checkpoint is so small that a second thread only costs time."""
+    """Use one thread: the checkpoint is so small that a second one only costs time."""
     torch.set_num_threads(1)
 
 
@@ -48,7 +48,7 @@ def loaded() -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def make_engine(loaded: LoadedModel) -> Callable[..., StreamingEngine]:
-    """An engine on the shared weights, with some settings changed."""
+    """Return a factory of engines on the shared weights, with some settings changed."""
 
     def make(*, max_streams: int = 6, **changes: Any) -> StreamingEngine:
         settings = Settings().updated(SMALL | changes)
@@ -58,26 +58,26 @@ def make_engine(loaded: LoadedModel) -> Callable[..., StreamingEngine]:
 
 
 def arenas_of(engine: StreamingEngine) -> list[torch.Tensor]:
-    """The cache's three arenas."""
+    """Return the cache's three arenas."""
     cache = engine.runner.cache
     return [cache.keys, cache.values, cache.unrotated_keys]
 
 
 def cached(stream: Stream) -> list[torch.Tensor]:
-    """What a stream has in the cache: keys, values, unrotated keys."""
+    """Return a stream's cache: keys, values, unrotated keys."""
     place = stream.engine.runner.place(stream.row)
     return [arena[:, :, place.start : place.end] for arena in arenas_of(stream.engine)]
 
 
 class Chatty(RowSampler):
-    """Never stops by itself."""
+    """A sampler that never chooses a stop token."""
 
     def choose(self, logits: Tensor, rows: slice) -> Tensor:
         return torch.full((len(logits),), 100)
 
 
 def support(config: SamplingConfig, scores: Tensor, *, context: Sequence[int] = ()) -> Tensor:
-    """(ids,), true for those that can be chosen: the noise of row n favours id n alone."""
+    """Return an (ids,) mask of those that can be chosen: the noise of row n favours only id n."""
     vocabulary = len(scores)
     sampler = RowSampler(vocabulary, vocabulary, device=CPU)
     for row in range(vocabulary):
@@ -95,7 +95,7 @@ def chunk_of(
     seed: int = 0,
     size: tuple[int, int] = (56, 84),
 ) -> Chunk:
-    """A second of noise, always the same for the same round and seed."""
+    """Return a second of noise, always the same for the same round and seed."""
     random = np.random.default_rng([seed, round])
     images = random.integers(0, 256, (frames, *size, 3), dtype=np.uint8)
     start = round * NS_PER_S

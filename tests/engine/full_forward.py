@@ -1,4 +1,4 @@
-"""The logits of a stream, and those of transformers' own model for the same tokens."""
+"""Logits of a stream, and those of transformers' own model for the same tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streamingvlm_ros.types import Chunk
 
 
 class Recording(RowSampler):
-    """Samples as always, and keeps the logits by the place of the token they follow."""
+    """Samples as usual, and records the logits by the index of the token that they follow."""
 
     def __init__(self, stream: Stream) -> None:
         engine = stream.engine
@@ -33,7 +33,7 @@ class Recording(RowSampler):
 def full_forward(
     loaded: LoadedModel, stream: Stream, *, engine: StreamingEngine, chunks: Sequence[Chunk]
 ) -> Tensor:
-    """(tokens, vocabulary) logits of all that is in the cache, by transformers' own model."""
+    """Return (tokens, vocabulary) logits of the cached tokens by transformers' own model."""
     patches, grids = zip(
         *(to_patches([f.image for f in c.frames], stream.spec) for c in chunks),
         strict=True,

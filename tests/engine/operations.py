@@ -1,4 +1,4 @@
-"""Records what a call asks of the device, and runs it again, as a CUDA graph would."""
+"""Recording of a call's device operations, and their replay as by a CUDA graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 HOST_WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
-"""Operations whose result the host must wait for."""
+"""Operations whose result the host waits for."""
 
 
 @dataclass
@@ -30,14 +30,14 @@ class Operation:
 
     @property
     def is_view(self) -> bool:
-        """True if it only gives memory another shape, which launches no kernel."""
+        """True if it only reshapes memory, which launches no kernel."""
         inputs = {_memory(x) for x in tree_leaves((self.args, self.kwargs)) if _is_tensor(x)}
         mutates: bool = self.run._schema.is_mutable  # type: ignore[attr-defined]
         return not mutates and bool(self.out) and all(_memory(x) in inputs for x in self.out)
 
 
 class Recorder(TorchDispatchMode):
-    """Keeps every operation; one that makes the host wait is an error."""
+    """Records every operation; one that makes the host wait is an error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Recorder(TorchDispatchMode):
 
 
 class ReplayedGraph:
-    """Takes the place of a `CudaGraph`: what was recorded once runs again on the same memory."""
+    """Replaces a `CudaGraph`: runs the recorded operations again on the same memory."""
 
     def __init__(self) -> None:
         self.replays = 0

@@ -1,4 +1,4 @@
-"""Streams and questions in any order: each stream says and holds what it would alone."""
+"""Streams and questions in any order: each stream behaves as it would alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settings_of(kind: int) -> Settings:
 
 @cache
 def parts_of(described: tuple[int, int, int, tuple[int, ...]]) -> list[ChunkPart]:
-    """A chunk of noise, cut into parts: its round, size, number of frames, and cuts."""
+    """Return a chunk of noise, cut into parts. `described`: round, size, number of frames, cuts."""
     round, size, frames, cuts = described
     chunk = chunk_of(round, frames=frames, fps=FPS, size=SIZES[size])
     ends = [*cuts, frames]
@@ -65,27 +65,27 @@ def parts_of(described: tuple[int, int, int, tuple[int, ...]]) -> list[ChunkPart
 
 @dataclass(eq=False)
 class Watched:
-    """A stream, and what is known of it since it last began anew."""
+    """A stream, and its history since the last reset."""
 
     stream: Stream
     open_alone: Callable[[], Stream]
     chunks: list[tuple[int, int, int, tuple[int, ...]]] = field(default_factory=list)
     """Chunks begun: see `parts_of`."""
     waiting: list[ChunkPart] = field(default_factory=list)
-    """Parts of the newest chunk that are still to be seen."""
+    """Parts of the newest chunk that are not yet fed."""
     narrations: list[Narration] = field(default_factory=list)
     expected: list[Narration] = field(default_factory=list)
     remembers: bool = False
 
     def __post_init__(self) -> None:
-        self.begin_anew()
+        self.start_again()
 
-    def begin_anew(self) -> None:
+    def start_again(self) -> None:
         self.chunks, self.waiting, self.narrations, self.expected = [], [], [], []
         self.remembers, self.alone = False, self.open_alone()
 
     def catch_up(self) -> Stream:
-        """The same stream on an engine of its own, which has seen the same."""
+        """Return the same stream on an engine of its own, with the same input."""
         for chunk in self.chunks[len(self.expected) :]:
             for part in parts_of(chunk):
                 self.alone.engine.see([(self.alone, part)])
@@ -96,7 +96,7 @@ class Watched:
 
 @dataclass(eq=False)
 class Asked:
-    """A question and what came of it."""
+    """A question and its outcome."""
 
     watched: Watched
     question: Question
@@ -130,11 +130,11 @@ class Asked:
 
 
 class GoneError(Exception):
-    """What a listener raises."""
+    """The error that a listener raises."""
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """An engine, beside models of its streams."""
+    """An engine, with a model of each of its streams."""
 
     def __init__(self, loaded: LoadedModel, on_device: bool) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class AnyOrder(RuleBasedStateMachine):
         for kind in (0, 1):
             self.open_stream(kind)
 
-    # --- what happens ---
+    # --- actions ---
 
     @precondition(lambda self: len(self.open) < STREAMS)
     @rule(kind=st.integers(0, len(KINDS) - 1))
@@ -172,12 +172,12 @@ class AnyOrder(RuleBasedStateMachine):
         watched = self.open[number % len(self.open)]
         for asked in self.asked:
             if asked.watched is watched and not asked.started:
-                asked.expected = None  # it is asked of what was forgotten
-        # A listener that raises stops a reset before it has begun.
+                asked.expected = None  # The question is about the context that was cleared.
+        # An exception in a listener stops a reset before it has begun.
         while not self._may_raise(watched.stream.reset):
             pass
         self._take_rounds(forgotten=watched)
-        watched.begin_anew()
+        watched.start_again()
 
     @rule(
         numbers=st.sets(st.integers(0, STREAMS - 1), min_size=1),
@@ -185,7 +185,7 @@ class AnyOrder(RuleBasedStateMachine):
         asks=st.booleans(),
     )
     def step(self, numbers: set[int], sizes: list[int], *, asks: bool) -> None:
-        """Whole chunks of those streams that wait for one, perhaps while a question is open."""
+        """Feed whole chunks to the ready streams, possibly while a question is open."""
         if asks and self.open:
             self.ask(
                 min(numbers), "stream", text="what?", max_tokens=None, patience=PATIENT, raises=""
@@ -206,9 +206,9 @@ class AnyOrder(RuleBasedStateMachine):
         cuts=st.sampled_from([(), (), (2,), (4,), (2, 4)]),
     )
     def see(self, numbers: set[int], size: int, *, frames: int, cuts: tuple[int, ...]) -> None:
-        """The next part of each of some streams; of a new chunk where the last one is complete."""
+        """Feed the next part to some streams, or that of a new chunk after a complete one."""
         seeing: list[Watched] = []
-        # A listener that raises stops it before anything was taken in.
+        # An exception in a listener stops it before anything was fed.
         for number in sorted(numbers):
             if number >= len(self.open) or not self.open[number].stream.ready:
                 continue
@@ -279,10 +279,10 @@ class AnyOrder(RuleBasedStateMachine):
             watched.stream, Ask(question, asked.on_done, asked.on_token, asked.on_start)
         )
 
-    # --- what holds ---
+    # --- invariants ---
 
     @invariant()
-    def everybody_is_told_once(self) -> None:
+    def every_listener_is_called_once_at_the_end(self) -> None:
         waiting = [ask for _, ask in self.engine._questions.waiting]
         waiting += [answering.ask for answering in self.engine._questions.open]
         under_way = {ask.on_done.__self__ for ask in waiting}  # type: ignore[attr-defined]
@@ -317,7 +317,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert place.start in watched.stream.regions
 
     @invariant()
-    def what_an_answer_sees_is_not_written_to(self) -> None:
+    def slots_that_an_answer_reads_are_not_written(self) -> None:
         for answering in self.engine._questions.open:
             start, end = self.engine.runner.place(answering.turn.row).shared
             if start == end:
@@ -328,13 +328,13 @@ class AnyOrder(RuleBasedStateMachine):
             assert start != place.start or end <= place.end
 
     @invariant()
-    def an_idle_stream_holds_what_its_ledger_says(self) -> None:
+    def an_idle_streams_cache_matches_its_ledger(self) -> None:
         for watched in self.open:
             if watched.stream.ready:
                 assert watched.stream.cached_tokens == len(watched.stream.ledger)
 
     @invariant()
-    def streams_say_what_they_would_alone(self) -> None:
+    def streams_narrate_as_they_would_alone(self) -> None:
         for watched in self.open:
             if watched.remembers or watched.waiting or not watched.stream.ready:
                 continue
@@ -349,17 +349,17 @@ class AnyOrder(RuleBasedStateMachine):
             self._may_raise(self.engine.advance)
         self._take_rounds()
         for check in (
-            self.everybody_is_told_once,
+            self.every_listener_is_called_once_at_the_end,
             self.no_two_share_a_slot,
-            self.an_idle_stream_holds_what_its_ledger_says,
-            self.streams_say_what_they_would_alone,
+            self.an_idle_streams_cache_matches_its_ledger,
+            self.streams_narrate_as_they_would_alone,
         ):
             check()
         assert not self.asked
         assert not self.engine._questions._slots._taken
         assert len(self.engine._regions._taken) == 2 * sum(w.stream.capacity > 0 for w in self.open)
 
-    # --- how it is known ---
+    # --- helpers ---
 
     def _may_raise(self, call: Callable[[], Any]) -> bool:
         try:
@@ -391,7 +391,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert str(outcome) == str(asked.expected)
 
     def _answered_alone(self, watched: Watched, question: Question) -> Any:
-        """The answer at this state, by an engine of its own; None if that is not the same."""
+        """Return the answer at this state by an engine of its own; None if its state differs."""
         if watched.remembers or watched.waiting or not watched.stream.ready:
             return None
         try:
@@ -402,7 +402,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("on_device", [False, True], ids=["host", "device"])
 def test_any_order(loaded: LoadedModel, on_device: bool, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("ERROR")  # frames become larger all the time
+    caplog.set_level("ERROR")  # The frames grow again and again.
     run_state_machine_as_test(
         lambda: AnyOrder(loaded, on_device),
         settings=settings(

@@ -1,4 +1,4 @@
-"""Questions to a stream: beside its narration and each other, from frames and from moments."""
+"""Questions to a stream: concurrent with narration and each other, with frames and moments."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ TEXTS = ["what is on the table?", "where?", "is it moving now", "z " * 9]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
-def test_questions_leave_the_narration_as_it_was(
-    make_engine: MakeEngine, temperature: float
-) -> None:
+def test_questions_do_not_change_the_narration(make_engine: MakeEngine, temperature: float) -> None:
     engine = make_engine(temperature=temperature)
     quiet, asked = engine.open_stream(), engine.open_stream()
     random = np.random.default_rng(0)
@@ -56,7 +54,7 @@ def test_a_question_at_the_fullest_moment_fits(make_engine: MakeEngine) -> None:
     assert stream.cached_tokens == len(stream.ledger)
 
 
-def test_answers_side_by_side_are_those_of_one_at_a_time(make_engine: MakeEngine) -> None:
+def test_concurrent_answers_equal_answers_one_at_a_time(make_engine: MakeEngine) -> None:
     engine = make_engine(repetition_penalty=1.3, max_answer_tokens=20)
     stream = watched(engine, 9)
     questions = [
@@ -71,7 +69,7 @@ def test_answers_side_by_side_are_those_of_one_at_a_time(make_engine: MakeEngine
     assert Audience().ask(stream, *questions) == alone
 
 
-def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
+def test_a_question_about_the_stream_is_answered_as_its_plain_continuation(
     make_engine: MakeEngine,
 ) -> None:
     stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=6), 9)
@@ -79,7 +77,7 @@ def test_a_question_about_the_stream_is_answered_as_a_plain_continuation_of_it(
 
 
 def continued(stream: Stream, question: str, *, tokens: int) -> str:
-    """What is said if the question's turn is simply fed, as a round's is; the stream is spoilt."""
+    """Return the text after feeding the question's turn like a round's; it spoils the stream."""
     engine, state = stream.engine, stream.question(Question(question))[1]
     chat_format, runner = engine.model.chat_format, engine.runner
     if stream._turn:
@@ -105,7 +103,7 @@ def continued(stream: Stream, question: str, *, tokens: int) -> str:
     return chat_format.decode(answers[0])
 
 
-def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
+def test_narration_continues_unchanged_while_questions_are_answered(
     make_engine: MakeEngine,
 ) -> None:
     quiet, asked = (
@@ -128,7 +126,7 @@ def test_narration_goes_on_while_questions_are_answered_and_is_as_without_them(
     assert all(map(torch.equal, cached(asked), cached(quiet)))
 
 
-def test_one_token_of_each_answer_lies_between_two_of_the_narration(
+def test_answers_and_narration_advance_by_one_token_in_turn(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_answer_tokens=40, max_new_tokens=20)
@@ -152,7 +150,7 @@ def test_one_token_of_each_answer_lies_between_two_of_the_narration(
 
 
 @pytest.mark.parametrize("tokens", [0, 3])
-def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_said_so_far(
+def test_a_question_within_a_round_is_about_its_frames_and_the_text_so_far(
     make_engine: MakeEngine, tokens: int
 ) -> None:
     asked, plain = (
@@ -169,7 +167,7 @@ def test_a_question_in_the_middle_of_a_round_is_asked_of_its_frames_and_what_is_
     assert answer.seen_until_ns == chunk_of(5).frames[-1].stamp_ns
 
 
-def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
+def test_a_question_between_two_frames_is_about_the_frames_before_it(
     make_engine: MakeEngine,
 ) -> None:
     asked, plain = (
@@ -185,7 +183,7 @@ def test_a_question_between_two_frames_is_asked_of_those_that_are_there(
     assert answer.seen_until_ns == whole.frames[1].stamp_ns
 
 
-def test_what_an_open_answer_sees_stays_as_it_was_while_rounds_go_on(
+def test_the_context_of_an_open_answer_stays_unchanged_while_rounds_continue(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(repetition_penalty=1.3, max_answer_tokens=24, max_new_tokens=6)
@@ -210,7 +208,7 @@ def test_a_question_about_frames_alone_is_the_same_on_any_stream(make_engine: Ma
     assert watched(engine, 9).ask("what now?").text != answers[0].text
 
 
-def test_moments_are_a_stream_of_their_own(make_engine: MakeEngine) -> None:
+def test_moments_form_a_separate_stream(make_engine: MakeEngine) -> None:
     engine = make_engine(repetition_penalty=1.3, text_rounds=9, vision_rounds=9)
     question = long_ago("what then?", 2, 7)
     answers = [watched(engine, rounds).ask(question) for rounds in (0, 9)]
@@ -253,7 +251,7 @@ def test_the_newest_frames_change_the_answer(make_engine: MakeEngine) -> None:
     assert len(answers) > 1
 
 
-def test_pieces_together_are_the_answer_and_come_one_by_one(make_engine: MakeEngine) -> None:
+def test_pieces_arrive_one_by_one_and_together_equal_the_answer(make_engine: MakeEngine) -> None:
     stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=20), 5)
     audience = Audience()
     answers = audience.ask(stream, Question("what?"), recent("where?", 2))
@@ -263,7 +261,9 @@ def test_pieces_together_are_the_answer_and_come_one_by_one(make_engine: MakeEng
         assert sum(map(bool, audience.pieces[number])) > 3
 
 
-def test_an_answer_nobody_listens_to_ends_and_the_others_go_on(make_engine: MakeEngine) -> None:
+def test_an_answer_whose_listener_stops_ends_and_the_others_continue(
+    make_engine: MakeEngine,
+) -> None:
     stream = watched(make_engine(repetition_penalty=1.3, max_answer_tokens=20), 5)
     whole = stream.ask("what?")
     audience = Audience({0: 4, 2: 0})
@@ -279,7 +279,7 @@ def test_an_answer_nobody_listens_to_ends_and_the_others_go_on(make_engine: Make
     assert stream.ask("what?") == whole
 
 
-def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: MakeEngine) -> None:
+def test_more_questions_than_there_are_rows_are_all_answered(make_engine: MakeEngine) -> None:
     engine = make_engine(questions_at_once=2, repetition_penalty=1.3)
     stream = watched(engine, 4)
     questions = [Question(text) for text in TEXTS] + [recent("now?", 3), long_ago("then?", 1)]
@@ -302,7 +302,7 @@ def test_more_questions_than_fit_side_by_side_are_all_answered(make_engine: Make
         (Question("what?", frames=MIXED), "of one size"),
     ],
 )
-def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(
+def test_a_bad_question_gets_the_reason_and_the_others_are_answered(
     make_engine: MakeEngine, question: Question, message: str
 ) -> None:
     stream = watched(make_engine(question_frame_tokens=6, questions_at_once=1), 1)
@@ -316,7 +316,7 @@ def test_a_bad_question_says_what_is_wrong_and_the_others_are_answered(
     assert stream.context_ids == before
 
 
-def test_white_space_around_a_question_takes_no_room(make_engine: MakeEngine) -> None:
+def test_white_space_around_a_question_is_ignored(make_engine: MakeEngine) -> None:
     stream = watched(make_engine(), 1)
     assert stream.ask("what?" + "\n \t" * 3000) == stream.ask("what?")
 
@@ -326,7 +326,7 @@ def test_a_question_before_the_first_frame_is_refused(make_engine: MakeEngine) -
         make_engine().open_stream().ask("what?")
 
 
-def test_an_answer_names_the_frames_it_rests_on(make_engine: MakeEngine) -> None:
+def test_an_answer_names_the_frames_it_is_based_on(make_engine: MakeEngine) -> None:
     stream = watched(make_engine(vision_rounds=4), 10)
     answer = stream.ask("what moved?")
     assert answer.seen_from_ns == chunk_of(6).start_ns
@@ -342,7 +342,7 @@ def test_a_question_of_megabytes_is_refused_without_counting_its_tokens(
         stream.ask("abc " * 1_000_000)
 
 
-def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine) -> None:
+def test_a_failing_listener_does_not_change_the_stream(make_engine: MakeEngine) -> None:
     engine = make_engine()
     stream, untouched = watched(engine, 5), watched(engine, 5)
 
@@ -359,7 +359,7 @@ def test_a_failing_audience_leaves_the_stream_as_it_was(make_engine: MakeEngine)
 
 
 @pytest.mark.parametrize(("owner", "method"), [(Runner, "prefill"), (VisionEncoder, "encode")])
-def test_questions_that_fail_when_they_are_opened_are_told_and_give_their_room_back(
+def test_questions_that_fail_when_they_are_opened_get_the_error_and_free_their_slots(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:
     def run_out(*_: object) -> None:
@@ -389,9 +389,7 @@ def fail(_: object) -> bool:
 
 
 @pytest.mark.parametrize("when", ["on_token", "on_done"])
-def test_a_listener_that_fails_costs_no_other_turn_a_token(
-    make_engine: MakeEngine, when: str
-) -> None:
+def test_a_failing_listener_costs_no_other_turn_a_token(make_engine: MakeEngine, when: str) -> None:
     engine = make_engine(max_new_tokens=12, max_answer_tokens=9)
     stream, quiet = watched(engine, 2), watched(engine, 2)
     whole, expected = quiet.ask("what?"), quiet.step(chunk_of(2))
@@ -422,7 +420,7 @@ def no_question_is_open(engine: StreamingEngine) -> bool:
     return not engine.busy and not questions.open and not questions._slots._taken
 
 
-def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(
+def test_closing_a_stream_notifies_all_listeners_even_if_one_fails(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_streams=1)
@@ -439,9 +437,7 @@ def test_a_stream_is_closed_and_all_are_told_also_if_one_of_them_fails(
 
 
 @pytest.mark.parametrize("what", ["reset", "larger frames"])
-def test_no_other_tokens_come_where_an_open_answer_reads(
-    make_engine: MakeEngine, what: str
-) -> None:
+def test_slots_that_an_open_answer_reads_are_not_reused(make_engine: MakeEngine, what: str) -> None:
     engine = make_engine(repetition_penalty=1.3, max_answer_tokens=40, max_frame_tokens=24)
     asked, other = watched(engine, 12), engine.open_stream()
     truth = asked.ask("what is it?")

@@ -1,4 +1,4 @@
-"""Finding and loading checkpoints: what can't be loaded says why."""
+"""Finding and loading checkpoints, and the errors for those that can't be loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_names_resolve_to_folders_and_hub_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "~/nothing", "nothing"])
-def test_a_folder_that_is_not_there_is_named(name: str) -> None:
+def test_a_missing_folder_is_named(name: str) -> None:
     with pytest.raises(ModelError, match="no model at"):
         resolve(name)
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
         load(folder, ModelConfig())
 
 
-def test_a_checkpoint_with_other_shapes_than_it_says_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_whose_shapes_differ_from_its_config_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(CHECKPOINT, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -91,12 +91,12 @@ def test_a_pickled_checkpoint_is_never_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_asking_for_a_gpu_that_is_not_there_says_so() -> None:
+def test_requesting_a_missing_gpu_is_an_error() -> None:
     with pytest.raises(ModelError, match="no GPU"):
         load(CHECKPOINT, ModelConfig(device="cuda"))
 
 
-def test_a_checkpoint_brings_its_own_settings_and_the_user_wins(tmp_path: Path) -> None:
+def test_user_settings_override_the_checkpoints_own(tmp_path: Path) -> None:
     (tmp_path / "streaming.json").write_text('{"vision_rounds": 5, "temperature": 0.0}')
     settings = settings_for(tmp_path).updated({"temperature": 0.5})
     assert settings.window.vision_rounds == 5
@@ -105,7 +105,7 @@ def test_a_checkpoint_brings_its_own_settings_and_the_user_wins(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["{", '{"windows": 3}', '{"vision_rounds": 0}', "[1]"])
-def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_checkpoint_settings_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "streaming.json").write_text(text)
     with pytest.raises(ConfigError, match="streaming"):
         settings_for(tmp_path)

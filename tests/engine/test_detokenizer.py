@@ -1,4 +1,4 @@
-"""Pieces of an answer: each is final, and together they are the text."""
+"""Pieces of an answer: each is final, and together they equal the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decode step that asks the host for nothing: the same tokens as with the host's lengths."""
+"""Decode step without host values: the same tokens as with the host's lengths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLED = {"temperature": 0.9, "top_k": 20, "repetition_penalty": 1.3}
 
 @pytest.fixture
 def make_device_engine(loaded: LoadedModel) -> MakeEngine:
-    """As on a GPU: all rows together, lengths on the device, the host a token behind."""
+    """Return a factory of engines that run as on a GPU: lengths on the device, late reads."""
 
     def make(**changes: Any) -> StreamingEngine:
         settings = Settings().updated(SMALL | changes)
@@ -35,7 +35,7 @@ def make_device_engine(loaded: LoadedModel) -> MakeEngine:
 
 
 def outputs_of(engine: StreamingEngine) -> list[Any]:
-    """Two streams that are asked now and then: all that is said."""
+    """Return all text of two streams with questions at intervals."""
     one, other = engine.open_stream(), engine.open_stream()
     outputs: list[Any] = []
     for round in range(ROUNDS):
@@ -53,7 +53,7 @@ def outputs_of(engine: StreamingEngine) -> list[Any]:
 
 
 @pytest.mark.parametrize("sampling", [{}, SAMPLED], ids=["greedy", "sampled"])
-def test_the_step_on_the_device_says_the_same(
+def test_the_step_on_the_device_gives_the_same_text(
     make_engine: MakeEngine, make_device_engine: MakeEngine, sampling: dict[str, Any]
 ) -> None:
     eager = outputs_of(make_engine(max_streams=2, **sampling))
@@ -61,7 +61,7 @@ def test_the_step_on_the_device_says_the_same(
 
 
 @pytest.mark.parametrize("sampling", [{}, SAMPLED], ids=["greedy", "sampled"])
-def test_a_recorded_step_that_is_replayed_says_the_same(
+def test_a_recorded_and_replayed_step_gives_the_same_text(
     make_device_engine: MakeEngine, sampling: dict[str, Any]
 ) -> None:
     expected = outputs_of(make_device_engine(**sampling))
@@ -71,10 +71,10 @@ def test_a_recorded_step_that_is_replayed_says_the_same(
     assert graph.replays >= 160
 
 
-def test_a_replayed_step_that_holds_a_value_of_the_host_says_something_else(
+def test_a_replayed_step_with_a_host_value_gives_other_text(
     make_device_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the test above would find."""
+    """Check that the test above would find such a value."""
     expected = outputs_of(make_device_engine())
     grow = Runner._grow
 
@@ -89,7 +89,7 @@ def test_a_replayed_step_that_holds_a_value_of_the_host_says_something_else(
     assert outputs_of(engine) != expected
 
 
-def test_a_row_that_stopped_is_not_moved_by_the_pass_that_was_launched_ahead(
+def test_a_pass_launched_ahead_does_not_move_a_stopped_row(
     make_device_engine: MakeEngine,
 ) -> None:
     engine = make_device_engine()

@@ -1,4 +1,4 @@
-"""Keys do not wear out, however often the text that they belong to moves."""
+"""Keys keep their precision, however often their text moves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_after_2000_rounds_in_bfloat16_keys_equal_freshly_rotated_ones() -> None
     assert torch.equal(keys, fresh.bfloat16())
 
 
-def test_what_an_eviction_keeps_is_the_very_bytes_that_were_written(
+def test_an_eviction_keeps_the_bytes_as_they_were_written(
     make_engine: Callable[..., StreamingEngine],
 ) -> None:
     engine = make_engine(text_sink=8, text_window=24)

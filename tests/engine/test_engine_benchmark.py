@@ -1,4 +1,4 @@
-"""The script that compares the engine with re-sending, on fewer rounds than fill the windows."""
+"""The script that compares the engine with re-sending, on too few rounds to fill the windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAYS = {"one stream", "four alone", "four together", "re-sending"}
 
 
 @pytest.mark.slow
-def test_every_way_is_measured_by_stage() -> None:
+def test_every_variant_is_measured_by_stage() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--first", "1", "--last", "3", "--json"],
         capture_output=True,

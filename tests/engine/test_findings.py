@@ -1,4 +1,4 @@
-"""The script of the findings, on a stream that is far too short to find anything."""
+"""The script of the findings, on a stream that is too short for real findings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def findings(run: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_every_way_has_a_row_and_a_world_is_watched_once(tmp_path: Path) -> None:
+def test_every_variant_has_a_row_and_a_world_is_watched_once(tmp_path: Path) -> None:
     first, again = findings(tmp_path), findings(tmp_path)
     assert again.stdout == first.stdout
     assert "rounds" in first.stderr

@@ -1,4 +1,4 @@
-"""While nothing has left the cache, streaming is one full forward of transformers' own model."""
+"""Until the first eviction, streaming equals one full forward of transformers' own model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At 7B shapes, without memory: nothing waits for the device, and few kernels are launched."""
+"""7B shapes on the meta device: nothing waits for the device, and few kernels are launched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYERS = SHAPES["7b"]["text"]["num_hidden_layers"]
 
 
 def loaded_on_meta(layers: int) -> LoadedModel:
-    """A model of the true shapes that takes no memory and computes nothing."""
+    """Return a model of the true shapes that takes no memory and computes nothing."""
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
     config = Qwen2_5_VLConfig(
         text_config=SHAPES["7b"]["text"] | {"num_hidden_layers": layers},
@@ -80,5 +80,5 @@ def test_an_eviction_waits_for_nothing_and_copies_no_arena_whole() -> None:
 
 
 def _tokens(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings and positions of so many tokens."""
+    """Return embeddings and positions of `count` tokens."""
     return torch.empty(count, 3584, dtype=torch.bfloat16, device=META), torch.zeros(3, count)

@@ -1,4 +1,4 @@
-"""The streams that the engine's own is compared with do what their names say."""
+"""The streams for comparison with the engine's own behave as documented."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_recomputed_window_equals_a_full_forward_long_after_evictions(
         assert (full[place] - logits).abs().max() < 1e-4
 
 
-def test_growing_positions_are_the_engines_until_something_leaves(
+def test_growing_positions_equal_the_engines_until_the_first_eviction(
     loaded: LoadedModel, make_engine: Callable[..., StreamingEngine]
 ) -> None:
     long = {"fps": 2.0, "vision_rounds": ROUNDS, "text_rounds": ROUNDS}
@@ -74,7 +74,7 @@ def test_growing_positions_only_rise_and_stay_with_their_tokens(loaded: LoadedMo
     assert highest > 2 * float(contiguous.max())
 
 
-def test_what_was_glanced_at_is_gone_when_something_is_said(loaded: LoadedModel) -> None:
+def test_glanced_frames_are_evicted_before_the_narration(loaded: LoadedModel) -> None:
     engine = GlancingEngine(loaded, small(vision_rounds=1))
     stream = engine.open_stream()
     kinds = []

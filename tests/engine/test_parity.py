@@ -1,4 +1,4 @@
-"""The recorded truth: logits and cache layout of the published inference code, 40 rounds."""
+"""Parity with the published inference code: recorded logits and cache layout of 40 rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .conftest import CHECKPOINT
 
 
 class Forced(RowSampler):
-    """Says what it is told to say and keeps the logits that it was given."""
+    """Chooses given tokens and records the logits."""
 
     answer: Sequence[int]
     logits: list[Tensor]

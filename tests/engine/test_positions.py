@@ -11,7 +11,7 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.positions import positions
 
 
-def test_equal_transformers_rope_index_where_steps_are_whole(loaded: LoadedModel) -> None:
+def test_positions_equal_transformers_rope_index_for_whole_steps(loaded: LoadedModel) -> None:
     chat_format = ChatFormat(loaded.tokenizer)
     ledger = Ledger().append(chat_format.opening(chat_format.encode("the ball")))
     grids = [(1, 2, 3), (2, 4, 3), (1, 1, 1)]
@@ -45,5 +45,5 @@ def test_time_advances_by_the_seconds_between_grids(fps: float, step: float) -> 
         assert axis == pytest.approx([end, end + 1, end + 2])
 
 
-def test_nothing_has_no_positions() -> None:
+def test_an_empty_sequence_has_no_positions() -> None:
     assert positions([], 2.0).shape == (3, 0)

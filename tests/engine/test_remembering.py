@@ -1,4 +1,4 @@
-"""Questions that become part of what a stream has in mind, with the model that is shipped."""
+"""Questions that become part of a stream's context, with the shipped model."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def outcomes_of(stream: Stream, *questions: Question) -> list[Answer | Streaming
     return outcomes
 
 
-def test_an_answer_whose_asker_left_with_its_last_token_is_not_remembered(
+def test_an_answer_whose_client_leaves_at_its_last_token_is_not_remembered(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
-    calls = 1 + ask(make_stream()).tokens  # one with the stop
+    calls = 1 + ask(make_stream()).tokens  # One more pass reads the stop token.
 
     def on_token(piece: str) -> bool:
         nonlocal calls
@@ -89,7 +89,7 @@ def of_round(stream: Stream, round: int) -> list[Segment]:
     return [segment for segment in stream.ledger if segment.round == round]
 
 
-def test_question_and_answer_stand_in_the_next_round_as_in_training(
+def test_question_and_answer_are_in_the_next_round_as_in_training(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream()
@@ -110,7 +110,9 @@ def test_question_and_answer_stand_in_the_next_round_as_in_training(
     assert Kind.ANSWER not in {segment.kind for segment in of_round(stream, 4)}
 
 
-def test_two_in_one_second_stand_in_the_same_round(make_stream: Callable[..., Stream]) -> None:
+def test_two_remembered_questions_in_one_second_are_in_the_same_round(
+    make_stream: Callable[..., Stream],
+) -> None:
     stream = make_stream()
     first, second = outcomes_of(stream, ASKED, ASKED)
     assert isinstance(first, Answer)
@@ -134,7 +136,7 @@ def test_an_answer_moves_to_the_previous_text_when_its_round_leaves(
     assert stream.cached_tokens == len(stream.ledger)
 
 
-def test_what_is_remembered_is_bounded_and_leaves_again(
+def test_remembered_text_is_bounded_and_evicted(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream(max_question_tokens=20, max_answer_tokens=20)
@@ -151,7 +153,7 @@ def test_what_is_remembered_is_bounded_and_leaves_again(
     assert Kind.QUESTION in {segment.kind for segment in stream.ledger}
 
 
-def test_two_in_one_batch_do_not_share_the_room_for_one(
+def test_two_questions_in_one_batch_do_not_share_the_room_for_one(
     make_stream: Callable[..., Stream],
 ) -> None:
     stream = make_stream(max_question_tokens=12, max_answer_tokens=20)
@@ -160,7 +162,7 @@ def test_two_in_one_batch_do_not_share_the_room_for_one(
     assert isinstance(second, QuestionError)
 
 
-def test_an_answer_that_was_cut_off_is_not_remembered(make_stream: Callable[..., Stream]) -> None:
+def test_a_truncated_answer_is_not_remembered(make_stream: Callable[..., Stream]) -> None:
     stream = make_stream()
     answer = stream.ask(Question(ASKED.text, max_tokens=1, remember=True))
     assert not answer.complete
@@ -168,7 +170,7 @@ def test_an_answer_that_was_cut_off_is_not_remembered(make_stream: Callable[...,
     assert Kind.ANSWER not in {segment.kind for segment in stream.ledger}
 
 
-def test_a_reset_forgets_what_was_to_be_remembered(make_stream: Callable[..., Stream]) -> None:
+def test_a_reset_discards_answers_to_be_remembered(make_stream: Callable[..., Stream]) -> None:
     stream = make_stream()
     ask(stream)
     stream.reset()
@@ -176,10 +178,10 @@ def test_a_reset_forgets_what_was_to_be_remembered(make_stream: Callable[..., St
     assert Kind.ANSWER not in {segment.kind for segment in stream.ledger}
 
 
-def test_an_answer_of_broken_characters_takes_no_more_room_than_it_was_given(
+def test_an_answer_of_broken_characters_stays_within_its_token_limit(
     demo: LoadedModel,
 ) -> None:
-    """Each of its bytes is no character, and is written again as the three of a question mark."""
+    """Each byte is an invalid character and is encoded again as the three of a replacement."""
     settings = settings_for(DEMO_CHECKPOINT).updated({"max_answer_tokens": 40})
     engine = StreamingEngine(demo, settings)
     stream, chat_format = engine.open_stream(), engine.model.chat_format
@@ -196,7 +198,7 @@ def test_an_answer_of_broken_characters_takes_no_more_room_than_it_was_given(
 
 
 class Stutters(RowSampler):
-    """Says one token again and again, as often as it may, and then the end."""
+    """Repeats one token up to its limit, and then stops."""
 
     def __init__(self, engine: StreamingEngine, *, token: int, end: int) -> None:
         super().__init__(engine.runner.rows, engine.model.decoder.vocabulary, device=engine.device)

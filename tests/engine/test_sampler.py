@@ -1,4 +1,4 @@
-"""Choosing a token: as transformers' own processors would."""
+"""Choosing a token as transformers' own processors do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def logits(seed: int) -> torch.Tensor:
-    """Of both signs, since a penalty treats them differently."""
+    """Return logits of both signs, since a penalty treats them differently."""
     return torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed)) * 3 - 2
 
 
@@ -55,7 +55,7 @@ def test_chooses_as_transformers_processors_do(top_k: int, top_p: float) -> None
         context.append(int(expected))
 
 
-def test_greedy_takes_the_likeliest_and_a_penalty_moves_it_off_what_was_said() -> None:
+def test_greedy_takes_the_likeliest_and_a_penalty_avoids_repetition() -> None:
     scores = torch.tensor([2.0, 1.9, 0.1, -1.0])
     plain = complete(temperature=0.0, repetition_penalty=1.0)
     assert choices(plain, [scores], seed=0, context=[0]) == [0]
@@ -65,27 +65,27 @@ def test_greedy_takes_the_likeliest_and_a_penalty_moves_it_off_what_was_said() -
     assert choices(penalised, [scores, scores], seed=0, context=[0]) == [1, 0]
 
 
-def test_the_same_seed_says_the_same() -> None:
+def test_the_same_seed_gives_the_same_tokens() -> None:
     steps = [logits(i) for i in range(20)]
     runs = [choices(complete(), steps, seed=seed, context=[0]) for seed in (5, 5, 6)]
     assert runs[0] == runs[1] != runs[2]
 
 
 def complete(**changes: Any) -> SamplingConfig:
-    """Settings that leave nothing to a checkpoint: without limits, where `changes` has none."""
+    """Return complete settings, without limits except those in `changes`."""
     unlimited: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     return SamplingConfig(**(unlimited | changes))
 
 
 def tied(scores: torch.Tensor) -> torch.Tensor:
-    """Coarse, as those of a model in half precision are: many have the same value."""
+    """Return coarse scores, like those of a model in half precision: many are equal."""
     return scores.mul(2).round().div(2)
 
 
 def choices(
     config: SamplingConfig, steps: Sequence[torch.Tensor], *, seed: int, context: Iterable[int] = ()
 ) -> list[int]:
-    """What a row that is alone chooses, step by step."""
+    """Return the choices of a single row, step by step."""
     sampler = RowSampler(1, len(steps[0]), device=CPU)
     sampler.open(0, config, context=context, seed=seed)
     return [step(sampler, scores[None])[0] for scores in steps]
@@ -135,7 +135,7 @@ def test_a_row_chooses_as_transformers_processors_and_multinomial_do(
 def test_ids_that_tie_at_a_limit_stay_as_with_transformers_processors(
     top_k: int, top_p: float
 ) -> None:
-    """Which of those that tie at the limit of top_p stay is left open by transformers' sort."""
+    """Transformers' sort leaves open which ids stay of those that tie at the limit of top_p."""
     config = complete(top_k=top_k, top_p=top_p, repetition_penalty=1.0)
     for seed in range(40):
         scores = tied(logits(seed))
@@ -196,7 +196,7 @@ def test_a_row_chooses_the_same_whatever_the_other_rows_hold(
 
 
 def steep(scores: torch.Tensor) -> torch.Tensor:
-    """Some are so unlikely that a sum of probabilities doesn't notice them."""
+    """Return scores of which some are too unlikely to change a sum of probabilities."""
     return scores * 8
 
 
@@ -243,7 +243,7 @@ def test_a_turn_in_another_row_changes_neither_noise_nor_context() -> None:
     assert chosen == choices(config, steps, seed=4, context=[3])
 
 
-def test_a_slice_of_the_rows_leaves_the_others_as_they_were() -> None:
+def test_a_slice_of_the_rows_does_not_change_the_others() -> None:
     sampler = RowSampler(3, 4, device=CPU)
     for row in range(3):
         sampler.open(row, complete(temperature=0.0, repetition_penalty=1.2), context=[], seed=0)
@@ -284,7 +284,7 @@ def test_the_same_seed_chooses_the_same_in_any_row() -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_the_key_says_what_the_open_rows_ask_for() -> None:
+def test_the_key_describes_the_needs_of_the_open_rows() -> None:
     sampler = RowSampler(4, VOCABULARY, device=CPU)
     assert sampler.key == ChoiceKey()
     sampler.open(0, complete(temperature=0.0, top_k=9, top_p=0.5), context=[], seed=0)
@@ -303,13 +303,13 @@ def test_the_key_says_what_the_open_rows_ask_for() -> None:
 
 
 def storages(*values: Any) -> set[int]:
-    """Where the tensors among these values, nested as they may be, have their numbers."""
+    """Return the storages of the tensors among these nested values."""
     tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
     return {tensor.untyped_storage().data_ptr() for tensor in tensors}
 
 
 class Operations(TorchDispatchMode):
-    """The operations of a call, and those of their tensors that the call didn't make itself."""
+    """Operations of a call, and those of their tensors that the call didn't make."""
 
     def __init__(self, own: Iterable[torch.Tensor]) -> None:
         super().__init__()
@@ -333,7 +333,7 @@ class Operations(TorchDispatchMode):
     ids=["greedy", "unlimited", "top_k", "all", "top_p_within_top_k"],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_choosing_asks_for_no_value_and_takes_none_from_the_host(
+def test_choosing_exchanges_no_value_with_the_host(
     configs: list[SamplingConfig], dtype: torch.dtype
 ) -> None:
     rows = slice(0, len(configs))
@@ -352,7 +352,7 @@ def test_choosing_asks_for_no_value_and_takes_none_from_the_host(
     assert not operations.foreign
 
 
-def test_choosing_greedily_costs_no_order_and_no_probabilities() -> None:
+def test_choosing_greedily_needs_no_sorting_and_no_probabilities() -> None:
     sampler = RowSampler(1, VOCABULARY, device=CPU)
     sampler.open(0, complete(temperature=0.0, top_k=5, top_p=0.5), context=[0], seed=0)
     with Operations([]) as operations:

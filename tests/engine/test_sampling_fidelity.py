@@ -1,4 +1,4 @@
-"""What a checkpoint and a user leave open is filled in as transformers' own generate does."""
+"""Settings that checkpoint and user leave open get the defaults of transformers' generate."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ USERS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def load_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedModel]:
-    """Loads the small checkpoint with another generation_config.json, once for each."""
+    """Return a loader of the small checkpoint with another generation_config.json; cached."""
     models: dict[str, LoadedModel] = {}
 
     def load_once(name: str) -> LoadedModel:
@@ -66,7 +66,7 @@ def write(folder: Path, generation: dict[str, Any]) -> Path:
 
 @contextmanager
 def logits_of(model: Any, steps: Tensor) -> Iterator[None]:
-    """The model's head gives these logits, (steps, vocabulary), one after the other."""
+    """Make the model's head return these logits, (steps, vocabulary), one after the other."""
     left = iter(steps)
     handle = model.lm_head.register_forward_hook(lambda *_: next(left)[None, None].clone())
     try:

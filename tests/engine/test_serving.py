@@ -1,4 +1,4 @@
-"""A session on the engine: in which order things are told."""
+"""A session on the engine: the order of its callbacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Events = Sequence[PartEvent | RequestEvent]
 
 
 class Script:
-    """A source that hands out so many events a pass, whatever is under way."""
+    """A source that hands out a number of events per pass, whatever is in progress."""
 
     def __init__(self, *passes: Events) -> None:
         self._passes = list(passes)
@@ -24,7 +24,7 @@ class Script:
         return self._passes.pop(0) if self._passes else None
 
 
-def test_what_is_being_said_when_a_reset_comes_is_told_before_the_reset(
+def test_a_narration_in_progress_is_delivered_before_a_reset(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_answer_tokens=9)

@@ -1,4 +1,4 @@
-"""Several streams on one engine: each says and holds what it would alone."""
+"""Several streams on one engine: each behaves as it would alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIZES = [(56, 84), (28, 28), (84, 56), (56, 56), (112, 140), (56, 84), (28, 140)
 
 
 def settings_of(number: int) -> Settings:
-    """Streams that differ in window, rate, prompt and seed."""
+    """Return settings that differ in window, rate, prompt and seed."""
     return Settings().updated(
         SMALL
         | {
@@ -58,12 +58,12 @@ def seen(number: int, round: int) -> Chunk:
 
 
 def attends(number: int, round: int) -> bool:
-    """Streams begin one after another, and some rest now and then."""
+    """Return whether a stream gets this round: streams start in turn, and some pause."""
     return round >= number and (round + number) % 5 != 4
 
 
 def resets(number: int, round: int) -> bool:
-    """Some begin anew in the middle, also while a question to them is open."""
+    """Return whether a stream is reset before this round; a question to it may be open."""
     return (number, round) in ((0, 9), (2, 8), (5, 11))
 
 
@@ -89,9 +89,7 @@ def step_together(streams: list[Stream], round: int, *, narrations: list[list[Na
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["quiet", "asked"])
-def test_eight_streams_together_are_the_same_as_each_alone(
-    make_engine: MakeEngine, asked: bool
-) -> None:
+def test_eight_streams_together_equal_each_alone(make_engine: MakeEngine, asked: bool) -> None:
     engine = make_engine(max_streams=STREAMS, max_answer_tokens=30)
     streams = [engine.open_stream(settings_of(number)) for number in range(STREAMS)]
     narrations: list[list[Narration]] = [[] for _ in streams]
@@ -108,7 +106,7 @@ def test_eight_streams_together_are_the_same_as_each_alone(
             assert (mine - theirs).abs().max() < 1e-5, f"stream {number}"
 
 
-def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
+def test_resetting_or_closing_a_stream_does_not_change_the_others(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(max_streams=3, max_answer_tokens=12)
@@ -132,7 +130,7 @@ def test_a_stream_that_is_reset_or_closed_leaves_the_others_as_they_were(
     assert streams[2].cached_tokens == 0
 
 
-def test_a_narration_that_is_reset_is_never_told_and_the_stream_begins_anew(
+def test_a_reset_drops_the_narration_in_progress_and_restarts_the_stream(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine()
@@ -155,7 +153,9 @@ def test_more_streams_than_configured_are_refused(make_engine: MakeEngine) -> No
     assert engine.open_stream().step(chunk_of(0)).sequence == 0
 
 
-def test_a_closed_stream_tells_who_asked_and_the_others_go_on(make_engine: MakeEngine) -> None:
+def test_closing_a_stream_fails_its_questions_and_the_others_continue(
+    make_engine: MakeEngine,
+) -> None:
     engine = make_engine(max_answer_tokens=30)
     closed, other = engine.open_stream(), engine.open_stream()
     for stream in (closed, other):
@@ -183,7 +183,7 @@ def test_a_closed_stream_tells_who_asked_and_the_others_go_on(make_engine: MakeE
         closed.ask("what?")
 
 
-def test_a_closed_stream_cannot_reset_the_one_that_has_its_row(make_engine: MakeEngine) -> None:
+def test_a_closed_stream_cannot_reset_the_new_owner_of_its_row(make_engine: MakeEngine) -> None:
     engine = make_engine(max_streams=1)
     closed = engine.open_stream()
     closed.step(chunk_of(0))
@@ -246,7 +246,7 @@ def test_a_stream_that_still_narrates_takes_no_further_chunk(make_engine: MakeEn
 def test_larger_frames_open_a_larger_cache_once_and_nothing_is_lost(
     make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The window's tokens stay; so does what another stream holds and what is being answered."""
+    """The window's tokens stay, as do other streams' caches and answers in progress."""
     engine, roomy = make_engine(), make_engine()
     roomy_stream = roomy.open_stream()
     roomy._make_room(roomy_stream, (1, 2, 3))
@@ -273,7 +273,7 @@ def test_larger_frames_open_a_larger_cache_once_and_nothing_is_lost(
     assert arenas_of(engine)[0].shape[2] > 2 * stream.capacity
 
 
-def test_frames_in_pairs_as_they_arrive_are_the_same_as_all_at_once(
+def test_frames_fed_in_pairs_equal_frames_fed_at_once(
     make_engine: MakeEngine,
 ) -> None:
     engine = make_engine(fps=8.0)
@@ -312,7 +312,7 @@ def with_images(chunk: Chunk, *shapes: tuple[int, ...]) -> Chunk:
         (replace(chunk_of(2), start_ns=-(10**600)), "reset"),
     ],
 )
-def test_a_chunk_that_can_not_be_seen_changes_no_stream(
+def test_a_chunk_that_cannot_be_encoded_changes_no_stream(
     make_engine: MakeEngine, bad: Chunk, message: str
 ) -> None:
     engine = make_engine()
@@ -329,7 +329,7 @@ def test_a_chunk_that_can_not_be_seen_changes_no_stream(
 
 
 @pytest.mark.parametrize("size", [(28, 28), (112, 112)])
-def test_a_part_of_another_size_than_its_chunk_is_refused_and_the_chunk_goes_on(
+def test_a_part_of_another_size_is_refused_and_its_chunk_continues(
     make_engine: MakeEngine, size: tuple[int, int]
 ) -> None:
     engine = make_engine(fps=4.0)

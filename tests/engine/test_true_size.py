@@ -57,7 +57,7 @@ def test_the_true_size_script_works_on_tiny_shapes() -> None:
 
 
 @pytest.mark.slow
-def test_a_part_that_fails_is_reported_and_the_others_go_on() -> None:
+def test_a_part_that_fails_is_reported_and_the_others_continue() -> None:
     done = subprocess.run(
         [
             sys.executable,

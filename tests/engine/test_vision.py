@@ -1,4 +1,4 @@
-"""Frames to patches: sizes, order and values are those of Qwen's own preprocessing."""
+"""Conversion of frames to patches: sizes, order and values as in Qwen's own preprocessing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_patches_equal_those_of_qwens_image_processor() -> None:
     assert [patch_grid(grid, spec)] == [tuple(g) for g in expected["image_grid_thw"].tolist()]
 
 
-def test_an_odd_last_frame_is_doubled() -> None:
+def test_an_odd_last_frame_is_repeated() -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 56, 56, 3), dtype=np.uint8)
     spec = VisionSpec(min_tokens=1)
     odd, grid = to_patches(list(images), spec)

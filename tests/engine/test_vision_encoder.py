@@ -23,7 +23,7 @@ from streamingvlm_ros.types import Image
 
 SPEC = VisionSpec(min_tokens=1)
 UNEQUAL = (9 * 28, 11 * 28)
-"""A size of which the windows are of four shapes: 4 or 1 rows by 4 or 3 columns of tokens."""
+"""A size whose windows have four shapes: 4 or 1 rows by 4 or 3 columns of tokens."""
 
 SEVEN_B: dict[str, Any] = {
     "depth": 32,
@@ -36,11 +36,11 @@ SEVEN_B: dict[str, Any] = {
 
 
 ONE_KERNEL = {torch.ops.aten.rms_norm, torch.ops.aten.scaled_dot_product_attention}
-"""What a GPU does in one launch, although elsewhere it may be put together from others."""
+"""Operations that a GPU runs in one launch, although other devices may compose them."""
 
 
 class Operations(TorchDispatchMode):
-    """Counts what is computed, as launches on a GPU. Views cost nothing."""
+    """Counts operations as launches on a GPU. Views cost nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Operations(TorchDispatchMode):
 
 
 def counted(encoder: VisionEncoder, groups: Sequence[Sequence[Image]]) -> Counter[str]:
-    """What is computed for frames of sizes that were seen before."""
+    """Return the operations for frames of sizes that were encoded before."""
     with torch.inference_mode():
         encoder.encode(groups, SPEC)
         with Operations() as operations:
@@ -68,7 +68,7 @@ def counted(encoder: VisionEncoder, groups: Sequence[Sequence[Image]]) -> Counte
 
 @pytest.fixture(scope="module")
 def tower() -> Any:
-    """A small tower of which every weight matters, and a third of the layers see whole frames."""
+    """Return a small tower: every weight matters, and a third of the layers see whole frames."""
     torch.manual_seed(0)
     config = Qwen2_5_VLVisionConfig(
         depth=6,
@@ -158,12 +158,12 @@ def test_cameras_together_equal_each_alone_in_the_order_given(encoder: VisionEnc
         assert (tokens - expected).abs().max() < 1e-5
 
 
-def test_no_groups_become_no_tokens(encoder: VisionEncoder) -> None:
+def test_no_groups_give_no_tokens(encoder: VisionEncoder) -> None:
     assert encoder.encode([], SPEC) == []
 
 
 @pytest.mark.parametrize(("size", "gathers"), [((224, 224), 0), (UNEQUAL, 4)])
-def test_a_layer_attends_in_one_call_and_asks_the_host_for_nothing(
+def test_a_layer_attends_in_one_call_without_host_synchronisation(
     tower: Any, encoder: VisionEncoder, size: tuple[int, int], gathers: int
 ) -> None:
     counts, depth = counted(encoder, [noise(4, size)]), tower.config.depth
@@ -214,7 +214,7 @@ def test_kernels_without_masks_give_the_tokens_of_masked(tower: Any, size: tuple
 
 
 @pytest.mark.parametrize("lengths", [[5], [4, 4, 4], [4, 1, 3], [1, 1, 1, 6, 2]])
-def test_runs_see_themselves_alone(lengths: list[int]) -> None:
+def test_runs_see_only_themselves(lengths: list[int]) -> None:
     query, key, value = torch.randn(3, sum(lengths), 2, 8)
     cpu = torch.device("cpu")
     attend = within_runs("masked", lengths, device=cpu, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The ledger and the window alone: what stays, what moves, what goes, for ever."""
+"""The ledger and the window: what stays, what moves and what is evicted, over many rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.window import evict, token_bound
 
 Token = int
-"""Every token ever fed has an id of its own here, so that it can be followed."""
+"""Every token has a unique id here, so that it can be tracked."""
 
 MAX_VISION, MAX_TEXT, MAX_SAID = 14, 9, 12
 
@@ -84,7 +84,7 @@ def tokens_of(ledger: Ledger, kind: Kind, *, round: int = -1) -> list[Token]:
     [WindowConfig(4, 4, 6, 10), WindowConfig(2, 5, 0, 1), WindowConfig(6, 3, 8, 20)],
     ids=["equal windows", "text longer", "vision longer"],
 )
-def test_ten_thousand_rounds_stay_within_the_bound_and_keep_what_must_stay(
+def test_ten_thousand_rounds_stay_within_the_bound_and_keep_the_sink_and_the_newest(
     window: WindowConfig,
 ) -> None:
     feeder = Feeder(window, seed=window.vision_rounds)
@@ -111,7 +111,7 @@ def test_ten_thousand_rounds_stay_within_the_bound_and_keep_what_must_stay(
 
 
 def assert_contiguous(ledger: Ledger, bound: int) -> None:
-    """Text goes on by one; every segment starts one above the largest position before it."""
+    """Check that text advances by one, and every segment starts one above the largest position."""
     places = positions(ledger, tokens_per_second=2.0)
     start, largest = 0, -1.0
     for segment in ledger:

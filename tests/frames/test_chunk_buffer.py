@@ -1,4 +1,4 @@
-"""The frames of one camera: what is handed out, in which parts and order, and what is counted."""
+"""Frames of one camera: parts that are handed out, their order, and the counts of drops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fill(buffer: ChunkBuffer, seconds: range, *, fps: int = 2) -> None:
 
 
 def parts_of(buffer: ChunkBuffer) -> Iterator[ChunkPart]:
-    """What is handed out at once."""
+    """Return all parts that are handed out now."""
     while buffer.has_part:
         part = buffer.next_part()
         assert part
@@ -90,7 +90,7 @@ def test_an_open_chunk_is_handed_out_pair_by_pair_as_its_frames_arrive() -> None
     ]
 
 
-def test_all_pairs_that_are_there_are_one_part() -> None:
+def test_all_available_pairs_are_one_part() -> None:
     buffer = new_buffer(FrameConfig(fps=8.0))
     for i in range(5):
         put(buffer, 3 * S + i * S // 8)
@@ -142,7 +142,7 @@ def test_the_newest_chunk_replaces_an_older_one_also_behind_one_that_has_begun()
     assert [(part.start_ns // S, part.dropped) for part in parts_of(buffer)] == [(3, 0), (6, 8)]
 
 
-def test_what_was_dropped_is_told_once_with_the_first_part() -> None:
+def test_drops_are_reported_once_with_the_first_part() -> None:
     buffer = new_buffer(FrameConfig(fps=4.0, backlog_chunks=1))
     fill(buffer, range(3, 5), fps=4)
     assert [part.dropped for part in parts_of(buffer)] == [4]
@@ -176,7 +176,7 @@ def test_the_newest_frames_have_one_size() -> None:
     assert newest_of(buffer) == [11 * S]
 
 
-def test_frames_of_before_a_restart_are_not_the_newest() -> None:
+def test_frames_from_before_a_restart_are_not_among_the_newest() -> None:
     buffer = new_buffer()
     fill(buffer, range(10, 12))
     buffer.restart()
@@ -185,7 +185,7 @@ def test_frames_of_before_a_restart_are_not_the_newest() -> None:
     assert newest_of(buffer) == [3 * S]
 
 
-def test_a_camera_that_stops_within_a_chunk_gives_it_up_after_a_grace() -> None:
+def test_a_chunk_is_closed_some_time_after_its_camera_stops() -> None:
     buffer = new_buffer()
     put(buffer, 3 * S, now_ns=100 * S)
     buffer.expire(101 * S + GRACE_NS - 1)
@@ -196,7 +196,7 @@ def test_a_camera_that_stops_within_a_chunk_gives_it_up_after_a_grace() -> None:
 
 
 @pytest.mark.parametrize("frames_after", [0, 1])
-def test_a_camera_that_stops_within_a_chunk_that_has_begun_ends_it(frames_after: int) -> None:
+def test_a_chunk_that_has_begun_ends_when_its_camera_stops(frames_after: int) -> None:
     buffer = new_buffer(FOUR_A_SECOND)
     for i in range(2 + frames_after):
         put(buffer, 3 * S + i * S // 4, now_ns=100 * S)
@@ -226,7 +226,7 @@ def test_a_chunk_expires_once() -> None:
     assert buffer.backlog == 1
 
 
-def test_a_chunk_from_before_the_clock_began_is_given_its_time_from_there_on() -> None:
+def test_the_timeout_of_a_chunk_from_before_the_clock_starts_with_the_clock() -> None:
     buffer = new_buffer()
     begin_ns = 1_700_000_000 * S
     put(buffer, begin_ns, now_ns=0)
@@ -238,7 +238,7 @@ def test_a_chunk_from_before_the_clock_began_is_given_its_time_from_there_on() -
     assert buffer.backlog == 1
 
 
-def test_a_stamp_less_than_a_chunk_back_is_late_and_nothing_else() -> None:
+def test_a_stamp_less_than_a_chunk_back_is_only_late() -> None:
     buffer = new_buffer()
     put(buffer, 5 * S)
     assert buffer.wants(5 * S - 1) is SampleResult.LATE
@@ -250,7 +250,7 @@ def test_a_stamp_less_than_a_chunk_back_is_late_and_nothing_else() -> None:
     assert len(part.frames) == 2
 
 
-def test_a_restart_forgets_frames_that_came_before() -> None:
+def test_a_restart_drops_earlier_frames() -> None:
     buffer = new_buffer()
     fill(buffer, range(0, 2))
     put(buffer, 2 * S)
@@ -260,7 +260,7 @@ def test_a_restart_forgets_frames_that_came_before() -> None:
     assert (part.start_ns, part.dropped) == (S, 5)
 
 
-def test_a_restart_forgets_the_rest_of_a_chunk_that_has_begun() -> None:
+def test_a_restart_drops_the_rest_of_a_chunk_that_has_begun() -> None:
     buffer = new_buffer(FOUR_A_SECOND)
     for i in range(3):
         put(buffer, 3 * S + i * S // 4)
@@ -313,7 +313,7 @@ def test_the_next_chunk_may_have_another_size() -> None:
     assert [part.frames[0].image.shape[0] for part in parts_of(buffer)] == [4, 8]
 
 
-def test_a_chunk_without_a_frame_that_can_be_used_is_none() -> None:
+def test_a_chunk_without_a_usable_frame_is_left_out() -> None:
     buffer = new_buffer()
     for half in range(2):
         buffer.skip(3 * S + half * HALF_A_SECOND, now_ns=1)

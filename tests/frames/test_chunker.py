@@ -1,4 +1,4 @@
-"""Which frames make which chunk."""
+"""Assignment of frames to chunks."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_a_camera_first_seen_within_a_chunk_begins_with_the_next() -> None:
     assert chunks_of([5.6, 5.9, 6.0, 6.5]) == [[6.0, 6.5]]
 
 
-def test_after_the_first_chunk_a_missing_first_slot_is_forgiven() -> None:
+def test_after_the_first_chunk_the_first_slot_may_be_missing() -> None:
     assert chunks_of([5.0, 5.5, 6.7]) == [[5.0, 5.5], [6.7]]
 
 
-def test_a_camera_slower_than_fps_gives_chunks_of_what_there_is() -> None:
+def test_a_camera_slower_than_fps_gives_smaller_chunks() -> None:
     assert chunks_of([0.7, 1.7, 2.7]) == [[1.7], [2.7]]
 
 
@@ -79,7 +79,7 @@ def test_frames_of_a_chunk_that_was_closed_are_unused() -> None:
     assert chunker.offer(6 * S, None)[0] is SampleResult.SAMPLED
 
 
-def test_what_becomes_of_a_frame_is_known_before_it_is_offered() -> None:
+def test_the_use_of_a_frame_is_known_before_it_is_offered() -> None:
     chunker: Chunker[None] = Chunker(TWO_A_SECOND)
     assert chunker.wants(4 * S + 1) is SampleResult.SAMPLED
     assert chunker.wants(4 * S + 1) is SampleResult.SAMPLED
@@ -99,7 +99,7 @@ def test_a_frame_that_is_skipped_takes_its_slot_and_completes_its_chunk() -> Non
     assert chunker.wants(7 * S + S // 2 + 1) is SampleResult.UNUSED
 
 
-def test_a_chunk_of_frames_that_are_all_skipped_is_none() -> None:
+def test_a_chunk_of_skipped_frames_is_left_out() -> None:
     chunker: Chunker[str] = Chunker(TWO_A_SECOND)
     assert chunker.skip(7 * S) == (SampleResult.SAMPLED, [])
     assert chunker.skip(7 * S + S // 2) == (SampleResult.SAMPLED, [])
@@ -144,7 +144,7 @@ def test_any_stamps_give_ordered_bounded_chunks_that_lose_nothing(
 
 
 @given(stamps_ns, configs, st.data())
-def test_frames_that_are_skipped_leave_the_others_where_they_were(
+def test_skipped_frames_do_not_move_the_others(
     stamps: list[int], config: FrameConfig, data: st.DataObject
 ) -> None:
     unusable = data.draw(st.sets(st.sampled_from(stamps)))
@@ -165,7 +165,7 @@ def test_frames_that_are_skipped_leave_the_others_where_they_were(
 
 
 @given(stamps_ns, st.integers(0, 79), configs)
-def test_a_replay_from_anywhere_is_cut_alike(
+def test_a_replay_from_anywhere_gives_the_same_chunks(
     stamps: list[int], start: int, config: FrameConfig
 ) -> None:
     def cut(part: list[int]) -> list[RawChunk[None]]:

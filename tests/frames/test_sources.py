@@ -62,7 +62,7 @@ def test_a_source_can_be_read_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begin_s", [0.0, 1.0, 3.3])
 @pytest.mark.parametrize("first_pts", [0, 37])
-def test_a_span_is_what_the_whole_has_there_in_chunks_of_its_own(
+def test_a_span_has_the_frames_of_the_whole_in_chunks_of_its_own(
     tmp_path: Path, begin_s: float, first_pts: int
 ) -> None:
     path = write_video(tmp_path / "v.mkv", 8, first_pts=first_pts)
@@ -98,7 +98,7 @@ def test_a_sound_file_is_an_error(tmp_path: Path) -> None:
         VideoSource(path, FrameConfig())
 
 
-def test_a_broken_file_gives_what_it_has_or_says_so(tmp_path: Path) -> None:
+def test_a_broken_file_is_read_in_part_or_is_an_error(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "v.mkv", 6).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     chunks, broken = [], False
@@ -112,7 +112,7 @@ def test_a_broken_file_gives_what_it_has_or_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first_pts", [0, 37])
-def test_a_video_that_was_cut_off_says_so_and_a_whole_one_does_not(
+def test_a_truncated_video_is_reported_and_a_complete_one_is_not(
     tmp_path: Path, first_pts: int
 ) -> None:
     whole = write_video(tmp_path / "v.mkv", 10, first_pts=first_pts)
@@ -131,7 +131,7 @@ def test_a_video_that_was_cut_off_says_so_and_a_whole_one_does_not(
     assert before.losses == {}
 
 
-def test_pictures_that_last_long_are_not_taken_for_a_cut(tmp_path: Path) -> None:
+def test_long_frames_are_not_mistaken_for_truncation(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "slides.mkv"), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(1, 5))
         stream.width, stream.height = 64, 48
@@ -145,7 +145,7 @@ def test_pictures_that_last_long_are_not_taken_for_a_cut(tmp_path: Path) -> None
     assert source.losses == {}
 
 
-def test_damaged_frames_are_told(tmp_path: Path) -> None:
+def test_damaged_frames_are_reported(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mkv", 6)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -156,7 +156,7 @@ def test_damaged_frames_are_told(tmp_path: Path) -> None:
     assert re.search(r"\d+ frames? damaged", source.losses["v.mkv"])
 
 
-def test_a_video_that_was_filmed_upright_is_seen_upright(tmp_path: Path) -> None:
+def test_a_rotated_video_is_decoded_upright(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=2)

@@ -1,1 +1,1 @@
-"""Qwen2.5-VL: everything in the engine that knows the model family."""
+"""Qwen2.5-VL: everything in the engine that is specific to the model family."""

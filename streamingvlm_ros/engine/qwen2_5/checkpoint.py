@@ -22,7 +22,7 @@ from ...errors import ModelError
 
 _MODEL_TYPE = "qwen2_5_vl"
 _TOP_K = 50
-"""What transformers' generate takes where a checkpoint names no top_k."""
+"""Default of transformers' generate for checkpoints without a top_k."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class LoadedModel:
     stop_ids: frozenset[int] = frozenset()
 
     def complete(self, config: SamplingConfig) -> SamplingConfig:
-        """`config` with what it leaves to the checkpoint filled in.
+        """Return `config` completed with the checkpoint's own values.
 
-        Then a top_k of 0 means all tokens, a top_p of 1 too, and a top_p of 0 the likeliest only.
+        In the result, a top_k of 0 or a top_p of 1 means all tokens; a top_p of 0 means the
+        likeliest only.
         """
         top_k = self.top_k if config.top_k < 0 else config.top_k
         top_p = self.top_p if config.top_p == 0.0 else config.top_p
@@ -46,10 +47,10 @@ class LoadedModel:
 
 
 def resolve(name: str) -> Path | str:
-    """A folder, or a hub id, from what a user may write for a model.
+    """Return the folder or hub id for a model's name as users write it.
 
-    'auto' is the published model where there is a GPU and the demo model elsewhere. A name that
-    looks like a path must be one. ModelError if it isn't there.
+    'auto' is the published model where there is a GPU and the demo model elsewhere. Raises
+    ModelError if the name looks like a path and doesn't exist.
     """
     if name == "auto":
         name = PUBLISHED_MODEL if torch.cuda.is_available() else "demo"
@@ -66,8 +67,8 @@ def resolve(name: str) -> Path | str:
     return name
 
 
-def declared(checkpoint: Path | str) -> PreTrainedConfig:
-    """A Qwen2.5-VL's own configuration, without its weights. ModelError if there is none."""
+def read_model_config(checkpoint: Path | str) -> PreTrainedConfig:
+    """Return a Qwen2.5-VL's configuration without loading weights; ModelError if none."""
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -83,9 +84,9 @@ def declared(checkpoint: Path | str) -> PreTrainedConfig:
 def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = None) -> LoadedModel:
     """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it.
 
-    `quantization` is transformers' configuration of layers that are kept in fewer bits.
+    `quantization` is transformers' configuration of quantised layers.
     """
-    declared(checkpoint)
+    read_model_config(checkpoint)
     device, dtype = _place(config)
     try:
         model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -111,7 +112,7 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
 
 
 def _limits(own: GenerationConfig, vocabulary: int) -> tuple[int, float]:
-    """A checkpoint's own top_k and top_p, as transformers' generate takes them."""
+    """Return a checkpoint's own top_k and top_p, as transformers' generate uses them."""
     top_k = _TOP_K if own.top_k is None else own.top_k
     top_p = 1.0 if own.top_p is None else own.top_p
     if top_k < 0 or top_p < 0.0:
@@ -123,13 +124,13 @@ def _limits(own: GenerationConfig, vocabulary: int) -> tuple[int, float]:
 
 
 def own_device(number: int) -> str:
-    """The device of process `number` on a host where several share the GPUs."""
+    """Return the device of process `number` on a host where several share the GPUs."""
     count = torch.cuda.device_count()
     return f"cuda:{number % count}" if count else "auto"
 
 
 def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
-    """The vision tower's attention: flash-attn where it is installed and applies, else SDPA."""
+    """Return transformers' attention: flash-attn if installed and applicable, else SDPA."""
     half = dtype in (torch.bfloat16, torch.float16)
     if device.type == "cuda" and half and is_flash_attn_2_available():
         return "flash_attention_2"
@@ -137,7 +138,7 @@ def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def _place(config: ModelConfig) -> tuple[torch.device, torch.dtype]:
-    """The device and number format that 'auto' stands for."""
+    """Return the device and the data type, with 'auto' resolved."""
     cuda = torch.cuda.is_available()
     device = torch.device(("cuda" if cuda else "cpu") if config.device == "auto" else config.device)
     if device.type == "cuda" and not cuda:

@@ -23,7 +23,7 @@ Linear = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _Layer:
-    """One decoder layer: its two norms, and its linear maps with those of one input merged."""
+    """One decoder layer: two norms, and linear maps, merged where they share their input."""
 
     attention_norm: nn.Module
     queries_keys_values: Linear
@@ -34,7 +34,7 @@ class _Layer:
 
 
 class Decoder:
-    """Runs tokens through a loaded Qwen2.5-VL's text layers. Holds weights, but no stream."""
+    """Runs tokens through a loaded Qwen2.5-VL's text layers. Holds weights, but no state."""
 
     def __init__(self, model: Any) -> None:
         """`model` is a Qwen2_5_VLForConditionalGeneration in evaluation mode."""
@@ -53,7 +53,7 @@ class Decoder:
         self.vocabulary: int = self._head.out_features
 
     def new_cache(self, slots: int) -> KVCache:
-        """Return an empty arena of so many tokens."""
+        """Return an empty arena of `slots` tokens."""
         shape = CacheShape(len(self._layers), self._key_heads, self._head_dim, slots)
         return KVCache(shape, self.dtype, device=self.device)
 
@@ -129,9 +129,9 @@ def _normed(hidden: Tensor, norm: Any) -> Tensor:
 
 
 def _merged(linears: Sequence[nn.Module]) -> Linear:
-    """Linear maps of one input as one; the originals become views of it, so memory stays as it is.
+    """Merge linear maps of one input; the originals become views, so memory use doesn't grow.
 
-    Those whose weights are not plain, as when they are quantised, stay apart.
+    Maps without plain weights, such as quantised ones, stay separate.
     """
     if any(type(linear) is not nn.Linear for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], dim=-1)
@@ -141,7 +141,7 @@ def _merged(linears: Sequence[nn.Module]) -> Linear:
 
 
 def _merge_parameters(linears: Sequence[Any], name: str) -> Tensor | None:
-    """One tensor with the parameters of all, of which each is a view; None if they have none."""
+    """Merge parameters into one tensor, of which each becomes a view; None if there are none."""
     parameters = [getattr(linear, name) for linear in linears]
     if parameters[0] is None:
         return None

@@ -1,4 +1,4 @@
-"""The door to the model family: the parts of a loaded Qwen2.5-VL that the engine uses."""
+"""Interface to the model family: the parts of a loaded Qwen2.5-VL that the engine uses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .vision_encoder import VisionEncoder
 
 
 class Model:
-    """Chat format, vision encoder, positions and decoder of one checkpoint. Holds no stream."""
+    """Chat format, vision encoder, positions and decoder of one checkpoint. Stateless."""
 
     def __init__(self, loaded: LoadedModel, config: ModelConfig) -> None:
-        """Take over a checkpoint that was loaded.
+        """Take over a loaded checkpoint.
 
         Raises:
             ConfigError: the attention that `config` names doesn't work here.
@@ -39,5 +39,5 @@ class Model:
         )
 
     def frame_spec(self, config: ModelConfig) -> VisionSpec:
-        """Return how frames are cut into tokens, within the limits of `config`."""
+        """Return the sizes by which frames become tokens, within the limits of `config`."""
         return VisionSpec.of(self._config, config)

@@ -17,9 +17,9 @@ def positions(
 ) -> Tensor:
     """Return (3, tokens) float32 positions on the time, height and width axes.
 
-    Text advances all three axes by one. A vision block lies in a box from its start: time in
-    steps of `grid_seconds * tokens_per_second` (fractional above 2 frames per second), height
-    and width in rows and columns; what follows starts 1 above the largest position used.
+    Text advances all three axes by one. A vision block fills a box from its start: time in steps of
+    `grid_seconds * tokens_per_second` (fractional above 2 frames per second), height and width in
+    rows and columns; what follows starts 1 above the largest position used.
     """
     parts: list[Tensor] = []
     for is_text, run in groupby(segments, lambda segment: segment.grid is None):
@@ -43,9 +43,9 @@ def _text(tokens: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _vision(grid: Grid, step: float, *, tokens: int) -> tuple[Tensor, float]:
-    """Offsets (3, tokens) of a vision block between its markers, and how far it reaches.
+    """Return offsets (3, tokens) of a vision block between its markers, and its extent.
 
-    The block may still lack its end marker. Cached: the blocks of a camera are alike.
+    The block may still lack its end marker. Cached, because the blocks of a camera are equal.
     """
     t, h, w = (torch.arange(n, dtype=torch.float32) for n in grid)
     box = torch.stack(torch.meshgrid(t * step, h, w, indexing="ij")).reshape(3, -1) + 1.0

@@ -1,4 +1,4 @@
-"""Frames to the patches that Qwen2.5-VL's vision tower takes."""
+"""Conversion of frames to the patches that Qwen2.5-VL's vision tower takes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class VisionSpec:
 
     @classmethod
     def of(cls, checkpoint: Any, config: ModelConfig) -> VisionSpec:
-        """Return the spec of a checkpoint's configuration, with a user's budget."""
+        """Return the spec of a checkpoint's configuration, with the user's frame budget."""
         tower = checkpoint.vision_config
         return cls(
             patch_px=tower.patch_size,
@@ -52,12 +52,12 @@ class VisionSpec:
             max_tokens=config.max_frame_tokens,
         )
 
-    def of_questions(self, config: AskingConfig) -> VisionSpec:
-        """The same tower with the budget of frames that are looked at for a question."""
+    def for_questions(self, config: AskingConfig) -> VisionSpec:
+        """Return the spec of the same tower with the budget of a question's own frames."""
         return replace(self, max_tokens=max(self.max_tokens, config.question_frame_tokens))
 
     def grid_seconds(self, fps: float) -> float:
-        """Time between two temporal steps of vision tokens."""
+        """Return the time between two temporal steps of vision tokens."""
         return self.temporal_patch / fps
 
     @property
@@ -89,7 +89,7 @@ def frame_size(height: int, width: int, *, spec: VisionSpec) -> tuple[int, int]:
 
 
 def token_grid(images: Sequence[Image], spec: VisionSpec) -> Grid:
-    """Return the grid of tokens that one round's frames, all of one size, become.
+    """Return the token grid of one round's frames, all of one size.
 
     Raises:
         ImageError: an image is not (height, width, 3), has no pixels, or differs in size.
@@ -109,9 +109,9 @@ def token_grid(images: Sequence[Image], spec: VisionSpec) -> Grid:
 def to_patches(
     images: Sequence[Image], spec: VisionSpec, *, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Grid]:
-    """Return patches of one round's frames, and the grid of tokens that they become.
+    """Return patches and token grid of one round's frames.
 
-    `images` are (height, width, 3) uint8, all of one size; an odd last one is doubled. Returns
+    `images` are (height, width, 3) uint8, all of one size; an odd last one is repeated. Returns
     float32 (patches, 3 * temporal_patch * patch_px**2) in the tower's order (four patches of a
     token together) and the merged grid.
     """
@@ -126,7 +126,7 @@ def to_patches(
 
 
 def _uploaded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Bytes on the device; the host does not wait until a GPU has them."""
+    """Copy bytes to the device; the host does not wait until a GPU has them."""
     host = torch.from_numpy(pixels)
     if device.type == "cuda":
         host = host.pin_memory()
@@ -135,7 +135,7 @@ def _uploaded(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 @cache
 def _normalisation(values: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factor and summand of each column of patches with `values` values of each colour."""
+    """Return factor and summand of each column of patches with `values` values per colour."""
     mean, std = torch.tensor(CLIP_MEAN).double(), torch.tensor(CLIP_STD).double()
     scale, offset = 1 / (255 * std), -mean / std
     columns = torch.stack([scale, offset]).float().repeat_interleave(values, dim=1).to(device)
@@ -143,14 +143,14 @@ def _normalisation(values: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bicubic with antialiasing, rounded to uint8 levels: what torchvision does to a tensor."""
+    """Resize bicubically with antialiasing, rounded to uint8 levels, as torchvision does."""
     channels_first = video.permute(0, 3, 1, 2).float()
     resized = F.interpolate(channels_first, size=size, mode="bicubic", antialias=True)
     return resized.round_().clamp_(0, 255).permute(0, 2, 3, 1)
 
 
 def _cut(video: Tensor, spec: VisionSpec) -> tuple[Tensor, Grid]:
-    """(frames, height, width, 3) into rows of one patch each, grouped by merged token."""
+    """Cut (frames, height, width, 3) into rows of one patch each, grouped by merged token."""
     frames, height, width, colours = video.shape
     steps, merge, patch = frames // spec.temporal_patch, spec.merge, spec.patch_px
     rows, columns = height // spec.token_px, width // spec.token_px
@@ -163,5 +163,5 @@ def _cut(video: Tensor, spec: VisionSpec) -> tuple[Tensor, Grid]:
 
 
 def patch_grid(grid: Grid, spec: VisionSpec) -> Grid:
-    """The grid in patches, as transformers' `grid_thw` counts it."""
+    """Return the grid in patches, as in transformers' `grid_thw`."""
     return grid[0], grid[1] * spec.merge, grid[2] * spec.merge

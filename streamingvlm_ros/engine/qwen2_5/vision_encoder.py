@@ -1,8 +1,8 @@
 """The vision tower's loop over the blocks that transformers loaded, for frames of many cameras.
 
-Ours, so that a layer is one attention call whatever the windows, and so that what follows from a
-frame's size is computed once. A token sees its own temporal step only: frames may be encoded
-together or apart. Training runs transformers' own forward; tests hold both to the same output.
+Ours, so that a layer is one attention call for any windows, and so that what depends on a frame's
+size is computed once. A token sees its own temporal step only: frames may be encoded together or
+separately. Training runs transformers' own forward; tests hold both to the same output.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from ..attention import AttendRun, rotate, signed, within_runs
 from ..ledger import Grid
 from .vision import VisionSpec, to_patches
 
-LAYOUTS_KEPT = 16
-"""Grids of which the layouts are kept. A camera has one, or two if frames are fed in pairs."""
+MAX_LAYOUTS = 16
+"""Maximum number of cached layouts. A camera has one, or two if frames are fed in pairs."""
 
 
 class VisionEncoder:
     """Turns frames into vision tokens with a loaded Qwen2.5-VL's tower."""
 
     def __init__(self, tower: Any, backend: str) -> None:
-        """`tower` is a model's `visual`; `backend` is one of engine/attention.py."""
+        """Take a model's `visual` as `tower`, and a backend of engine/attention.py."""
         self._tower = tower
         self._patch_weight: Tensor = tower.patch_embed.proj.weight
         self.device, self.dtype = self._patch_weight.device, self._patch_weight.dtype
-        self._layout = lru_cache(LAYOUTS_KEPT)(partial(_layout, tower=tower, backend=backend))
+        self._layout = lru_cache(MAX_LAYOUTS)(partial(_layout, tower=tower, backend=backend))
 
     @torch.no_grad()
     def encode(
         self, groups: Sequence[Sequence[Image]], spec: VisionSpec
     ) -> list[tuple[Tensor, Grid]]:
-        """Vision tokens (tokens, hidden) of each group of frames, and their grid.
+        """Return vision tokens (tokens, hidden) of each group of frames, and their grid.
 
-        A group is one camera's frames, all of one size. Groups whose frames become equally many
-        rows and columns of tokens go through the tower together.
+        A group is one camera's frames, all of one size. Groups with the same numbers of token rows
+        and columns go through the tower together.
         """
         patches = [to_patches(images, spec, device=self.device) for images in groups]
         together: dict[tuple[int, int], list[int]] = {}
@@ -59,7 +59,7 @@ class VisionEncoder:
         return [(encoded[index], grid) for index, (_, grid) in enumerate(patches)]
 
     def _run(self, patches: Tensor, steps: list[int], *, size: tuple[int, int]) -> Sequence[Tensor]:
-        """Tokens of groups of `steps` temporal steps each, all of one (rows, columns)."""
+        """Return tokens of groups of `steps` temporal steps each, all of one (rows, columns)."""
         layout = self._layout((sum(steps), *size))
         hidden = layout.to_windows(patches.to(self.dtype))
         hidden = F.linear(hidden, self._patch_weight.flatten(1))
@@ -76,7 +76,7 @@ class VisionEncoder:
     def _attend(
         self, attention: Any, hidden: Tensor, *, layout: _Layout, attend: AttendRun
     ) -> Tensor:
-        """One block's attention, (patches, hidden)."""
+        """Return one block's attention, (patches, hidden)."""
         projected = attention.qkv(hidden).unflatten(1, (3, attention.num_heads, -1))
         queries_keys = projected[:, :2].unflatten(0, (-1, len(layout.cos)))
         rotated = rotate(queries_keys, layout.cos, layout.sin).flatten(0, 1)
@@ -101,20 +101,20 @@ class _Layout:
     within_frames: AttendRun
 
     def to_windows(self, patches: Tensor) -> Tensor:
-        """(patches, n), those of a token together, reordered by window."""
+        """Reorder (patches, n), those of a token together, by window."""
         tokens = len(self.order)
         merged = len(self.cos) // tokens
         by_token = patches.view(-1, tokens, merged * patches.shape[1])
         return by_token.index_select(1, self.order).view(patches.shape)
 
     def from_windows(self, tokens: Tensor) -> Tensor:
-        """(tokens, n) by window, back in the order of rows and columns."""
+        """Reorder (tokens, n) by window back to rows and columns."""
         steps = tokens.unflatten(0, (-1, len(self.order)))
         return steps.index_select(1, self.back).flatten(0, 1)
 
 
 def _layout(grid: Grid, *, tower: Any, backend: str) -> _Layout:
-    """The layout of a grid of tokens. Made on the host: a device would be waited for."""
+    """Return the layout of a token grid, made on the host to avoid waiting for the device."""
     steps, rows, columns = grid
     merge = tower.spatial_merge_size
     side = tower.window_size // (merge * tower.patch_size)
@@ -136,7 +136,7 @@ def _layout(grid: Grid, *, tower: Any, backend: str) -> _Layout:
 
 
 def _rotation(tower: Any, rows: Tensor, *, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine of the patches of tokens at `rows` and `columns`."""
+    """Return cosine and signed sine of the patches of tokens at `rows` and `columns`."""
     merge = tower.spatial_merge_size
     within = torch.arange(merge**2)
     patch_rows = (rows[:, None] * merge + within // merge).flatten()
@@ -148,5 +148,5 @@ def _rotation(tower: Any, rows: Tensor, *, columns: Tensor) -> tuple[Tensor, Ten
 
 
 def _norm(norm: Any, hidden: Tensor) -> Tensor:
-    """An RMS norm as one operation."""
+    """Apply an RMS norm as one operation."""
     return F.rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)

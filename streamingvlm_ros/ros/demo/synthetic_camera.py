@@ -1,4 +1,4 @@
-"""The node `synthetic_camera`: images of the synthetic world, and captions that are true."""
+"""The node `synthetic_camera`: images of the synthetic world, and their true captions."""
 
 from __future__ import annotations
 

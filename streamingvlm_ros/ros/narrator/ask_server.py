@@ -78,7 +78,7 @@ class AskServer:
         )
 
     def close(self) -> None:
-        """Take no more questions. Closing the pipeline ends those in progress."""
+        """Accept no more questions. Closing the pipeline ends those in progress."""
         self.action.destroy()
         self._node.destroy_service(self.service)
         self._node.destroy_lifecycle_publisher(self._publisher)
@@ -198,5 +198,5 @@ def _with_remembered(question: Question, outcome: Outcome) -> Outcome:
 def _set_cancelled(goal: Goal) -> None:
     """Set the goal's state, which is possible only when its server knows of the cancel request."""
     while goal.is_active and not goal.is_cancel_requested:
-        time.sleep(0.001)  # until _on_cancel, which woke this thread, has returned
+        time.sleep(0.001)  # Wait until _on_cancel, which woke this thread, has returned.
     goal.canceled()

@@ -28,7 +28,7 @@ class Outcome:
     With an answer, `message` is empty, or says why the answer is incomplete. `first_token_s` is the
     time from the question's arrival to its first token, 0 without a token. `frame_id` is that of
     the newest frame, and `moments_ns` are the stamps of the history's moments. `remembered` is true
-    if question and answer became part of what the stream has in mind.
+    if question and answer became part of the stream's context.
     """
 
     answer: Answer | None
@@ -47,7 +47,7 @@ class PendingQuestion:
     """
 
     def __init__(self, timeout_s: float = 0.0) -> None:
-        """Start the clock. A `timeout_s` of 0 waits as long as it takes."""
+        """Start the clock. A `timeout_s` of 0 means no limit."""
         self._start_s = time.monotonic()
         self._timeout_s = min(timeout_s, _MAX_WAIT_S) or None
         self._first_token_s = 0.0
@@ -64,7 +64,7 @@ class PendingQuestion:
         return self._cancel_reason == CANCELLED
 
     def on_start(self, span: FrameSpan) -> bool:
-        """Note the frames that the answer rests on. Return False to stop answering."""
+        """Note the frames that the answer is based on. Return False to stop answering."""
         with self._changed:
             self._span = span
             return not self._done

@@ -104,7 +104,7 @@ class Player(Node):
                 signal.raise_signal(signal.SIGINT)
 
     def _play_all(self) -> None:
-        # The wait keeps a loop of a very short bag from taking all of the processor.
+        # Without the wait, looping a very short bag would use a whole core.
         while not self._stopped.wait(TICK_S):
             self._play()
             if not self._config.loop:

@@ -30,7 +30,7 @@ RECORDED_TOPICS = {
 """These topics are recorded if they have this type."""
 
 RECORDED_NARRATOR_TOPICS = {"text": "std_msgs/msg/String"}
-"""Topics of a narrator that are recorded, by their name beside its narration."""
+"""Recorded topics of a narrator, by their name in the namespace of its narration."""
 
 EXCLUDED_NARRATOR_TOPICS = ("annotated/compressed",)
 """Not recorded: images with the text drawn in. The bag has the images and the text themselves."""

@@ -58,7 +58,7 @@ def test_two_images_become_a_narration_with_their_stamps(client: NarratorClient)
     assert client.second().sequence == 1
 
 
-def test_an_answer_names_the_frames_that_it_rests_on(client: NarratorClient) -> None:
+def test_an_answer_names_the_frames_that_it_is_based_on(client: NarratorClient) -> None:
     client.reset()
     client.second()
     client.second()

@@ -14,7 +14,7 @@ from streamingvlm_ros.ros.narrator.status import (
 ACTIVE = {"state": "active", "model": "demo", "topic": "/image"}
 
 
-def test_a_missing_camera_is_warned_of_and_a_slow_one_is_not() -> None:
+def test_a_missing_camera_causes_a_warning_and_a_slow_one_does_not() -> None:
     counters = Counters()
     narrator_status = NarratorStatus("narrator", counters)
     for _ in range(3):
@@ -36,7 +36,7 @@ def test_stamps_that_jump_back_take_precedence_over_dropped_frames() -> None:
     assert "jumped back" in narrator_status.status("", ACTIVE).message
 
 
-def test_a_failing_history_is_warned_of_until_it_works_again() -> None:
+def test_a_failing_history_causes_a_warning_until_it_works_again() -> None:
     narrator_status = NarratorStatus("narrator", Counters())
     failing = {**ACTIVE, "history: failed": "the disk is full"}
     for _ in range(2):

@@ -394,7 +394,7 @@ def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
 ) -> None:
     shutil.copytree(bags, tmp_path / "bags")
     broken = tmp_path / "bags" / "one.questions.jsonl"
-    broken.symlink_to("/proc/self/mem")  # a file of which the first byte can't be read
+    broken.symlink_to("/proc/self/mem")  # a file whose first byte can't be read
     done = export(
         [broken.parent / name for name in ("one", "two")],
         tmp_path,

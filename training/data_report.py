@@ -46,7 +46,7 @@ class Counts:
         self.first_clip = self.first_clip or clip
 
     def merge(self, other: Counts) -> None:
-        """Add the counts of data that comes after this."""
+        """Add the counts of later data."""
         self.clips += other.clips
         self.seconds += other.seconds
         self.words += other.words
@@ -117,7 +117,7 @@ def _check(
         clip = clips[index]
     except DataError as error:
         origin, message = f"{path}, clip {index + 1}", str(error)
-        # Either the line is no conversation, or its video doesn't exist.
+        # Either the line isn't a conversation, or its video doesn't exist.
         if message.startswith(origin):
             message = message.removeprefix(origin).lstrip()
             problem = Problem("no conversation", str(path), origin, message, usable=False)

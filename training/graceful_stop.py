@@ -48,7 +48,7 @@ class GracefulStop(TrainerCallback):
                 signal.signal(number, handler)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """From now on there is something to save."""
+        """Save on signals from now on."""
         self._is_training = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -57,7 +57,7 @@ class GracefulStop(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The last checkpoint is saved."""
+        """End the process on signals from now on: the last checkpoint is saved."""
         self._is_training = False
 
     def _on_signal(self, number: int, _: Any) -> None:

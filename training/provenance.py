@@ -1,6 +1,6 @@
 """Notes beside a checkpoint's weights: how they were made, in all stages.
 
-Beside the weights lie the notes of the last stage: `recipe.yaml`, `training.jsonl` and, unless it
+Beside the weights are the notes of the last stage: `recipe.yaml`, `training.jsonl` and, unless it
 trained a model from scratch, `start.json` with the name and the SHA-256 of its start. Earlier
 stages have a folder each, with the same files, oldest first: `provenance/1_demo`,
 `provenance/2_demo_window`. Older checkpoints nest them as `start/`, `start/start/`; a run that
@@ -50,7 +50,7 @@ def record_start(start: str, folder: Path) -> None:
     """Write into `folder` what a run starts from, and the notes of the stages that made it.
 
     `start.json` holds the name and, for a local folder, the SHA-256 of its `*.safetensors` files,
-    one after another in the order of their names. A hub id has no more than its name.
+    one after another in the order of their names. A hub id has only its name.
     """
     source = resolve(start)
     record = {"start": start}
@@ -68,7 +68,7 @@ def recorded_start(folder: Path) -> str | None:
 
 
 def copy_provenance(manifest: Path, log: Path, *, model: Path) -> None:
-    """Give a finished checkpoint the notes of its run, in place of any that lie there.
+    """Give a finished checkpoint the notes of its run, replacing any earlier ones.
 
     `manifest` is the folder written before the first step, maybe by an older version. `start.json`
     is written last.

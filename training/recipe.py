@@ -51,7 +51,7 @@ class TrainConfig:
     )
     optimizer: Literal["adamw", "muon"] = setting(
         "adamw",
-        "Optimizer. 'muon' applies Muon to the matrices of the layers and AdamW to all else.",
+        "Optimizer. 'muon' applies Muon to the matrices of the layers, AdamW to everything else.",
     )
     learning_rate: float = setting(
         1e-3, "Peak learning rate of AdamW. Muon's is twice as high.", low=0.0, high=1.0
@@ -100,9 +100,7 @@ class DataConfig:
         "Folder with the videos that files of conversations name. Empty means the folder of each "
         "file.",
     )
-    topic: str = setting(
-        "", "Image topic to use of bags with several cameras. Empty means the only one."
-    )
+    topic: str = setting("", "Image topic of bags with several cameras. Empty means the only one.")
 
 
 @settings_group

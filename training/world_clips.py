@@ -39,7 +39,7 @@ from .world_draws import (
 )
 
 BEFORE_CLIP_S = 3
-"""Seconds before a clip that questions may be about: the window surely has their captions."""
+"""Seconds before a clip that questions may be about: the window still has their captions."""
 
 _GAPS_S = (1, 1, 2, 4, 60, 600)
 """Seconds between two moments long past."""
@@ -90,7 +90,7 @@ class ClipConfig:
     )
     colours: float = setting(
         0.0,
-        "Share of samples that are questions for the colours of shapes, about a few frames alone.",
+        "Share of samples that are questions about colours of shapes, about a few frames alone.",
         low=0.0,
         high=1.0,
     )
@@ -190,7 +190,7 @@ class WorldClips(Dataset[ClipSample]):
         return self._image_qa(world, number, questions=questions, random=random)
 
     def _colours(self, random: np.random.Generator) -> ClipSample:
-        """Make the same frames, with a question for the colour of each shape and no others."""
+        """Make the same frames, with only a question about the colour of each shape."""
         world, number = second_with_two_shapes(random)
         now = world.second(number)
         shapes = {thing.shape for thing in now.things}

@@ -100,7 +100,7 @@ def topics_to_play(topics: Sequence[Topic], camera: str = "") -> list[Topic]:
     wanted = [n for n in cameras if not camera or n in (name, f"{name}/compressed")]
     if camera and not wanted:
         raise BagError(
-            f"{camera} is no camera in the bag; its cameras: {', '.join(cameras) or 'none'}"
+            f"{camera} is not a camera in the bag; its cameras: {', '.join(cameras) or 'none'}"
         )
     others = set(cameras) - set(wanted)
     excluded = {*EXCLUDED_TOPICS, *narrated, *others}

@@ -134,7 +134,7 @@ def _parts(path: Path) -> list[Path]:
     else:
         paths = [path] if path.name.endswith(STORAGES) else []
     if not paths:
-        raise BagError(f"{path} is no ROS 2 bag: it has no {' or '.join(STORAGES[:2])} file")
+        raise BagError(f"{path} is not a ROS 2 bag: it has no {' or '.join(STORAGES[:2])} file")
     return paths
 
 

@@ -1,4 +1,4 @@
-"""The commands, and the one line by which an error of ours is reported."""
+"""The commands. Errors of this package are reported in one line."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ app.command()(history)
 app.command()(doctor)
 
 _UNWRITABLE = DISK_FULL | {errno.EBADF, errno.EPIPE}
-"""Error numbers of a standard output that accepts no more."""
+"""Error numbers of a standard output that can't be written."""
 
 
 def main() -> None:
     """Run the command line.
 
-    Exits with 1 after an error of ours, with 2 after a usage error.
+    Exits with 1 after an error of this package, with 2 after a usage error.
     """
     try:
         _prepare_output()
@@ -66,7 +66,7 @@ def main() -> None:
         if error.errno not in _UNWRITABLE:
             raise
         _discard_output()
-        if error.errno != errno.EPIPE:  # a reader that has gone away needs no message
+        if error.errno != errno.EPIPE:  # the reader has closed the pipe and needs no message
             print_error(f"can't write the output: {error.strerror}")
         sys.exit(1)
     except KeyboardInterrupt:  # before a command has started

@@ -55,7 +55,7 @@ def connect_to_narrator(name: str) -> Iterator[Client]:
 def _deferred_signals() -> Iterator[Callable[[], None]]:
     """Record SIGINT, SIGTERM and SIGHUP; `check` raises typer.Exit once for each.
 
-    A KeyboardInterrupt would strike anywhere in ROS's code, which isn't prepared for it. A signal
+    A KeyboardInterrupt could be raised anywhere in ROS's code, which doesn't expect it. A signal
     that was ignored from the start (nohup, a background job) stays ignored.
     """
     received: deque[int] = deque()

@@ -14,12 +14,12 @@ def stderr_console() -> Console:
 
 
 def print_message(console: Console, text: str) -> None:
-    """Print one line as it is. The terminal wraps it, so that paths and commands can be copied."""
+    """Print one line unwrapped. The terminal wraps it, so paths and commands can be copied."""
     console.print(text, markup=False, soft_wrap=True)
 
 
 def print_warning(console: Console, subject: str, *, reason: str) -> None:
-    """Print one line about something that isn't as it should be."""
+    """Print a warning in one line."""
     console.print(f"[yellow]{escape(subject)}:[/] {escape(reason)}", soft_wrap=True)
 
 
@@ -29,5 +29,5 @@ def print_error(message: str) -> None:
 
 
 def without_control_characters(text: str) -> str:
-    """Return `text` without control characters except line breaks: it can't command a terminal."""
+    """Return `text` without control characters except line breaks, so it can't alter a terminal."""
     return "".join(char for char in text if char == "\n" or unicodedata.category(char) != "Cc")

@@ -196,7 +196,7 @@ def _judge(
 ) -> int:
     """Add judgements to the rows of the models that were judged.
 
-    Returns the exit code: a judge that fails or is interrupted must not cost scores and report.
+    Returns the exit code. Scores and report are kept if the judge fails or is interrupted.
     """
     from ..evaluation.judge import judge_all
 

@@ -33,7 +33,7 @@ def print_scores(
 
 
 def _losses(results: Sequence[Result]) -> set[tuple[str, str, str]]:
-    """Return item, part and reason of all that could not be read, each once."""
+    """Return the item, part and reason of everything unreadable, without repetition."""
     from ..evaluation.results import completed
 
     return {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamingvlm_training.datasets.export import Exported
 
 _MAX_LISTED = 5
-"""Limit of the problems listed for a recording, and of the names of recordings left out."""
+"""Maximum number of problems listed per recording, and of recordings listed as left out."""
 
 
 def export(
@@ -79,7 +79,7 @@ def export(
 
     from ..config import settings_for
     from ..engine.qwen2_5.checkpoint import resolve
-    from ..recordings.folder import find_recordings, unlisted
+    from ..recordings.folder import find_recordings, unreadable_folders
 
     rank = process_rank()
     paths = [recording for path in recordings for recording in find_recordings(path)]
@@ -91,7 +91,7 @@ def export(
     if rank.number == 0:
         source = f"{checkpoint} (--model {model})"
         print_message(console, f"frame rate and windows are those of {source}")
-        for folder in (folder for path in recordings for folder in unlisted(path)):
+        for folder in (folder for path in recordings for folder in unreadable_folders(path)):
             print_message(console, f"skipped {folder}: it can't be listed")
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))

@@ -61,9 +61,9 @@ def _narrate(
     output: Path | None,
     console: Console,
 ) -> None:
-    # transformers warns about details of checkpoint files, which mean nothing to users.
+    # transformers warns about details of checkpoint files that users can't change.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # torch takes seconds to import: not before `--help` and usage errors are dealt with.
+    # torch takes seconds to import: `--help` and usage errors must not wait for it.
     from .. import session
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
@@ -116,7 +116,7 @@ def check_output(format: Format, output: Path | None, *, recording: Path) -> Non
 
 
 def _belongs_to(output: Path, recording: Path) -> bool:
-    """Return True if `output` is the recording or lies in it. One file stands for its whole bag."""
+    """Return True if `output` is the recording or in it. A file of a bag stands for the bag."""
     from ..bags.metadata import METADATA_FILE
 
     in_bag = (recording.parent / METADATA_FILE).exists()

@@ -1,4 +1,4 @@
-"""What a command needs before it uses ROS: the Fast DDS profile, rclpy and our interfaces."""
+"""Preparation of commands that use ROS: the Fast DDS profile, rclpy and our interfaces."""
 
 from __future__ import annotations
 

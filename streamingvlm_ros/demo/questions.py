@@ -48,7 +48,7 @@ def about_moments(moments: Sequence[Second], thing: Thing, *, kind: str) -> Ques
     """Return a question about `thing` in `moments` long ago, oldest first.
 
     `kind` is one of MOMENTS. The answer about its place is true of the newest moment with the
-    thing. Its company is asked only if it is the same in all moments. None if the moments don't
+    thing. The thing beside it is asked only if it is the same in all moments. None if they don't
     determine the answer.
     """
     with_thing = [second for second in moments if _act_of(second, thing)]

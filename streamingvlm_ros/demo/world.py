@@ -19,7 +19,7 @@ FIRST_UNSEEN_SEED = 10_000
 
 
 class World:
-    """A deterministic world: the seed fixes it, and any time can be read in any order."""
+    """A deterministic world, given by its seed. Times can be read in any order."""
 
     def __init__(self, seed: int, new: bool = False) -> None:
         """`seed` must not be negative.

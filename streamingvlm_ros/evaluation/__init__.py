@@ -1,1 +1,1 @@
-"""Recordings given to the model again, and scored. Needs no ROS."""
+"""Evaluation of models on recordings. Needs no ROS."""

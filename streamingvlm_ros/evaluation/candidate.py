@@ -18,7 +18,7 @@ from ..setting import located, settings_of
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint and how it streams. `label` is what the user called it."""
+    """A checkpoint and how it streams. `label` is the user's text."""
 
     label: str
     checkpoint: Path | str
@@ -26,7 +26,7 @@ class Candidate:
 
 
 def parse_candidates(labels: Sequence[str]) -> list[Candidate]:
-    """Return all candidates. EvaluationError if a label comes twice."""
+    """Return all candidates. EvaluationError if a label is repeated."""
     duplicates = sorted({label for label in labels if labels.count(label) > 1})
     if duplicates:
         raise EvaluationError(f"--model {duplicates[0]!r} is named more than once")
@@ -63,7 +63,7 @@ def split_label(label: str) -> tuple[str, dict[str, str]]:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    """Return a value as YAML reads it. What isn't YAML stays text, which numbers refuse."""
+    """Return the value as YAML reads it, or `text` itself if it isn't YAML."""
     setting = settings_of(Settings).get(name)
     if setting is None or setting.kind is str:
         return text

@@ -13,7 +13,7 @@ from ..types import Chunk, Image
 from .results import ORIGINAL
 
 _BLOCK_CHUNKS = 60
-"""Chunks that images are shuffled among. A long recording's would not all fit into memory."""
+"""Number of chunks shuffled together: all images of a long recording don't fit into memory."""
 
 Control = Callable[[Iterable[Event]], Iterator[Event]]
 

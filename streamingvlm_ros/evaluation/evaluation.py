@@ -51,7 +51,7 @@ class Evaluation:
         return [trial for trial in self.trials[rank::world_size] if not self._is_done(trial)]
 
     def run(self, trials: Sequence[Trial], observer: TrialObserver, *, device: str) -> None:
-        """Make the trials on a device. What can't be read is skipped, with the reason."""
+        """Run the trials on a device. Unreadable recordings are skipped, with the reason."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for candidate, group in groupby(trials, key=lambda trial: trial.candidate):
             # Not a part of the request: the results are the same on every device.

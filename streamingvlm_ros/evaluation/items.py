@@ -1,7 +1,6 @@
 """Items: recordings with the references and questions that a model is scored by.
 
-An item knows no files of a particular format. Readers of formats and benchmarks, which make the
-items, are in `suites`.
+Items are independent of file formats. Readers of formats and benchmarks are in `suites`.
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class Item:
 class SuiteArguments:
     """The user's arguments: recordings or a benchmark's folders, and overrides.
 
-    `reference` is a file, or a narration topic with its leading slash. A suite that has no use for
-    an override raises an EvaluationError if it is not None.
+    `reference` is a file, or a narration topic with its leading slash. A suite raises an
+    EvaluationError for an override that it can't use.
     """
 
     paths: tuple[Path, ...]

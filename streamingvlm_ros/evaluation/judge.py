@@ -131,7 +131,7 @@ class Judge:
         return _parse_verdict(_cached_answer(file)) or self._request_verdict(request, file)
 
     def _request_verdict(self, request: dict[str, Any], file: Path) -> Verdict:
-        """Ask, and cache the answer only if it has a verdict: others are asked for again."""
+        """Ask, and cache the answer only if it has a verdict, so others are requested again."""
         answer = self._request(request)
         verdict = _parse_verdict(answer)
         if verdict is None:
@@ -152,7 +152,7 @@ class Judge:
 def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Judgement]:
     """Compare each model with the first, on the recordings that both have narrated.
 
-    Returns a judgement by model, without the models that have no recording in common with it.
+    Returns the judgement of each model that shares a recording with the first.
     """
     scored = [r for r in completed(results) if r.request.is_original and r.narration_scores]
     first, *others = dict.fromkeys(result.request.model for result in scored) or [""]
@@ -185,7 +185,7 @@ def _headers() -> dict[str, str]:
     # Checked here because the client's own error would show the key.
     if not (key.isascii() and key.isprintable()):
         raise EvaluationError(
-            f"{API_KEY} has characters that no key has, perhaps a line break; set it again"
+            f"{API_KEY} has characters that a key can't have, perhaps a line break; set it again"
         )
     return {"Authorization": f"Bearer {key}"}
 

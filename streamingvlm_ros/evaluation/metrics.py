@@ -20,7 +20,7 @@ EVENT_TOLERANCE_S = 2.0
 """How early or late an event may be narrated (StreamingBench, proactive questions)."""
 
 _MIN_EVENT_ROUGE_L = 0.5
-"""ROUGE-L from which on two texts describe the same event."""
+"""Minimum ROUGE-L of two texts that describe the same event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def align(reference: Sequence[Utterance], narrations: Sequence[Utterance]) -> li
 def match_events(events: Sequence[Utterance], narrations: Sequence[Utterance]) -> list[float]:
     """Return the distance in time, in seconds, of each event that a narration matches.
 
-    The matching is one to one: the most alike first, and of equals the nearest in time.
+    Matches are one to one, the most similar first; among equals, the nearest in time.
     """
     starts = [narration.start_s for narration in narrations]
     near: list[tuple[float, float, int, int]] = []
@@ -136,7 +136,7 @@ def _covered(references: Sequence[Utterance], narrations: Sequence[Utterance]) -
 
 
 def _merged_spans(narrations: Sequence[Utterance]) -> list[tuple[float, float]]:
-    """Return disjoint spans: where a clock was set back, seconds come twice."""
+    """Return disjoint spans: where a clock was set back, seconds occur twice."""
     spans: list[tuple[float, float]] = []
     for narration in narrations:
         if spans and narration.start_s <= spans[-1][1]:
@@ -156,7 +156,7 @@ def _during(references: Sequence[Utterance], narrations: Sequence[Utterance]) ->
 
 
 class _WordTokenizer:
-    """Words in any script: rouge-score's own tokenizer only takes a to z."""
+    """Words in any script: rouge-score's own tokenizer only knows a to z."""
 
     def tokenize(self, text: str) -> list[str]:
         return re.findall(r"\w+", text.lower())

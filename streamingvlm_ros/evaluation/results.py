@@ -228,7 +228,7 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class SkippedTrial:
-    """A trial that could not be made, and why. It counts in no score."""
+    """A trial that could not be run, and the reason. It affects no score."""
 
     request: Request
     reason: str
@@ -296,6 +296,6 @@ def file_part(text: str) -> str:
     readable = re.sub(r"[^\w.=-]+", "_", text, flags=re.ASCII).strip("_")[:_MAX_NAME_LENGTH]
     if readable == text:
         return text
-    # A path may hold bytes that are no text.
+    # A path may contain bytes that aren't valid text.
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return f"{readable}-{digest[:8]}"

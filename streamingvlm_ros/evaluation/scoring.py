@@ -24,7 +24,7 @@ def score_trial(
     losses: Mapping[str, str],
 ) -> TrialResult:
     """Return everything that is saved of a trial. `reference` may be empty."""
-    # Where the sensor's clock was set back, seconds come twice.
+    # Where the sensor's clock was set back, seconds occur twice.
     narrations = sorted(record.narrations, key=lambda utterance: utterance.start_s)
     return TrialResult(
         request=request,

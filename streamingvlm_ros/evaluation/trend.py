@@ -24,7 +24,9 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """`slope` is the change of the score in an hour; `low` and `high` are its 95 % interval.
+    """A line through scores over time.
+
+    `slope` is the change of the score in an hour; `low` and `high` are its 95 % interval.
 
     All three are None for fewer than ten bins, which are too few for a line.
     """

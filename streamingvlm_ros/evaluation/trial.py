@@ -39,7 +39,7 @@ class Trial:
 
     @cached_property
     def request(self) -> Request:
-        """Everything that the results depend on, label files as they are at the first use."""
+        """Everything that the results depend on, with label files as of the first use."""
         labels = self.item.labels.fingerprints()
         return Request(
             item=self.item.name,
@@ -64,7 +64,7 @@ class TrialRecord:
     round_s: list[float] = field(default_factory=list)
     """Wall time of each round, from its frames to its narration."""
     memory_mb: float = 0.0
-    """Peak memory: of the GPU, or without one of this process."""
+    """Peak memory of the GPU, or of this process if there is no GPU."""
 
 
 def run_trial(
@@ -149,7 +149,7 @@ class _Streaming:
                 yield from self._ask(question, mode)
 
     def _ask(self, scored: ScoredQuestion, mode: str) -> Iterator[Event]:
-        """Yield the question as an event; when the iteration goes on, its answer has arrived."""
+        """Yield the question as an event. The answer has arrived when the iteration resumes."""
         asked_at_s = time.perf_counter()
         token_s: list[float] = []
         outcomes: list[Answer | StreamingVLMError] = []

@@ -23,11 +23,13 @@ def read_annotations(path: Path) -> AnnotationFile:
     """Read a .jsonl, .vtt or .srt file.
 
     Raises:
-        WordsError: it can't be read or has another ending, a line is no JSON object, or an .srt
+        WordsError: it can't be read or has another ending, a line is not a JSON object, or an .srt
             file has no subtitles.
     """
     if path.suffix not in (JSON_LINES, *SUBTITLES):
-        raise WordsError(f"can't read words from {path}: its name must end in .jsonl, .vtt or .srt")
+        raise WordsError(
+            f"can't read annotations from {path}: its name must end in .jsonl, .vtt or .srt"
+        )
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -39,18 +41,18 @@ def read_annotations(path: Path) -> AnnotationFile:
 
 
 def write_annotations(path: Path, file: AnnotationFile) -> None:
-    """Write a file; what was read and not changed is written as it was. OSError if it can't be."""
+    """Write a file. Unchanged annotations keep their spelling. OSError if it can't be written."""
     write_text(path, annotations_text(file))
 
 
 def read_utterances(path: Path, origin_ns: int | None = None) -> list[Utterance]:
-    """Read what should be said, ordered by time, from a .jsonl, .vtt or .srt file.
+    """Read the reference narration, ordered by time, from a .jsonl, .vtt or .srt file.
 
     `origin_ns` is the camera's time of second 0; see `Annotation.utterance`.
 
     Time that no annotation covers is not known to be silent, and an evaluation scores nothing
-    there. Training learns the gaps between subtitles as silence, or nothing would teach it when
-    to be silent (`streamingvlm_training.datasets.cutting`).
+    there. Training treats gaps between subtitles as silence, its only examples of when to be
+    silent (`streamingvlm_training.datasets.cutting`).
 
     Raises:
         WordsError: the file can't be read.
@@ -65,7 +67,7 @@ def convert(path: Path, convert_one: Callable[[Annotation], T]) -> list[T]:
     `convert_one` raises ValueError for a wrong field and KeyError for one that is missing.
 
     Raises:
-        WordsError: the file can't be read, or an annotation not be converted.
+        WordsError: the file can't be read, or an annotation can't be converted.
     """
     converted = []
     for annotation in read_annotations(path).annotations:
@@ -79,7 +81,7 @@ def convert(path: Path, convert_one: Callable[[Annotation], T]) -> list[T]:
 
 
 def parse_annotations(text: str, suffix: str) -> AnnotationFile:
-    """Return the annotations of a file's text. ValueError, with the line, if there is a fault."""
+    """Return the annotations of a file's text. ValueError, with the line, for an invalid one."""
     mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
     lines = split_lines(text.removeprefix(mark))
     spans = _json_spans(lines) if suffix == JSON_LINES else annotated_spans(lines, suffix)
@@ -118,7 +120,7 @@ def annotations_text(file: AnnotationFile) -> str:
 
 
 def _text(annotation: Annotation, suffix: str, *, number: int, newline: str) -> str:
-    """The annotation as it was spelled, if that still says the same, or spelled anew."""
+    """Return the annotation's own spelling if it is unchanged, otherwise a new one."""
     if annotation.source and _is_spelled(annotation, suffix):
         return annotation.source
     if suffix == JSON_LINES:
@@ -155,11 +157,11 @@ def _json_line(annotation: Annotation) -> str:
     line = json.dumps(dict(annotation.fields), ensure_ascii=False)
     try:
         line.encode()
-    except UnicodeEncodeError:  # half a character: only an escape can express it
+    except UnicodeEncodeError:  # an unpaired surrogate: only an escape can express it
         return json.dumps(dict(annotation.fields))
     return line
 
 
 def _json_spans(lines: list[str]) -> list[tuple[int, int]]:
-    """Each line that isn't blank, as the span of lines [n, n + 1)."""
+    """Yield each line that isn't blank as the span of lines [n, n + 1)."""
     return [(n, n + 1) for n, line in enumerate(lines) if line.strip()]

@@ -1,4 +1,4 @@
-"""Annotations of a recording: what should be said, what was said, and what is asked."""
+"""Annotations of a recording: reference narration, recorded narration and questions."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Utterance:
 
     @property
     def middle_s(self) -> float:
-        """The time half way between beginning and end."""
+        """Time half-way between beginning and end."""
         return (self.start_s + self.end_s) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A line of JSON, or a cue of WebVTT or SRT, with everything that the file has of it.
+    """A line of JSON, or a cue of WebVTT or SRT, with everything that the file says about it.
 
     `fields` are those of the JSON object in their order. A cue has `start_s`, `end_s` and
-    `text`, the last without markup; besides, it has its identifier (in SRT the counter), its
+    `text`, the last without markup. It also has its identifier (in SRT the counter), its
     settings (in SRT the coordinates), and its text with `markup` and line breaks. `before` is
     what separates it from the annotation before it: line ends, notes, regions.
 
-    `source` is how the file spells it, and `line` where, for messages. It is written back as it
-    was spelled unless something has changed.
+    `source` is its spelling in the file, which is written back if nothing has changed. `line` is
+    its line number, for messages.
     """
 
     fields: Mapping[str, Any]
@@ -56,7 +56,7 @@ class Annotation:
 
     @classmethod
     def of(cls, utterance: Utterance) -> Annotation:
-        """Return a new annotation that says this."""
+        """Return a new annotation with the times and text of an utterance."""
         return cls({"start_s": utterance.start_s, "end_s": utterance.end_s, "text": utterance.text})
 
     def with_fields(self, **changes: Any) -> Annotation:
@@ -64,11 +64,11 @@ class Annotation:
         return replace(self, fields={**self.fields, **changes})
 
     def utterance(self, origin_ns: int | None = None) -> Utterance:
-        """Return what should be said.
+        """Return the text that is right, with its times.
 
-        A `corrected` text precedes `text` unless it is empty, as in the lines of a saved clip
-        that nobody has corrected; a space is a correction to silence. If `origin_ns`, the
-        camera's time of second 0, is given, `start_ns` and `end_ns` precede the seconds.
+        A `corrected` text takes precedence over `text` unless it is empty, as in uncorrected lines
+        of a saved clip. A space is a correction to silence. If `origin_ns`, the camera's time of
+        second 0, is given, `start_ns` and `end_ns` take precedence over the seconds.
 
         Raises:
             ValueError: a field is wrong.
@@ -100,7 +100,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """All of a file of annotations, in its order.
+    """All contents of an annotation file, in order.
 
     `suffix` is its format: '.jsonl', '.vtt' or '.srt'. `header` comes before the first
     annotation, `footer` after the last; None for those of a new file.
@@ -127,7 +127,7 @@ def as_text(value: Any, name: str) -> str:
     try:
         str(value).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"`{name}` contains half a character: {quoted(value)}") from error
+        raise ValueError(f"`{name}` contains an unpaired surrogate: {quoted(value)}") from error
     return str(value)
 
 

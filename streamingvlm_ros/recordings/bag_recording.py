@@ -87,7 +87,7 @@ class BagRecording:
 
     @property
     def losses(self) -> dict[str, str]:
-        """Why parts of the bag could not be read, by file, and images not used, by topic.
+        """Reasons for unreadable parts of the bag, by file, and for unused images, by topic.
 
         Complete when all chunks have been iterated.
         """
@@ -129,7 +129,7 @@ class BagRecording:
 
     @property
     def narration_topics(self) -> tuple[str, ...]:
-        """Topics on which a narrator, or somebody who annotates, has published."""
+        """Topics on which a narrator or an annotator has published."""
         return tuple(topic.name for topic in self._bag.topics if topic.type == NARRATION_TYPE)
 
     def narrations(self, topic: str) -> Sequence[Narration]:
@@ -154,7 +154,7 @@ class BagRecording:
         ]
 
     def _first_image(self) -> _Image:
-        """The first image. At least one must be decodable."""
+        """Return the first image. SourceError if none can be decoded."""
         first: _Image | None = None
         for image in self._images():
             first = first or image
@@ -165,14 +165,12 @@ class BagRecording:
             else:
                 return first
         reasons = f": {self._rejected}" if self._rejected else ""
-        raise _error(
-            self._bag, f"{self._topic.name} in {self.path} has no image that can be used{reasons}"
-        )
+        raise _error(self._bag, f"{self._topic.name} in {self.path} has no usable image{reasons}")
 
     def _span(
         self, config: FrameConfig, span_s: tuple[float, float] | None
     ) -> tuple[int, Iterator[_Image]]:
-        """The time that chunks are counted from, and the images."""
+        """Return the time that chunks are counted from, and the images."""
         if span_s is None:
             return 0, self._images()
         start_ns = self.start_ns(config)
@@ -184,9 +182,9 @@ class BagRecording:
         return begin_ns, takewhile(lambda image: image.stamp_ns < end_ns, after)
 
     def _images_from(self, begin_ns: int) -> Iterator[_Image]:
-        """The images from shortly before `begin_ns` on, or all of them.
+        """Yield the images from shortly before `begin_ns` on, or all of them.
 
-        A bag is searched by the recorder's clock. Where that doesn't run with the camera's, as
+        A bag is searched by the recorder's clock. If that differs too much from the camera's, as
         in a simulation or a converted bag, everything is read.
         """
         images = self._images(begin_ns + self._delay_ns - _MARGIN_NS)
@@ -199,7 +197,7 @@ class BagRecording:
             yield from self._images()
 
     def _images(self, since_ns: int = 0) -> Iterator[_Image]:
-        """Usable images, recorded at `since_ns` or later."""
+        """Yield the usable images that were recorded at `since_ns` or later."""
         for message in self._bag.messages([self._topic.name], since_ns):
             try:
                 picture = self._messages.read(message)
@@ -266,14 +264,14 @@ def _find_camera(bag: BagReader, name: str | None) -> Topic:
     if not cameras:
         raise _error(bag, f"{bag.path} has no images")
     if name is not None:
-        raise _error(bag, f"{name} is no camera in {bag.path}; its cameras: {known}")
+        raise _error(bag, f"{name} is not a camera in {bag.path}; its cameras: {known}")
     if len(cameras) > 1:
         raise _error(bag, f"{bag.path} has several cameras; name one of: {known}")
     return next(iter(cameras.values()))
 
 
 def _error(bag: BagReader, message: str) -> SourceError:
-    """An error, with what could not be read of the bag: that may be the reason."""
+    """Return an error that names the unreadable parts of the bag: they may be its cause."""
     losses = [f"{part}: {reason}" for part, reason in bag.losses.items()]
     return SourceError("; ".join([message, *losses]))
 

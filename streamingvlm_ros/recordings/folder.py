@@ -1,4 +1,4 @@
-"""Recordings in folders, and the files of words and questions beside them."""
+"""Recordings in folders, and the label files beside them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from ..bags.metadata import METADATA_FILE
 from ..bags.storage import STORAGES
 from ..errors import WordsError
 
-VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm")
-WORDS = (".jsonl", ".vtt", ".srt")
-QUESTIONS = ".questions.jsonl"
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
+ANNOTATION_SUFFIXES = (".jsonl", ".vtt", ".srt")
+QUESTIONS_SUFFIX = ".questions.jsonl"
 
 
 def find_recordings(path: Path) -> Iterator[Path]:
-    """Yield the path itself, or the bags and videos in a folder that is no bag.
+    """Yield the path itself, or the bags and videos in it if it is a folder but not a bag.
 
-    Folders that can't be listed are left out; see `unlisted`.
+    Folders that can't be listed are left out; see `unreadable_folders`.
     """
     if not path.is_dir() or _is_bag(path):
         yield path
         return
     for entry in sorted(path.iterdir()):
-        if entry.suffix.lower() in VIDEOS or entry.name.endswith(STORAGES) or _is_bag(entry):
+        if (
+            entry.suffix.lower() in VIDEO_SUFFIXES
+            or entry.name.endswith(STORAGES)
+            or _is_bag(entry)
+        ):
             yield entry
 
 
-def unlisted(path: Path) -> list[Path]:
-    """Return the subfolders that can't be listed, such as lost+found: they may be bags."""
+def unreadable_folders(path: Path) -> list[Path]:
+    """Return the subfolders that can't be listed, such as lost+found. They may be bags."""
     if not path.is_dir():
         return []
     return [entry for entry in sorted(path.iterdir()) if entry.is_dir() and _listed(entry) is None]
@@ -40,18 +44,18 @@ def name_of(recording: Path) -> str:
     return recording.stem if recording.is_file() else recording.name
 
 
-def words_beside(recording: Path) -> Path | None:
-    """Return the file with a recording's words: `NAME.jsonl`, `.vtt` or `.srt` beside it.
+def annotations_beside(recording: Path) -> Path | None:
+    """Return the file with a recording's narration: `NAME.jsonl`, `.vtt` or `.srt` beside it.
 
-    Without one, return the file that the recorder has put into a saved clip.
+    Without one, return the file inside a saved clip.
 
     Raises:
-        WordsError: there are several, and it is unknown which of them is corrected.
+        WordsError: there are several, and it is unclear which of them was corrected.
     """
-    beside = list(filter(_is_file, _words_paths(recording)))
+    beside = list(filter(_is_file, _narration_paths(recording)))
     if len(beside) > 1:
         raise WordsError(
-            f"{recording} has several files of words, {' and '.join(map(str, beside))}: keep one "
+            f"{recording} has several label files, {' and '.join(map(str, beside))}: keep one "
             "of them"
         )
     sidecar = recording / SIDECAR
@@ -65,16 +69,16 @@ def questions_beside(recording: Path) -> Path | None:
 
 
 def annotation_paths(recording: Path) -> list[Path]:
-    """Return all paths, used or not, where a recording's words and questions are looked for."""
-    return [*_words_paths(recording), recording / SIDECAR, _questions_path(recording)]
+    """Return all paths of a recording's possible label files, existing or not."""
+    return [*_narration_paths(recording), recording / SIDECAR, _questions_path(recording)]
 
 
-def _words_paths(recording: Path) -> list[Path]:
-    return [recording.parent / f"{name_of(recording)}{suffix}" for suffix in WORDS]
+def _narration_paths(recording: Path) -> list[Path]:
+    return [recording.parent / f"{name_of(recording)}{suffix}" for suffix in ANNOTATION_SUFFIXES]
 
 
 def _questions_path(recording: Path) -> Path:
-    return recording.parent / f"{name_of(recording)}{QUESTIONS}"
+    return recording.parent / f"{name_of(recording)}{QUESTIONS_SUFFIX}"
 
 
 def _is_file(path: Path) -> bool:

@@ -31,12 +31,12 @@ _HEADS = {
         string format
         uint32 data_length""",
 }
-"""All fields of an image message but its data, of which they end with the length."""
+"""Fields of an image message before its data, ending with the data's length."""
 
 _ENCAPSULATION = 4
 """Bytes before the fields: the second one is 1 for little-endian CDR."""
 _PADDING = 3
-"""Most bytes that may follow a message."""
+"""Maximum number of padding bytes after a message."""
 
 
 @dataclass(slots=True)
@@ -64,9 +64,9 @@ class CompressedView:
 class ImageMessages:
     """Reads the image messages of one topic.
 
-    rosbags copies a message to deserialise it. Images are large, and of most of them only the
-    stamp is needed, so their fields are read in place. A bag that defines the image types in its
-    own way is left to rosbags.
+    rosbags copies a message to deserialise it. Images are large, and usually only the stamp is
+    needed, so fields are read in place. If a bag has its own definition of an image type, rosbags
+    reads its images.
     """
 
     def __init__(self, topic: Topic) -> None:

@@ -14,7 +14,7 @@ from .annotations import Annotation, as_text, quoted
 from .bag_recording import RecordedAnswer
 
 LETTERS = string.ascii_uppercase
-"""The names of options."""
+"""Names of the options, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class TimedQuestion:
 
     @property
     def prompt(self) -> str:
-        """The question as the model gets it, with its options."""
+        """Return the question as the model gets it, with its options."""
         if not self.options:
             return self.question
         letters = LETTERS[: len(self.options)]
@@ -41,16 +41,17 @@ class TimedQuestion:
     def is_answered_by(self, answer: str) -> bool:
         """Return True if `answer` is right.
 
-        With options it must name the right one, by letter or text; otherwise all words count.
+        With options it must name the right one, by letter or text; otherwise all words must match.
         """
         if self.options:
             return self._chosen(answer) == self.answer
         return plain(answer) == plain(self.answer)
 
     def _chosen(self, answer: str) -> str:
-        """The letter of the option that is all of the answer, or the letter it begins with, or ''.
+        """Return the letter of the option that the answer names; '' if it names none.
 
-        A letter is all of the answer, or a bracket, point or colon follows: "A dog" has none.
+        It names an option by its whole text or by its letter, either alone or before a bracket,
+        point or colon: "A dog" names none.
         """
         for letter, option in zip(LETTERS, self.options, strict=False):
             if plain(answer).rstrip(".") == plain(option).rstrip("."):
@@ -60,7 +61,7 @@ class TimedQuestion:
 
 
 def plain(text: str) -> str:
-    """Return the text in small letters, with single spaces."""
+    """Return the text in lower case, with single spaces."""
     return " ".join(text.lower().split())
 
 

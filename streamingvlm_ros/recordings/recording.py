@@ -1,4 +1,4 @@
-"""A bag or a video, opened once for its frames, its times and its words."""
+"""A bag or a video, opened once for its frames, stamps and annotations."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 def split_lines(text: str) -> list[str]:
-    """Return the lines with their ends. Unlike str.splitlines, U+2028 and the like are text."""
+    """Return the lines with their ends. Unlike with str.splitlines, U+2028 is text."""
     return _LINE.findall(text)
 
 
@@ -41,7 +41,7 @@ def annotated_spans(lines: list[str], suffix: str) -> list[tuple[int, int]]:
 
 
 def parse_cue(source: str, suffix: str, *, line: int = 0, before: str = "") -> Annotation:
-    """Return a cue. ValueError if `source` is none."""
+    """Return a cue. ValueError if `source` isn't one."""
     first, *others = [text.rstrip("\r\n") for text in split_lines(source)]
     cue_id = ""
     if not _is_timing(first, suffix):
@@ -64,8 +64,8 @@ def parse_cue(source: str, suffix: str, *, line: int = 0, before: str = "") -> A
 def cue_text(annotation: Annotation, suffix: str, *, number: int) -> str:
     """Return an annotation as a cue, without the line end.
 
-    Its corrected text is written where it has one. The markup is written if it still has the
-    annotation's text. `number` is the counter of a cue of SRT that has none.
+    A corrected text is written in place of the text. Markup is written if its text is unchanged.
+    `number` is the counter for an SRT cue that has none.
     """
     start_s, end_s = annotation.time_field("start_s"), annotation.time_field("end_s")
     text = annotation.text_field("corrected" if annotation.fields.get("corrected") else "text")
@@ -86,7 +86,7 @@ def _is_timing(line: str, suffix: str) -> bool:
 
 
 def _has_id(lines: list[str], timing: int, *, suffix: str, previous_timing: int) -> bool:
-    """True if the line before a timing is an identifier and not another cue's text."""
+    """Return True if the line before a timing is an identifier, not another cue's text."""
     above = lines[timing - 1] if timing > previous_timing + 1 else ""
     if suffix == ".srt":
         return _COUNTER.fullmatch(above) is not None
@@ -99,7 +99,7 @@ def _has_id(lines: list[str], timing: int, *, suffix: str, previous_timing: int)
 
 
 def _end(lines: list[str], timing: int, *, suffix: str, limit: int) -> int:
-    """The line after a cue: a blank line ends one of WebVTT, only the next cue one of SRT."""
+    """Return the line after a cue. A blank line ends a WebVTT cue, only the next cue an SRT one."""
     if suffix == ".vtt":
         end = timing + 1
         while end < limit and lines[end].strip("\r\n"):
@@ -112,8 +112,8 @@ def _end(lines: list[str], timing: int, *, suffix: str, limit: int) -> int:
 
 
 def _plain(timing: str, markup: str, *, suffix: str) -> tuple[float, float, str]:
-    """Beginning and end in seconds, and the text without markup in one line."""
-    # pysubs2 takes a number in the last line for the next cue's counter: it gets one to take.
+    """Return beginning and end in seconds, and the text without markup in one line."""
+    # pysubs2 takes a number in the last line for the next cue's counter, so one is added.
     cue = f"{timing}\n{markup.strip()}\n\n0"
     events = pysubs2.SSAFile.from_string(cue, format_=suffix.removeprefix("."))
     text = "\n".join(event.plaintext for event in events).replace("\n", " ")

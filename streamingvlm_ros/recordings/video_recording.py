@@ -30,12 +30,12 @@ class VideoRecording:
 
     @property
     def duration_s(self) -> float | None:
-        """Length in seconds; None where the file doesn't say."""
+        """Length in seconds; None if the file doesn't give it."""
         return self._source.duration_s
 
     @property
     def losses(self) -> dict[str, str]:
-        """Why parts of the video could not be used. Complete when all chunks are iterated."""
+        """Reasons for unusable parts of the video. Complete when all chunks are iterated."""
         return self._source.losses
 
     def start_ns(self, config: FrameConfig) -> int:
@@ -55,7 +55,7 @@ class VideoRecording:
 
     @cached_property
     def image_stamps(self) -> Sequence[ImageStamp]:
-        """The times of all images by the packets' stamps. No pixels are decoded.
+        """Yield the times of all images by the packets' stamps. No pixels are decoded.
 
         `stamp_ns` counts from the first image, `recorded_ns` is the file's own time.
         """

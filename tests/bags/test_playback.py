@@ -51,7 +51,9 @@ def test_only_the_chosen_camera_is_played(camera: str, names: list[str]) -> None
 
 @pytest.mark.parametrize("camera", ["/note", "/front", "/"])
 def test_an_unknown_camera_is_an_error_that_names_the_cameras(camera: str) -> None:
-    error = rf"{camera} is no camera in the bag; its cameras: /front/image, /rear/image/compressed"
+    error = (
+        rf"{camera} is not a camera in the bag; its cameras: /front/image, /rear/image/compressed"
+    )
     with pytest.raises(BagError, match=error):
         topics_to_play(TOPICS, camera)
     with pytest.raises(BagError, match="its cameras: none"):

@@ -228,8 +228,8 @@ def test_a_damaged_database_is_read_as_far_as_possible(tmp_path: Path) -> None:
     ("create", "error"),
     [
         (lambda p: None, "there is no"),
-        (lambda p: p.mkdir(), "is no ROS 2 bag"),
-        (lambda p: p.write_text("a letter"), "is no ROS 2 bag"),
+        (lambda p: p.mkdir(), "is not a ROS 2 bag"),
+        (lambda p: p.write_text("a letter"), "is not a ROS 2 bag"),
     ],
 )
 def test_a_path_without_a_bag_is_an_error(tmp_path: Path, create: object, error: str) -> None:

@@ -199,7 +199,7 @@ def test_the_command_fails_if_everything_was_skipped(folder: Path) -> None:
     done = evaluate(folder, "--model", "demo")
     assert_one_line(done, "error: nothing was evaluated")
     assert "skipped late: " in done.stderr
-    assert "late.jsonl, line 1: `text` is no text: null" in done.stderr
+    assert "late.jsonl, line 1: `text` must be text, not null" in done.stderr
     assert (folder.parent / "out" / "report.html").exists()
 
 

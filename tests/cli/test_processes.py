@@ -1,4 +1,4 @@
-"""Child processes of the demo: started, watched and ended, these and no others."""
+"""Child processes of the demo are started, watched and ended."""
 
 import os
 import signal

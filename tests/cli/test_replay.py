@@ -79,8 +79,8 @@ def test_a_folder_without_a_bag_and_a_missing_camera_are_reported_in_one_line(
     bag: Path, tmp_path: Path
 ) -> None:
     for arguments, reason in (
-        ((tmp_path,), "is no ROS 2 bag"),
-        ((bag, "--topic", "/rear/image"), "/rear/image is no camera"),
+        ((tmp_path,), "is not a ROS 2 bag"),
+        ((bag, "--topic", "/rear/image"), "/rear/image is not a camera"),
     ):
         result = replay(*arguments)
         assert result.returncode == 1

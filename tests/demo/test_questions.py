@@ -87,7 +87,7 @@ def test_questions_about_moments_concern_the_newest_one_with_the_thing() -> None
     assert about_moments((Second((RESTS,)),), STAR, kind="where then") is None
 
 
-def test_company_is_asked_only_if_it_is_the_same_in_all_moments() -> None:
+def test_the_thing_beside_it_is_asked_only_if_it_is_the_same_in_all_moments() -> None:
     alone, together = Second((ENTERS,)), Second((ENTERS, RESTS))
     assert about_moments((together, together), STAR, kind="company then")
     assert about_moments((alone, together), STAR, kind="company then") is None
@@ -110,7 +110,7 @@ def test_every_place_has_its_own_name() -> None:
 
 
 @pytest.mark.parametrize("kind", [*NOW, *PAST])
-def test_no_constant_answer_is_usually_right(kind: str) -> None:
+def test_no_constant_answer_scores_above_60_percent(kind: str) -> None:
     """A model that always gives the same answer must score below 60 %."""
     random, true_answers = np.random.default_rng(0), []
     for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + 20):

@@ -54,6 +54,6 @@ def test_a_wrong_or_unknown_setting_is_named_with_the_label(label: str, why: str
         parse_candidate(label)
 
 
-def test_a_label_may_come_only_once() -> None:
+def test_a_label_must_not_be_repeated() -> None:
     with pytest.raises(EvaluationError, match="--model 'demo' is named more than once"):
         parse_candidates(["demo", "demo fps=1", "demo"])

@@ -22,7 +22,7 @@ def test_a_fair_judge_prefers_the_right_narration_in_either_order(tmp_path: Path
         assert judge.compare(REFERENCE, REFERENCE, other=NOTHING) == Match(3, 0, 0)
         assert judge.compare(REFERENCE, NOTHING, other=REFERENCE) == Match(0, 0, 3)
         assert judge.compare(REFERENCE, NOTHING, other=NOTHING) == Match(0, 3, 0)
-        # Thirty seconds at a time, which a model and a person can still survey.
+        # Segments of thirty seconds
         assert "29 s: event 29" in s.prompts[0]
         assert "30 s" not in s.prompts[0]
 
@@ -74,7 +74,7 @@ def test_an_unreachable_or_unclear_judge_is_an_error(tmp_path: Path) -> None:
         Judge(s.url, "any", cache=tmp_path).compare(REFERENCE, REFERENCE, other=NOTHING)
 
 
-def test_an_answer_without_a_verdict_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_request_without_a_verdict_is_repeated(tmp_path: Path) -> None:
     replies = iter(["It depends.", *["TIE"] * 6])
     with judge_server(lambda prompt: next(replies)) as s:
         with pytest.raises(EvaluationError, match="It depends"):

@@ -1,4 +1,4 @@
-"""Recordings in folders, and the files of words beside them."""
+"""Recordings in folders, and the label files beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from streamingvlm_ros.errors import WordsError
-from streamingvlm_ros.recordings.folder import find_recordings, unlisted, words_beside
+from streamingvlm_ros.recordings.folder import (
+    annotations_beside,
+    find_recordings,
+    unreadable_folders,
+)
 
 from ..support.cli import assert_one_error_line, run
 
@@ -46,26 +50,26 @@ def test_a_folder_that_cannot_be_listed_is_skipped_and_reported(
     tmp_path.chmod(0o755)
     with as_nobody():
         assert list(find_recordings(Path())) == [Path("drive"), Path("walk.mp4")]
-        assert unlisted(Path()) == [Path("lost+found")]
-        assert unlisted(Path("walk.mp4")) == []
+        assert unreadable_folders(Path()) == [Path("lost+found")]
+        assert unreadable_folders(Path("walk.mp4")) == []
         with pytest.raises(PermissionError, match=r"lost\+found"):
             list(find_recordings(Path("lost+found")))
 
 
 @pytest.mark.parametrize("names", [("a.jsonl", "a.vtt"), ("a.vtt", "a.srt")])
-def test_two_files_of_words_are_an_error_that_names_both(
+def test_two_label_files_are_an_error_that_names_both(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
     first, second = (tmp_path / name for name in names)
     touch(tmp_path / "a.mp4", second)
-    assert words_beside(tmp_path / "a.mp4") == second
+    assert annotations_beside(tmp_path / "a.mp4") == second
     touch(first)
     with pytest.raises(WordsError, match="keep one of them") as caught:
-        words_beside(tmp_path / "a.mp4")
-    assert f"several files of words, {first} and {second}: keep" in str(caught.value)
+        annotations_beside(tmp_path / "a.mp4")
+    assert f"several label files, {first} and {second}: keep" in str(caught.value)
 
 
-def test_an_evaluation_with_two_files_of_words_fails_with_one_line(tmp_path: Path) -> None:
+def test_an_evaluation_with_two_label_files_fails_with_one_line(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4", tmp_path / "a.jsonl", tmp_path / "a.vtt")
     done = run("evaluate", tmp_path, "--output", tmp_path / "out", "--model", "demo")
     assert_one_error_line(done, "a.vtt: keep one of them")

@@ -1,4 +1,4 @@
-"""Image messages read in place are what rosbags makes of them."""
+"""Image messages read in place equal those that rosbags deserialises."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DECODER = MessageDecoder()
 
 
 def assert_alike(kind: str, data: bytes) -> None:
-    """Both readers find the same fields, or both find the message damaged."""
+    """Assert that both readers find the same fields, or both find the message damaged."""
     message = BagMessage(TOPICS[kind], 0, data)
     try:
         expected = DECODER.decode(message)

@@ -1,4 +1,4 @@
-"""Wrong values of a setting, for the tests of every way in."""
+"""Wrong values of a setting, for the tests of every interface that accepts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamingvlm_ros.setting import Setting
 
 
 def out_of_range(setting: Setting) -> st.SearchStrategy[Any]:
-    """Values of the right type that are not allowed; nothing if all are."""
+    """Return values of the right type that are not allowed, if there are any."""
     low, high = setting.low, setting.high
     if setting.choices:
         return st.text("abcdefgh", min_size=1).filter(lambda text: text not in setting.choices)
@@ -25,7 +25,7 @@ def out_of_range(setting: Setting) -> st.SearchStrategy[Any]:
 
 
 def of_wrong_type(setting: Setting) -> st.SearchStrategy[Any]:
-    """Values of another type, and numbers that are none."""
+    """Return values of another type, NaN and infinity."""
     fractions = st.floats(allow_nan=False).filter(lambda x: not x.is_integer())
     return {
         bool: st.integers(0, 1) | st.just("yes"),
@@ -37,5 +37,5 @@ def of_wrong_type(setting: Setting) -> st.SearchStrategy[Any]:
 
 
 def wrong_values(setting: Setting) -> st.SearchStrategy[Any]:
-    """Values that every way in must refuse."""
+    """Return values that every interface must reject."""
     return out_of_range(setting) | of_wrong_type(setting)

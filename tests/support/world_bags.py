@@ -17,7 +17,7 @@ from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Image
 
 BEGIN_S = 1_700_000_000
-"""When the world's second 0 was filmed."""
+"""Stamp of the world's second 0."""
 RATE_HZ = 4
 SIDE_PX = 112
 WORLD = World(FIRST_UNSEEN_SEED + 3)
@@ -48,7 +48,7 @@ def film(
     config: BagConfig | None = None,
     rate: int = 1,
 ) -> Path:
-    """A bag of these seconds of the world, by one camera or several that see the same.
+    """Write a bag of these seconds of the world, by one camera or several that see the same.
 
     `rate` of them were recorded in one second of the recorder's clock.
     """
@@ -57,7 +57,7 @@ def film(
         for count, second in enumerate(seconds):
             for n in range(RATE_HZ):
                 stamp_ns = (BEGIN_S + second) * S + n * S // RATE_HZ
-                # The recorder's clock is its own, and not set back.
+                # The recorder's clock is independent and never set back.
                 recorded_ns = (BEGIN_S + 7) * S + (count * RATE_HZ + n) * S // RATE_HZ // rate
                 image = WORLD.frame(second + n / RATE_HZ, SIDE_PX, SIDE_PX)
                 for camera in cameras:

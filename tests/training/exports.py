@@ -1,4 +1,4 @@
-"""Exports of recordings, and what they have written."""
+"""Exports of recordings, and the files that they wrote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAG_SECONDS = 10
 
 
 def captioned_bags(folder: Path) -> Path:
-    """Write the bags one, two and three: other seconds of the world, each with captions."""
+    """Write the bags one, two and three: different seconds of the world, each with captions."""
     for name, begin in (("one", 0), ("two", 30), ("three", 60)):
         film(folder / name, range(begin, begin + BAG_SECONDS))
         lines = (
@@ -33,12 +33,12 @@ def files(output: Path) -> dict[str, bytes]:
 
 
 def inodes(output: Path) -> dict[str, int]:
-    """Of whole films and parts: another one is a file that was written anew."""
+    """Return the inodes of complete videos and parts: a rewritten file has a new one."""
     paths = (path for path in output.glob("*/*") if not path.name.startswith("."))
-    return {path.name: path.stat().st_ino for path in paths if not only_begun(path)}
+    return {path.name: path.stat().st_ino for path in paths if not is_incomplete(path)}
 
 
-def only_begun(path: Path) -> bool:
+def is_incomplete(path: Path) -> bool:
     return path.suffix == ".jsonl" and "clips" not in json.loads(path.read_text().split("\n")[0])
 
 

@@ -1,8 +1,8 @@
 """Program of test_distributed.py, for one process or several: streamingvlm_training.sft on a CPU.
 
-Runs on GPUs do nothing less. FSDP is let through where accelerate accepts only GPUs, and DeepSpeed
-must not compile its shared memory for two minutes. Each process writes down its share of the
-weights and of the optimizer's state, and one may be killed.
+Two changes are for CPUs only: accelerate's check that FSDP has GPUs is bypassed, and DeepSpeed's
+shared-memory extension, which takes two minutes to compile, is off. Each process records its share
+of the weights and of the optimizer's state, and one may be killed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def watched_trainer_for(
 
 
 class Watch(TrainerCallback):
-    """Writes down the memory of this process after its first step, and kills it if asked to."""
+    """Records the memory of this process after its first step, and kills it if asked to."""
 
     def __init__(self, trainer: Trainer, output: Path, *, rank: Rank) -> None:
         self._trainer, self._output, self._rank = trainer, output, rank

@@ -16,7 +16,7 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import Chunk
-from streamingvlm_training.datasets.clips import NOTHING, RecordedClips, clip_of
+from streamingvlm_training.datasets.clips import EMPTY_SAMPLE, RecordedClips, clip_of
 from streamingvlm_training.datasets.cutting import CutConfig, cut
 from streamingvlm_training.datasets.record import ClipRecord, Exchange, Word
 from streamingvlm_training.packing import IGNORED
@@ -123,7 +123,7 @@ def test_an_unreadable_clip_is_skipped_counted_and_not_replaced(
     clips = RecordedClips(
         [[good, missing], [short]], settings, skipped_file=tmp_path / "skipped.jsonl"
     )
-    assert [clips[n] is NOTHING for n in range(len(clips))] == [False, True, True]
+    assert [clips[n] is EMPTY_SAMPLE for n in range(len(clips))] == [False, True, True]
     lines = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
     assert [line["clip"] for line in lines] == ["", "clip 3"]
     assert "gone.mp4" in lines[0]["why"]

@@ -17,7 +17,7 @@ from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.types import NS_PER_S, Chunk, HistoryMoment, Question
 from streamingvlm_training.collate import Collator
-from streamingvlm_training.datasets.clips import NOTHING
+from streamingvlm_training.datasets.clips import EMPTY_SAMPLE
 from streamingvlm_training.packing import IGNORED
 from streamingvlm_training.recipe import Recipe
 from streamingvlm_training.samples import ClipRound, ClipSample
@@ -223,7 +223,7 @@ CONTEXT_ROUND = ClipRound(7, 8, (), "a circle", context_only=True)
         pytest.param(
             ClipSample((CONTEXT_ROUND,), questions=(("What?", "A circle."),)), id="with-a-question"
         ),
-        pytest.param(NOTHING, id="nothing"),
+        pytest.param(EMPTY_SAMPLE, id="nothing"),
     ],
 )
 def test_a_black_frame_in_a_batch_without_frames_changes_no_logits_and_no_gradients(

@@ -182,12 +182,12 @@ def test_a_missing_video_is_reported_as_such_and_not_as_a_broken_line(tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["{}", "[1, 2]", "[{}, {}]", '[{"role": "user"}]', "[{"])
-def test_a_line_that_is_no_conversation_is_an_error_with_its_number(
+def test_a_line_that_is_not_a_conversation_is_an_error_with_its_number(
     tmp_path: Path, text: str
 ) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(f"{text}\n{line('a.mp4')}\n")
-    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation"):
+    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 isn't a conversation"):
         Conversations(path)[0]
 
 
@@ -199,5 +199,5 @@ def test_an_invalid_time_is_an_error_with_its_number(tmp_path: Path, place: str,
     asked = {"qa_stream": [[20.0, "Who?", "Nobody."]], "asked": [[21.0, "Who?", "Nobody."]]}
     path = tmp_path / "mine.jsonl"
     path.write_text(line("a.mp4", **asked).replace(place, time))
-    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 is no conversation.*is no time"):
+    with pytest.raises(DataError, match=r"mine\.jsonl, clip 1 isn't a conversation.*isn't a time"):
         Conversations(path)[0]

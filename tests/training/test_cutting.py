@@ -165,10 +165,10 @@ def test_a_clip_has_whole_chunks_despite_rounding_of_floats(chunk_s: float, fps:
     assert [len(clip.words) for clip in cuts] == 4 * [120]
 
 
-def test_a_clip_of_less_than_two_rounds_or_that_does_not_move_on_by_one_is_refused() -> None:
+def test_a_clip_of_less_than_two_rounds_or_that_does_not_advance_is_rejected() -> None:
     settings = Settings().updated({"chunk_seconds": 3.0})
     for config in (CutConfig(clip_s=5.0, overlap_s=0.0), CutConfig(clip_s=9.0, overlap_s=7.0)):
-        with pytest.raises(ConfigError, match=r"in whole chunks of 3\.0 s"):
+        with pytest.raises(ConfigError, match=r"by whole chunks of 3\.0 s"):
             list(cut(annotated(*each_second(*range(20))), config, settings=settings))
 
 
@@ -219,6 +219,6 @@ def test_questions_that_are_in_no_clip_are_reported_with_reasons() -> None:
     ]
 
 
-def test_clips_must_move_on() -> None:
+def test_clips_must_overlap_by_less_than_their_length() -> None:
     with pytest.raises(ConfigError, match=r"overlap_s \(4.0\) must be less than clip_s \(4.0\)"):
         CutConfig(clip_s=4.0, overlap_s=4.0)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, DataError
 from streamingvlm_training.data import check_paths, training_clips, validation_clips
-from streamingvlm_training.datasets.clips import NOTHING, RecordedClips
+from streamingvlm_training.datasets.clips import EMPTY_SAMPLE, RecordedClips
 from streamingvlm_training.datasets.conversations import line_of, write_conversations
 from streamingvlm_training.datasets.record import ClipRecord, Word
 from streamingvlm_training.prepare import main
@@ -74,12 +74,12 @@ def test_a_broken_recording_is_left_out_and_the_others_are_trained_on(
     ]
     errors = capsys.readouterr().err
     assert f"left out {bags / 'broken.mp4'}: " in errors
-    assert f"left out {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no words" in errors
+    assert f"left out {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no labels" in errors
 
 
 def test_training_on_broken_recordings_alone_is_an_error(bags: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"no clip to train on in .*; left out: .*wordless\.mp4 has no words"
+        DataError, match=r"no clip to train on in .*; left out: .*wordless\.mp4 has no labels"
     ):
         training_clips(recipe_for(train=[bags / "wordless.mp4"]), tmp_path)
 
@@ -98,7 +98,7 @@ def test_prepare_lists_every_broken_recording_and_continues(
     code, out = run_prepare(bags, capsys)
     assert code == 1
     assert f"left out: {bags / 'broken.mp4'}: " in out
-    assert f"left out: {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no words" in out
+    assert f"left out: {bags / 'wordless.mp4'}: {bags / 'wordless.mp4'} has no labels" in out
     assert "The first clip" in out
 
 
@@ -133,7 +133,7 @@ def test_a_disk_that_fails_during_training_ends_it(
     validation = RecordedClips(
         [records], settings, skipped_file=tmp_path / "skipped.jsonl", drawn=False
     )
-    assert all(sample is NOTHING for sample in map(validation.__getitem__, range(120)))
+    assert all(sample is EMPTY_SAMPLE for sample in map(validation.__getitem__, range(120)))
 
 
 def test_a_clip_is_listed_once_in_a_run(tmp_path: Path, settings: Settings) -> None:
@@ -142,7 +142,7 @@ def test_a_clip_is_listed_once_in_a_run(tmp_path: Path, settings: Settings) -> N
             [missing_clips(tmp_path, 1, 2)], settings, skipped_file=tmp_path / "skipped.jsonl"
         )
         for index in (0, 1, 0, 1):
-            assert clips[index] is NOTHING
+            assert clips[index] is EMPTY_SAMPLE
         list(DataLoader(clips, None, num_workers=2))
     assert clips.skipped == len(skipped_lines(tmp_path)) == 2
 

@@ -112,7 +112,7 @@ def test_a_run_resumes_after_one_of_its_processes_was_killed(
 
 
 def test_in_some_steps_only_one_of_two_processes_has_frames(first: Path, tmp_path: Path) -> None:
-    """Otherwise the tests above wouldn't show that processes don't wait for each other forever."""
+    """Processes would wait for each other forever if one could skip the vision tower."""
     recipe = read_recipe(write_recipe(tmp_path, first))
     clips = WorldClips(2 * STEPS, recipe.seed, clips=recipe.clips, settings=recipe.settings)
     frames = [any(round.images for round in clips[n].rounds) for n in range(2 * STEPS)]

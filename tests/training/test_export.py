@@ -266,20 +266,20 @@ def test_files_that_no_export_has_created_are_not_overwritten(
     own.write_text("[]")
     done = run("export", bags, "--output", tmp_path, "--model", "demo")
     assert done.returncode == 1
-    assert f"error: {own} is in the way, and by " in done.stderr
-    assert "no export has created it: move it, or" in done.stderr
+    assert f"error: {own} already exists, and no export listed in " in done.stderr
+    assert "created it: move it, or name another --output" in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
     assert own.read_text() == "[]"
 
 
-def test_a_foreign_video_in_the_place_of_a_skipped_recordings_video_is_not_overwritten(
+def test_a_foreign_video_named_like_a_skipped_recording_is_not_overwritten(
     bags: Path, tmp_path: Path
 ) -> None:
     silent = film(tmp_path / "silent", range(3))
     export([bags / "one", silent], tmp_path, settings=Settings(), config=CUT, validation=0)
     own = tmp_path / "videos" / "silent.mp4"
     own.write_text("filmed by hand")
-    with pytest.raises(DataError, match=r"silent\.mp4 is in the way"):
+    with pytest.raises(DataError, match=r"silent\.mp4 already exists"):
         export([bags / "one", silent], tmp_path, settings=Settings(), config=CUT, validation=0)
     assert own.read_text() == "filmed by hand"
 
@@ -305,10 +305,7 @@ def test_words_of_a_bag_with_the_name_of_an_output_file_are_not_overwritten(
     before = words.read_text()
     done = run("export", tmp_path, "--output", tmp_path, "--model", "demo")
     assert done.returncode == 1
-    assert (
-        f"error: the export would overwrite {words}, a recording or the place of its words"
-        in done.stderr
-    )
+    assert f"error: the export would overwrite {words}, a recording or its labels" in done.stderr
     assert words.read_text() == before
     words.unlink()  # what would be written would be its words the next time
     with pytest.raises(DataError, match="would overwrite"):
@@ -329,7 +326,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
         pytest.skip("every folder is open to root")
     done = run("export", tmp_path, "--output", tmp_path / "out", "--model", "demo")
     assert done.returncode == 0, done.stderr
-    assert f"passed over {closed}: it can't be listed\n" in done.stderr
+    assert f"skipped {closed}: it can't be listed\n" in done.stderr
 
 
 def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path: Path) -> None:
@@ -340,7 +337,7 @@ def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path
     done = run("export", *options, "--topic", "/right")
     assert "skipped" not in done.stderr
     assert done.stdout == "train: 1 clips of 1 recordings\nvalidation: 1 clips of 1 recordings\n"
-    assert "/up is no camera in" in run("export", *options, "--topic", "/up").stderr
+    assert "/up is not a camera in" in run("export", *options, "--topic", "/up").stderr
 
 
 def stamped(bag: Path, stamps_ns: Iterable[int], *, image: Image) -> Path:
@@ -397,7 +394,7 @@ def test_a_recording_on_a_broken_disk_is_skipped_with_the_reason(
 ) -> None:
     shutil.copytree(bags, tmp_path / "bags")
     broken = tmp_path / "bags" / "one.questions.jsonl"
-    broken.symlink_to("/proc/self/mem")  # a file of which the first byte can't be read
+    broken.symlink_to("/proc/self/mem")  # a file whose first byte can't be read
     done = export(
         [broken.parent / name for name in ("one", "two")],
         tmp_path,
@@ -526,7 +523,9 @@ def test_prepare_lists_a_problem_of_many_clips_once(
     output = capsys.readouterr().out
     missing = f"there is no video videos/gone.mp4 below {train.parent}"
     assert f"left out: {train}, clip 1: {missing} (and {len(lines) - 1} more)\n" in output
-    assert f"left out: {train}, clip {len(lines) + 1}: is no conversation about a video: " in output
+    assert (
+        f"left out: {train}, clip {len(lines) + 1}: isn't a conversation about a video: " in output
+    )
     assert "(and 1 more)\n" in output
 
 

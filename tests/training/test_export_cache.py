@@ -23,7 +23,7 @@ from streamingvlm_training.datasets.export_cache import CachedClips, ExportCache
 
 from ..support.cli import run
 from ..support.world_bags import film
-from .exports import CUT, files, inodes, only_begun
+from .exports import CUT, files, inodes, is_incomplete
 
 NAMES = ("one", "three", "two")
 
@@ -100,7 +100,7 @@ def change_recording(bag: Path) -> None:
 
 
 def change_nothing_but_frames(bag: Path) -> None:
-    """As raw images are: other ones have as many bytes."""
+    """Change raw images, whose size in bytes stays the same."""
     (file,) = bag.glob("*.mcap")
     stat = file.stat()
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000))
@@ -134,7 +134,7 @@ def test_only_outdated_files_are_exported_again(
     own: list[Path], tmp_path: Path, change: Callable[[Path], None], anew: set[str]
 ) -> None:
     exported(own, tmp_path / "out")
-    for path in list((tmp_path / "out").glob("*/*")):  # an inode that is in use isn't given anew
+    for path in list((tmp_path / "out").glob("*/*")):  # an inode in use isn't assigned again
         (tmp_path / path.name).hardlink_to(path)
     before = inodes(tmp_path / "out")
     change(own[2])
@@ -216,7 +216,7 @@ def test_the_video_of_a_run_that_was_stopped_before_its_entry_was_stored_is_reus
         patched.setattr(ExportCache, "store", stopped)
         with pytest.raises(KeyboardInterrupt):
             exported([bags / "one"], tmp_path)
-    assert only_begun(tmp_path / "parts" / "one.jsonl")
+    assert is_incomplete(tmp_path / "parts" / "one.jsonl")
     before = inodes(tmp_path)
     assert list(before) == ["one.mp4"]
     assert exported([bags / "one"], tmp_path)
@@ -224,7 +224,7 @@ def test_the_video_of_a_run_that_was_stopped_before_its_entry_was_stored_is_reus
 
 
 def corrected(bag: Path) -> None:
-    """Every word of it in capital letters."""
+    """Write every word of a bag's labels in capital letters."""
     words = bag.with_suffix(".jsonl")
     lines = [json.loads(line) for line in words.read_text().splitlines()]
     words.write_text(
@@ -282,7 +282,9 @@ def test_another_camera_of_a_bag_is_encoded_again(tmp_path: Path) -> None:
             [bag], tmp_path / "out", settings=Settings(), config=CUT, validation=0, topic=topic
         )
         inodes_by_export.append(inodes(tmp_path / "out"))
-        film_of_two = tmp_path / "out" / "videos" / "two.mp4"  # one in use isn't given anew
+        film_of_two = (
+            tmp_path / "out" / "videos" / "two.mp4"
+        )  # an inode in use isn't assigned again
         (tmp_path / f"{len(inodes_by_export)}").hardlink_to(film_of_two)
     left, again, right = inodes_by_export
     assert left == again
@@ -311,7 +313,7 @@ def test_a_skipped_recording_is_tried_again(
 def test_an_entry_that_another_process_replaces_meanwhile_is_in_the_files(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the files would lack it, if that process saw them complete and ended before."""
+    """Otherwise the files would lack it if that process had ended first."""
     write_files = exporting._write_files
     cache = ExportCache(tmp_path / "parts", {bags / "one": None}, settings=Settings(), config=CUT)
 

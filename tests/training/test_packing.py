@@ -24,7 +24,7 @@ from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.rank import ALONE
 from streamingvlm_training.attention import CLIP_BY_CLIP, EQUAL_CHUNKS, FLASH, register_attention
-from streamingvlm_training.datasets.clips import NOTHING
+from streamingvlm_training.datasets.clips import EMPTY_SAMPLE
 from streamingvlm_training.packing import IGNORED
 from streamingvlm_training.recipe import Recipe, TrainConfig
 from streamingvlm_training.samples import ClipRound, ClipSample
@@ -66,7 +66,7 @@ def collate(model: Any, tokenizer: PreTrainedTokenizerFast, settings: Settings) 
 
 @pytest.fixture
 def lengths(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
-    """Lengths that flash-attn's kernels are lengths with; the kernels are replaced by SDPA."""
+    """Lengths with which flash-attn's kernels are called; SDPA replaces the kernels."""
     lengths: list[list[int]] = []
 
     def flash_attn(
@@ -154,8 +154,8 @@ def batches(settings: Settings) -> dict[str, list[ClipSample]]:
             replace(start, questions=SEVERAL),
             replace(late, questions=SEVERAL),
         ],
-        "none-can-be-read-but-one": [NOTHING, middle, NOTHING],
-        "black-frame": [without_frames, replace(without_frames, questions=ONE), NOTHING],
+        "none-can-be-read-but-one": [EMPTY_SAMPLE, middle, EMPTY_SAMPLE],
+        "black-frame": [without_frames, replace(without_frames, questions=ONE), EMPTY_SAMPLE],
         "black-frame-and-several-questions": [
             replace(without_frames, questions=SEVERAL),
             without_frames,

@@ -1,7 +1,6 @@
-"""Processes share an export and a check of the data, and go on when one of them is killed.
+"""Processes share an export and a check of the data, and continue when one of them is killed.
 
-They are real ones of torchrun, except where one must outlive the death of another: torchrun ends
-those of its own host.
+torchrun starts them, except where one must outlive another: torchrun would end both.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def ended(frames):
 export._encode = killed
 main()
 """
-"""Its second film is never whole."""
+"""Its second video is never complete."""
 KILLED_PREPARE = """
 import os, signal
 from streamingvlm_training import prepare

@@ -64,7 +64,7 @@ class Checker:
             yield Problem("too short", path, clip.origin, what, usable=False)
 
     def recording_problems(self, annotated: AnnotatedRecording, clips: int) -> Iterator[Problem]:
-        """Yield what is wrong with the words of a recording that gave `clips` clips."""
+        """Yield the problems of a recording's words. `clips` is the number of its clips."""
         path = annotated.path
         if annotated.images:
             self._images[path, annotated.camera] = annotated.images, ""
@@ -94,7 +94,7 @@ class Checker:
             yield Problem(kind, str(path), str(path), what, usable=True)
 
     def _rate(self, images: ImageTimes) -> Iterator[Finding]:
-        """The camera has less than half of the frame rate that the model is set to."""
+        """Yield a finding if the camera has less than half of the model's frame rate."""
         if images.filmed_s > 2 / self._frames.fps + ROUNDING_S:
             yield (
                 "frame rate",
@@ -123,7 +123,7 @@ class Checker:
             )
 
     def _images_of(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
-        """The times of a recording's images, or the reason why it can't be used."""
+        """Return the times of a recording's images, or the reason why it can't be used."""
         if (path, camera) not in self._images:
             self._images[path, camera] = self._read_times(path, camera)
         return self._images[path, camera]
@@ -150,13 +150,13 @@ def _set_back(images: ImageTimes) -> Iterator[Finding]:
     if images.back_ns is not None:
         yield (
             "clock set back",
-            f"time goes back at {images.end_s:.2f} s: nothing after it is learnt, and files of "
-            "words and questions must not cover it",
+            f"time goes back at {images.end_s:.2f} s: nothing after it is learnt, and label "
+            "files must not cover it",
         )
 
 
 def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
-    """Words that are more than a frame away from every image."""
+    """Yield findings about words that are more than a frame away from every image."""
     if images.late_s > images.frame_s:
         yield (
             "late first image",
@@ -176,7 +176,7 @@ def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
 
 
 def _early(spoken: Sequence[Utterance], images: ImageTimes) -> Iterator[Finding]:
-    """Words of a file before the first image. A narrator may have seen more than its bag has."""
+    """Yield a finding if utterances written by hand end before the first image."""
     limit_s = images.begin_s - images.frame_s
     ends_s = [utterance.end_s for utterance in spoken if utterance.end_s < limit_s]
     if ends_s:

@@ -20,18 +20,18 @@ from .conversations import Conversations
 from .image_times import ROUNDING_S
 from .record import ClipRecord, Exchange, Word
 
-NOTHING = ClipSample(())
+EMPTY_SAMPLE = ClipSample(())
 """Replaces a clip that can't be read: nothing is learnt from it."""
 _TRIAL_CLIPS = 20
-"""Clips that are read on trial before the training begins."""
+"""Number of clips that are tried before training begins."""
 _MAX_UNREADABLE = 100
-"""Unreadable clips in a row, drawn at random, from which on the disk must have failed."""
+"""Number of unreadable clips in a row, drawn at random, that means a failed disk."""
 
 
 class RecordedClips(Dataset[ClipSample]):
     """The clips of several readers, one after another.
 
-    A clip that can't be read is NOTHING, and a line of the file `skipped_file` says why. It is
+    A clip that can't be read is EMPTY_SAMPLE, and a line of the file `skipped_file` says why. It is
     neither replaced nor repeated, so that the record of what was trained on is exact. DataError
     if too many clips in a row can't be read. This holds for clips that are `drawn` at random; in
     order, all clips of a broken recording are neighbours.
@@ -55,7 +55,7 @@ class RecordedClips(Dataset[ClipSample]):
 
     def __getitem__(self, index: int) -> ClipSample:
         clip = self._read(index)
-        self._in_a_row = self._in_a_row + 1 if clip is NOTHING else 0
+        self._in_a_row = self._in_a_row + 1 if clip is EMPTY_SAMPLE else 0
         if self._drawn and self._in_a_row >= _MAX_UNREADABLE:
             raise DataError(
                 f"the last {self._in_a_row} clips can't be read, such as: {self._unread[index]} "
@@ -71,7 +71,7 @@ class RecordedClips(Dataset[ClipSample]):
     def try_some(self) -> None:
         """Read one clip. DataError if that fails for each of several from all over the data."""
         count = min(_TRIAL_CLIPS, len(self))
-        if all(self._read(n * len(self) // count) is NOTHING for n in range(count)):
+        if all(self._read(n * len(self) // count) is EMPTY_SAMPLE for n in range(count)):
             why = next(iter(self._unread.values()))
             raise DataError(
                 f"none of {count} clips that were tried can be read: {why} (all are listed in "
@@ -89,7 +89,7 @@ class RecordedClips(Dataset[ClipSample]):
             if index not in self._unread:
                 self._unread[index] = str(error)
                 note_skipped(self._skipped_file, origin, why=str(error))
-            return NOTHING
+            return EMPTY_SAMPLE
 
 
 def note_skipped(file_path: Path, clip: str, *, why: str) -> None:

@@ -52,7 +52,7 @@ class Conversations(Sequence[ClipRecord]):
     @overload
     def __getitem__(self, index: slice) -> list[ClipRecord]: ...
     def __getitem__(self, index: int | slice) -> ClipRecord | list[ClipRecord]:
-        """Read a clip. DataError if the line is no conversation, or its video is missing."""
+        """Read a clip. DataError if the line isn't a conversation, or its video is missing."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         origin = f"{self.path}, clip {index + 1}"
@@ -64,7 +64,7 @@ class Conversations(Sequence[ClipRecord]):
         except DataError:
             raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise DataError(f"{origin} is no conversation about a video: {error!r}") from error
+            raise DataError(f"{origin} isn't a conversation about a video: {error!r}") from error
 
 
 def line_of(record: ClipRecord, folder: Path) -> str:
@@ -105,7 +105,7 @@ def _beside(path: Path) -> Path:
 
 
 def _checked(offsets: Any, path: Path) -> list[int]:
-    """The offsets, if lines begin there and the last one is that of the last line."""
+    """Return the offsets if they are those of lines, and the last is that of the last line."""
     size = path.stat().st_size
     if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
         raise ValueError("its offsets must be a list of whole numbers")
@@ -127,7 +127,7 @@ def _checked(offsets: Any, path: Path) -> list[int]:
 
 
 def _last_line(path: Path) -> bytes:
-    """The last line, without the line end."""
+    """Return the last line without its line end."""
     with path.open("rb") as file:
         at = file.seek(0, 2)
         tail = b""
@@ -181,7 +181,7 @@ def _exchange(record: Sequence[Any]) -> Exchange:
 def _seconds(value: Any) -> float:
     time_s = as_time(value)
     if time_s is None:
-        raise ValueError(f"{str(value)[:60]} is no time")
+        raise ValueError(f"{str(value)[:60]} isn't a time")
     return time_s
 
 
@@ -208,6 +208,6 @@ def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:
 
 
 def _path(recording: Path, folder: Path) -> str:
-    """The path, relative to the folder if it is below: then both can be moved together."""
+    """Return the path, relative to the folder if it is below: then both can be moved together."""
     inside = recording.is_relative_to(folder)
     return str(recording.relative_to(folder) if inside else recording.absolute())

@@ -16,7 +16,7 @@ from streamingvlm_ros.errors import BagError, ConfigError, DataError
 from streamingvlm_ros.recordings.annotation_files import read_utterances
 from streamingvlm_ros.recordings.annotations import Utterance, utterances_of
 from streamingvlm_ros.recordings.bag_recording import until_jump_back
-from streamingvlm_ros.recordings.folder import name_of, questions_beside, words_beside
+from streamingvlm_ros.recordings.folder import annotations_beside, name_of, questions_beside
 from streamingvlm_ros.recordings.questions import TimedQuestion, questions_of, read_questions
 from streamingvlm_ros.recordings.recording import Recording, is_bag
 from streamingvlm_ros.recordings.subtitles import SUBTITLES
@@ -88,16 +88,16 @@ def load_annotated(recording: Recording, frames: FrameConfig) -> AnnotatedRecord
     words.
     """
     path, start_ns = recording.path, recording.start_ns(frames)
-    # A bag's own duration is of the recorder's clock, which in a simulation is another one.
+    # A bag's own duration is by the recorder's clock, which differs in a simulation.
     images = image_times(recording, frames) if is_bag(path) else None
-    words_file, questions_file = words_beside(path), questions_beside(path)
+    words_file, questions_file = annotations_beside(path), questions_beside(path)
     if words_file:
         utterances = read_utterances(words_file, start_ns if is_bag(path) else None)
     elif images:
         utterances = _narrated(recording, images, frames=frames)
     else:
-        raise DataError(f"{path} has no words: put {name_of(path)}.jsonl, .vtt or .srt beside it")
-    # The words in a saved clip are a narrator's, who may have seen more than was saved.
+        raise DataError(f"{path} has no labels: put {name_of(path)}.jsonl, .vtt or .srt beside it")
+    # The words in a saved clip are from a narrator that may have seen more than was saved.
     by_hand = words_file is not None and words_file.parent != path
     back_ns = images.back_ns if images else None
     return AnnotatedRecording(
@@ -174,7 +174,7 @@ def unused_questions(annotated: AnnotatedRecording, frames: FrameConfig) -> Iter
 
 
 def _is_usable(question: TimedQuestion, frames: FrameConfig, *, begin: int, end: int) -> bool:
-    """True if two rounds of this stretch of chunks come before the question."""
+    """Return True if two rounds of this stretch of chunks come before the question."""
     return not question.options and begin + 2 <= frames.whole_chunks(question.time_s) <= end
 
 
@@ -189,13 +189,13 @@ def _unused_reason(
 
 
 def _chunk_counts(config: CutConfig, frames: FrameConfig) -> tuple[int, int]:
-    """Chunks of a clip, and chunks from the beginning of one clip to that of the next."""
+    """Return the length of a clip and the step to the next one, in chunks."""
     length = frames.whole_chunks(config.clip_s)
     step = frames.whole_chunks(config.clip_s - config.overlap_s)
     if length < 2 or step < 1:
         raise ConfigError(
             f"clips of {config.clip_s} s that overlap by {config.overlap_s} s have less than two "
-            f"rounds or never move on in whole chunks of {frames.chunk_seconds} s"
+            f"rounds or don't advance by whole chunks of {frames.chunk_seconds} s"
         )
     return length, step
 
@@ -216,7 +216,7 @@ def _narrated(recording: Recording, images: ImageTimes, *, frames: FrameConfig) 
 
 
 def _answered(recording: Recording, start_ns: int, *, back_ns: int | None) -> list[TimedQuestion]:
-    # Not by their own times: answers about one time come in any order.
+    # Answers about the same time are recorded in any order, so their own times don't help.
     answers = (
         answer for answer in recording.answers if back_ns is None or answer.recorded_ns < back_ns
     )
@@ -224,7 +224,7 @@ def _answered(recording: Recording, start_ns: int, *, back_ns: int | None) -> li
 
 
 def _narration_offsets_s(recording: Recording) -> Sequence[float]:
-    """The distance of each narration's time from the stamp of its newest image."""
+    """Return the distance of each narration's time from the stamp of its newest image."""
     narrations: list[Narration] = []
     for topic in recording.narration_topics:
         with suppress(BagError):  # words are not taken from a damaged topic
@@ -236,16 +236,16 @@ def _narration_offsets_s(recording: Recording) -> Sequence[float]:
 def _known_stretches(
     annotated: AnnotatedRecording, frames: FrameConfig
 ) -> Iterator[tuple[int, int]]:
-    """Stretches of whole chunks for which the narration, silence included, is known."""
+    """Yield stretches of whole chunks whose narration, silence included, is known."""
     last = _last_chunk(annotated, frames)
     for begin_s, end_s in _known_seconds(annotated, frames):
         end = frames.whole_chunks(end_s)
-        # Words may be timed wrongly, by hours.
+        # The times of words may be wrong by hours.
         yield -frames.whole_chunks(-max(0.0, begin_s)), end if last is None else min(end, last)
 
 
 def _last_chunk(annotated: AnnotatedRecording, frames: FrameConfig) -> int | None:
-    """Chunks until the recording ends, the last of them perhaps in part; None if not known."""
+    """Return the number of chunks, the last perhaps incomplete; None if it isn't known."""
     return None if annotated.duration_s is None else -frames.whole_chunks(-annotated.duration_s)
 
 
@@ -270,7 +270,7 @@ def _known_seconds(
 
 
 def _clip_spans(begin: int, end: int, *, length: int, step: int) -> Iterator[tuple[int, int]]:
-    """Chunks at which clips begin and end. The last clip may be shorter, down to two chunks."""
+    """Yield the chunks at which clips begin and end. The last may have only two chunks."""
     for start in range(begin, end - 1, step):
         yield start, min(end, start + length)
         if start + length >= end:
@@ -285,8 +285,8 @@ def _record(
     end: int,
     settings: Settings,
 ) -> ClipRecord:
-    """The clip from chunk `start` to `end`. `words` are ordered by their ends."""
-    # Words are rounded alike: a multiple of a decimal fraction may lie next to its true value.
+    """Return the clip from chunk `start` to `end`. `words` are ordered by their ends."""
+    # Words are rounded in the same way: multiples of decimal fractions are inexact.
     start_s, end_s = (round(n * settings.frames.chunk_seconds, 6) for n in (start, end))
     first, after = (bisect_right(words, time_s, key=_end_s) for time_s in (start_s, end_s))
     return ClipRecord(
@@ -302,14 +302,14 @@ def _record(
 
 
 def _previous(words: Sequence[Word], count: int, *, window: WindowConfig) -> str:
-    """As much of the first `count` words as a window can hold: a word is at least one token."""
+    """Return those of the first `count` words that a window may hold, at a token or more each."""
     sink = min(count, window.text_sink)
     visible = [*words[:sink], *words[max(sink, count - window.text_window) : count]]
     return " ".join(word.text for word in visible)
 
 
 def _words(utterance: Utterance) -> Iterator[Word]:
-    """The words of an utterance, spread evenly over its time: the last ends with it."""
+    """Yield the words of an utterance, spread evenly over its time: the last ends with it."""
     texts = utterance.text.split()
     length_s = utterance.end_s - utterance.start_s
     times_s = [utterance.start_s + length_s * n / len(texts) for n in range(len(texts))]

@@ -44,7 +44,7 @@ _TICKS = 90_000
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of clips of each recording, and the reasons for which others are left out.
+    """The number of clips of each recording, and why other recordings are left out.
 
     `problems` should be looked at; their clips are exported. `others` are the names of recordings
     that an earlier export has left here and that are not in the files.
@@ -76,13 +76,13 @@ def export(
     recordings that have changed, or whose words have, are exported again. `advance` is called
     after each. `topic` is the camera of bags, None if each has only one.
 
-    Each of several processes exports its share. The one that finds all done writes the files;
-    the others return None.
+    Each of several processes exports its share. The last one to finish writes the files; the
+    others return None.
 
     Raises:
         DataError: no recording can be used; or the export would overwrite a file that it hasn't
             created, and then nothing is written.
-        OSError: there is no room.
+        OSError: the disk is full.
     """
     duplicates = [name for name, n in Counter(map(name_of, recordings)).items() if n > 1]
     if duplicates:
@@ -113,7 +113,7 @@ def _video(output: Path, path: Path) -> Path:
 
 
 def _check_output(recordings: Sequence[Path], output: Path, *, cache: ExportCache) -> None:
-    """DataError if the export would overwrite what it reads, or a file that it didn't create."""
+    """Raise DataError if the export would overwrite its input or a file that it didn't create."""
     outputs = [output / name for name in _FILES]
     outputs += [file for path in recordings for file in (_video(output, path), cache.entry(path))]
     inputs = {
@@ -122,21 +122,21 @@ def _check_output(recordings: Sequence[Path], output: Path, *, cache: ExportCach
     for file in outputs:
         if os.path.realpath(file) in inputs:
             raise DataError(
-                f"the export would overwrite {file}, a recording or the place of its words: name "
-                "another --output"
+                f"the export would overwrite {file}, a recording or its labels: name another "
+                "--output"
             )
     foreign = next(_foreign_files(recordings, output, cache=cache), None)
     if foreign:
         raise DataError(
-            f"{foreign} is in the way, and by {output / PARTS} no export has created it: move it, "
-            "or name another --output"
+            f"{foreign} already exists, and no export listed in {output / PARTS} created it: "
+            "move it, or name another --output"
         )
 
 
 def _foreign_files(
     recordings: Sequence[Path], output: Path, *, cache: ExportCache
 ) -> Iterator[Path]:
-    """Files in the place of an export's that the cache doesn't know."""
+    """Yield files at the export's paths that no export has created."""
     for path in recordings:
         video, entry = _video(output, path), cache.entry(path)
         # In this order: another process that starts meanwhile writes the entry first.
@@ -166,7 +166,7 @@ def _export_one(
                 _write_video(recording, video, frames=frames)
     except (StreamingVLMError, OSError) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise  # it isn't the recording's fault, and no reason to leave it out
+            raise  # the recording isn't at fault and must not be left out
         return CachedClips((), str(error))
     exported = (replace(record, recording=video, camera=None) for record in records)
     lines = tuple(line_of(record, video.parent.parent) for record in exported)
@@ -176,7 +176,7 @@ def _export_one(
 def _problems(
     annotated: AnnotatedRecording, records: Sequence[ClipRecord], *, frames: FrameConfig
 ) -> tuple[str, ...]:
-    """Problems of words and times, each once: the exported videos no longer show them."""
+    """Return the problems of words and times, each once. The exported videos don't show them."""
     checker = Checker(frames)
     problems = list(checker.recording_problems(annotated, len(records)))
     problems += [problem for record in records for problem in checker.problems(record)]
@@ -186,8 +186,8 @@ def _problems(
 def _finish(output: Path, cache: ExportCache, *, validation: int) -> Exported | None:
     """Write the files if every recording has its entry.
 
-    Another process may have replaced an entry meanwhile, and have ended before this one wrote.
-    So the cache is read again, until the files contain what it has.
+    Another process may replace an entry meanwhile and end before this one writes. So the cache
+    is read again until it equals the files.
     """
     entries, exported = cache.load_all(), None
     while entries is not None:
@@ -220,7 +220,7 @@ def _write_files(
 
 
 def _for_validation(paths: Sequence[Path], every: int) -> set[Path]:
-    """Paths whose names' hashes are multiples of `every`; the nearest if that is none or all."""
+    """Return the paths whose names have hashes nearest above multiples of `every`."""
     if not every or len(paths) < 2:
         return set()
     hashes = {path: _hash(name_of(path)) for path in paths}
@@ -230,7 +230,7 @@ def _for_validation(paths: Sequence[Path], every: int) -> set[Path]:
 
 
 def _hash(name: str) -> int:
-    """The same in every process, unlike Python's own."""
+    """Return a hash that is the same in every process, unlike Python's own."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big")
 
 
@@ -254,7 +254,7 @@ def _write_video(recording: Recording, video: Path, *, frames: FrameConfig) -> N
 
 
 def _first_pass(events: Iterable[object]) -> Iterator[Chunk]:
-    """The chunks until the stream is reset: where a clock is set back, times come twice."""
+    """Yield the chunks until the stream is reset: after that, times would repeat."""
     for event in events:
         if not isinstance(event, Chunk):
             return
@@ -262,7 +262,7 @@ def _first_pass(events: Iterable[object]) -> Iterator[Chunk]:
 
 
 def _from_start(frames: Iterable[Frame], start_ns: int) -> Iterator[Frame]:
-    """The frames, the first also at `start_ns`: a video's time begins with its first frame.
+    """Yield the frames, the first also at `start_ns`: a video's time begins with its first frame.
 
     A recording that begins within a chunk has no frame there, and all words would come too late.
     """

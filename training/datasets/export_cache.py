@@ -1,7 +1,7 @@
 """The clips that an export has cut from each recording, cached in a file for each.
 
-The cache lets an export resume, and processes that know nothing of each other share it. An entry
-is a line that says what it depends on, then its clips as they stand in the exported file.
+The cache lets an export resume, and independent processes share it. An entry is a line that says
+what it depends on, then its clips as they are in the exported file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ExportCache:
         # Another process may have started later, and cut words that were corrected meanwhile.
         if stored != expected and stored != self._examine(recording):
             return None
-        # It may lack its end after a crash, be of an earlier version, or only be reserved.
+        # It may be cut off by a crash, from an earlier version, or only reserved.
         if head.get("clips") != _clips_digest(lines):
             return None
         return CachedClips(lines, head["skipped"], tuple(head["problems"]))
@@ -135,7 +135,7 @@ class ExportCache:
         }
 
     def _clip_dependencies(self, recording: Path) -> dict[str, Any]:
-        """The dependencies of the clips besides those of the video."""
+        """Return the dependencies of the clips besides those of the video."""
         return {
             "beside": [_digest(file) for file in annotation_paths(recording)],
             "cut": asdict(self._config),
@@ -145,9 +145,9 @@ class ExportCache:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """An entry's head and clips; both empty if the file is no entry."""
+    """Return an entry's head and clips; both are empty if the file isn't an entry."""
     try:
-        # Not splitlines: U+2028 and its like are text in JSON.
+        # Not splitlines: U+2028 is text in JSON.
         first, *lines = file.read_text(encoding="utf-8").split("\n")
         head = _parsed(first)
     except (OSError, ValueError):
@@ -171,7 +171,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def _files(recording: Path) -> list[Path]:
-    """A video, or the files of a bag that hold messages: saved clips have others too.
+    """Return a video, or the files of a bag that hold messages: saved clips have others too.
 
     Empty if they can't be listed: opening the bag will report why.
     """
@@ -184,7 +184,7 @@ def _files(recording: Path) -> list[Path]:
 
 
 def _stat(file: Path) -> list[int] | str | None:
-    """Size and time of change, or the error. Raw images have equal sizes whatever they show."""
+    """Return size and modification time, or the error. Sizes of raw images are always equal."""
     try:
         stat = file.stat()
     except OSError as error:
@@ -193,7 +193,7 @@ def _stat(file: Path) -> list[int] | str | None:
 
 
 def _digest(file: Path) -> str | None:
-    """The digest of a file, or the error if it can't be read."""
+    """Return the digest of a file, or the error if it can't be read."""
     try:
         return sha256_of([file])[:16]
     except OSError as error:

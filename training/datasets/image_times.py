@@ -55,7 +55,7 @@ def image_times(recording: Recording, frames: FrameConfig) -> ImageTimes:
     """Return when a recording has images, by their stamps.
 
     Raises:
-        BagError, SourceError: there are none, or more than a day is between two.
+        BagError, SourceError: there are none, or two are more than a day apart.
     """
     stamps, start_ns = recording.image_stamps, recording.start_ns(frames)
     passed = list(until_jump_back(stamps, lambda stamp: stamp.stamp_ns, config=frames))
@@ -72,7 +72,7 @@ def image_times(recording: Recording, frames: FrameConfig) -> ImageTimes:
 
 
 def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
-    """Seconds between each image and the next."""
+    """Return the seconds between each image and the next."""
     gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(stamps_ns)]
     for before_ns, gap_s in zip(stamps_ns, gaps_s, strict=False):
         if gap_s > _DAY_S:

@@ -12,7 +12,7 @@ from streamingvlm_ros.errors import DataError
 class Videos:
     """Finds videos below a folder by their paths in a data set, or by their names alone.
 
-    Published data sets have paths of their authors' disks, or were flattened into one folder. A
+    Published data sets contain paths of their authors' disks, or were flattened into one folder. A
     name that several videos have is rejected: the published way to flatten folders lets one
     overwrite the other, and then the words belong to other pictures.
     """

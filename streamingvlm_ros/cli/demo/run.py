@@ -14,7 +14,7 @@ from .view import Refresh
 
 _NAMESPACE = "/demo"
 _MAX_SILENCE_S = 120.0
-"""Longest time without a narration. Loading on a slow machine takes a good part of it."""
+"""Longest time without a narration. Loading takes most of it on a slow machine."""
 
 _DISCOVERY_S = 1.0
 """Time to discover a demo that already runs."""
@@ -66,7 +66,7 @@ def _reject_second_demo(listener: Listener) -> None:
 
 
 def _reject_other_nodes(listener: Listener, own: int) -> None:
-    """Raise if nodes of another demo are here: both would receive each other's images."""
+    """Raise if nodes of another demo are running: both would receive each other's images."""
     if len(listener.neighbours()) > own:
         raise StreamingVLMError(
             "a demo is already running in this ROS domain; stop it, or start this one in another "

@@ -146,7 +146,7 @@ def _table(seconds: list[ScoredSecond], first_ns: int) -> Table:
 
 
 def _cell(text: str | None, *, missing: str, style: str) -> Text:
-    """Return a table cell that tells a missing text from silence."""
+    """Return a table cell in which missing text and silence look different."""
     if text is None:
         return Text(missing, style="dim italic")
     return Text(text, style=style) if text else Text("(silence)", style="dim italic")

@@ -1,1 +1,1 @@
-"""The results of an evaluation as one page for people: report.html."""
+"""The report of an evaluation: report.html."""

@@ -48,7 +48,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A model's figure as a length, with a second one, `whisker`, that may be the same."""
+    """A model's figure as a length. `whisker` is a second figure, which may be equal."""
 
     label: str
     number: int

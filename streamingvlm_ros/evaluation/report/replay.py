@@ -16,10 +16,10 @@ from ...types import NS_PER_S
 from ..candidate import split_label
 
 LEAD_IN_S = 3.0
-"""A replay starts this long before the moment, so that one sees it coming."""
+"""A replay starts this long before the moment."""
 
 _OPTIONS = ("fps", "instruction", "temperature", "seed")
-"""Settings that `streamingvlm replay` takes."""
+"""Settings that are options of `streamingvlm replay`."""
 
 
 @dataclass(frozen=True)

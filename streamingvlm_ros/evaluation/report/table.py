@@ -129,7 +129,7 @@ _NARRATION = [
     _narration_column(
         "BLEU",
         lambda s: s.bleu,
-        tooltip="Sequences of one to four words that the reference has, too",
+        tooltip="Sequences of one to four words that are also in the reference",
     ),
     _narration_column(
         "coverage",
@@ -171,6 +171,8 @@ _SPEED = [
         decimals=1,
     ),
     _speed_column(
-        "MB", lambda s: s.memory_mb, tooltip="Peak memory of the GPU, or without one of the process"
+        "MB",
+        lambda s: s.memory_mb,
+        tooltip="Peak memory of the GPU, or of the process if there is no GPU",
     ),
 ]

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from ..metrics import Pair
 
 NEAR_ROUGE_L = 0.5
-"""ROUGE-L from which on single words are marked instead of the whole text."""
+"""Minimum ROUGE-L at which single words are marked instead of the whole text."""
 
 Closeness: TypeAlias = Literal["exact", "near", "different"]
 

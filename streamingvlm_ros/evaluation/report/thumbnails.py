@@ -15,7 +15,7 @@ from ...recordings.recording import open_recording
 from ...types import NS_PER_S, Chunk, Frame, Image
 
 SIDE_PX = 160
-"""Longest side: more pixels would not be seen at the size of the page's pictures."""
+"""Longest side: the page shows pictures no larger."""
 
 _JPEG_QUALITY = 60
 

@@ -8,7 +8,7 @@ from ..results import OWN_SUITE
 from . import own
 
 SUITES: dict[str, Suite] = {OWN_SUITE: own.find_items}
-"""Readers by the name that `streamingvlm evaluate --suite` takes."""
+"""Readers by their names for `streamingvlm evaluate --suite`."""
 
 
 def suite_named(name: str) -> Suite:

@@ -1,4 +1,4 @@
-"""Recordings with files of words and questions beside them: the project's own layout."""
+"""Recordings with label files beside them: the project's own layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from ...errors import EvaluationError
 from ...file_hash import sha256_of
 from ...recordings.annotation_files import read_utterances
 from ...recordings.annotations import Utterance, utterances_of
-from ...recordings.folder import WORDS, find_recordings, name_of, questions_beside, words_beside
+from ...recordings.folder import (
+    ANNOTATION_SUFFIXES,
+    annotations_beside,
+    find_recordings,
+    name_of,
+    questions_beside,
+)
 from ...recordings.questions import read_questions
 from ...recordings.recording import Recording, is_bag
 from ..items import Fingerprints, Item, Labels, ScoredQuestion, SuiteArguments
@@ -72,7 +78,7 @@ def find_items(arguments: SuiteArguments) -> list[Item]:
             path,
             LabelFiles(
                 path,
-                reference or words_beside(path),
+                reference or annotations_beside(path),
                 arguments.questions or questions_beside(path),
             ),
             arguments.camera,
@@ -84,20 +90,20 @@ def find_items(arguments: SuiteArguments) -> list[Item]:
 def _parse_reference(text: str) -> Path | str:
     """Return a file, or the text itself if it is a topic."""
     path = Path(text)
-    if path.suffix in WORDS and path.is_file():
+    if path.suffix in ANNOTATION_SUFFIXES and path.is_file():
         return path
-    if path.suffix in WORDS and not path.exists():
+    if path.suffix in ANNOTATION_SUFFIXES and not path.exists():
         raise EvaluationError(f"--reference {text}: there is no such file")
     if text.startswith("/") and not path.exists():
         return text
     raise EvaluationError(
-        f"--reference {text} is neither a {', '.join(WORDS)} file nor a narration topic, which "
-        "begins with a slash"
+        f"--reference {text} is neither a {', '.join(ANNOTATION_SUFFIXES)} file nor a narration "
+        "topic, which begins with a slash"
     )
 
 
 def _fingerprint(source: Path | str | None) -> str | None:
-    """Include a file's content, so that a corrected file counts as another one."""
+    """Include a file's content, so that a corrected file has another fingerprint."""
     if not isinstance(source, Path):
         return source
     return f"{source} {sha256_of([source])[:16]}"

@@ -217,7 +217,7 @@ def test_a_camera_that_is_not_in_the_bag_is_an_error_that_lists_the_cameras(
 ) -> None:
     player = Process("player", {"bag": two_cameras, "camera": "/up/image"}, domain=peer.domain)
     assert exit_code(player) == 1
-    why = "/up/image is no camera in the bag; its cameras: /front/image, /rear/image"
+    why = "/up/image is not a camera in the bag; its cameras: /front/image, /rear/image"
     assert f"error: {why}" in player.log()
     assert "Traceback" not in player.log()
 
@@ -237,5 +237,5 @@ def test_a_long_gap_in_the_bag_is_logged(peer: Peer, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_a_bag_is_an_error_of_one_line(peer: Peer, tmp_path: Path) -> None:
     result = run("replay", tmp_path, "--live")
     assert result.returncode == 1
-    assert "is no ROS 2 bag" in result.stderr
+    assert "is not a ROS 2 bag" in result.stderr
     assert "Traceback" not in result.stderr

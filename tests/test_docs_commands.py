@@ -65,7 +65,9 @@ def check(words: list[str]) -> None:
 def check_streamingvlm(words: list[str]) -> None:
     assert isinstance(COMMANDS, TyperGroup)
     command = COMMANDS.commands[words[0]]
-    command.make_parser(typer.Context(command)).parse_args(words[1:])
+    options, _, _ = command.make_parser(typer.Context(command)).parse_args(words[1:])
+    if words[0] == "ask":  # a narrator refuses a longer answer than its parameter allows
+        assert int(options.get("max_tokens") or 0) <= Settings().asking.max_answer_tokens
 
 
 def check_ros2(words: list[str]) -> None:

@@ -106,11 +106,13 @@ def test_a_checkpoint_brings_its_own_settings_and_the_user_wins(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "[]", "[1]", '[["vision_rounds", 5]]', '"x"', "[" * 100_000]
-    + ['{"windows": 3}', '{"vision_rounds": 0}', '{"vision_rounds": NaN}'],
+    [
+        *("", "{", "null", "[]", "[1]", '[["vision_rounds", 5]]', '"x"', "[" * 100_000),
+        *('{"windows": 3}', '{"vision_rounds": 0}', '{"vision_rounds": NaN}'),
+    ],
     ids=lambda text: text[:24],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "streaming.json").write_text(text)
-    with pytest.raises(ConfigError, match="streaming.json(:| is not JSON| must hold a JSON object)"):
+    with pytest.raises(ConfigError, match=r"streaming\.json(: | is not JSON| must hold)"):
         settings_for(tmp_path)

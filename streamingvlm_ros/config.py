@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigError
-from .setting import setting, settings_group, settings_of, unknown_setting
+from .setting import brief, located, setting, settings_group, settings_of, unknown_setting
 
 PUBLISHED_MODEL = "mit-han-lab/StreamingVLM"
 """Hub id of the weights that come with the paper."""
@@ -264,6 +264,10 @@ def settings_for(checkpoint: Path | str) -> Settings:
     if not path.is_file():
         return Settings()
     try:
-        return Settings().updated(dict(json.loads(path.read_text())))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path} holds no usable settings: {error}") from error
+        changes = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(changes, dict):
+        raise ConfigError(f"{path} must hold a JSON object of settings, not {brief(changes)}")
+    with located(path):
+        return Settings().updated(changes)

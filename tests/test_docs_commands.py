@@ -65,7 +65,9 @@ def check(words: list[str]) -> None:
 def check_streamingvlm(words: list[str]) -> None:
     assert isinstance(COMMANDS, TyperGroup)
     command = COMMANDS.commands[words[0]]
-    command.make_parser(typer.Context(command)).parse_args(words[1:])
+    options, _, _ = command.make_parser(typer.Context(command)).parse_args(words[1:])
+    if words[0] == "ask":  # a narrator refuses a longer answer than its parameter allows
+        assert int(options.get("max_tokens") or 0) <= Settings().asking.max_answer_tokens
 
 
 def check_ros2(words: list[str]) -> None:
@@ -152,3 +154,10 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
         pytest.skip("the log speaks of files that are gone")
     for name in PATH.findall(page.read_text()):
         assert any(list(place.glob(name)) for place in PLACES), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_has_one_title(page: Path) -> None:
+    # Each one more would be another entry in the site's list of pages.
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1

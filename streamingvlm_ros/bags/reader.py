@@ -37,6 +37,7 @@ class BagReader:
             BagError: There is no bag, or none of its files can be read.
         """
         self.path = Path(path)
+        self._closed = False
         self._broken: dict[str, str] = {}
         with ExitStack() as stack:
             self._files = list(self._opened(stack))
@@ -56,6 +57,7 @@ class BagReader:
 
     def close(self) -> None:
         """Close all files."""
+        self._closed = True
         self._stack.close()
 
     @property
@@ -90,8 +92,13 @@ class BagReader:
         """Yield the messages of the topics `names`, or of all topics, file by file.
 
         Messages recorded before `since_ns` are left out; with an index, they are not even read.
+
+        Raises:
+            BagError: The bag has been closed.
         """
         for path, file in self._files:
+            if self._closed:  # else it would seem empty, or damaged
+                raise BagError(f"{self.path} is closed: open it again to read it")
             wanted = [t for t in file.topics if names is None or t.name in names]
             count = 0
             try:

@@ -18,6 +18,11 @@ from .annotations import Annotation
 SUBTITLES = (".vtt", ".srt")
 
 _STAMP = {".vtt": WebVTTFormat.TIMESTAMP, ".srt": SubripFormat.TIMESTAMP}
+_OVERRIDE = re.compile(r"\{(?:\\[^{}]*|/?[bius])\}")
+"""Markup in braces of SRT: a position such as {\\an8}, or a style such as {b}."""
+_SPECIAL = {ord(char): chr(0x10FF00 + n) for n, char in enumerate("{}\\")}
+"""Private characters in place of those that pysubs2 takes for its own markup."""
+_LITERAL = {ord(private): chr(char) for char, private in _SPECIAL.items()}
 _COUNTER = re.compile(r"\s*\d+\s*")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -113,10 +118,12 @@ def _end(lines: list[str], timing: int, *, suffix: str, limit: int) -> int:
 
 def _plain(timing: str, markup: str, *, suffix: str) -> tuple[float, float, str]:
     """Return beginning and end in seconds, and the text without markup in one line."""
+    if suffix == ".srt":
+        markup = _OVERRIDE.sub("", markup)
     # pysubs2 takes a number in the last line for the next cue's counter, so one is added.
-    cue = f"{timing}\n{markup.strip()}\n\n0"
+    cue = f"{timing}\n{markup.strip().translate(_SPECIAL)}\n\n0"
     events = pysubs2.SSAFile.from_string(cue, format_=suffix.removeprefix("."))
-    text = "\n".join(event.plaintext for event in events).replace("\n", " ")
+    text = "\n".join(event.plaintext for event in events).replace("\n", " ").translate(_LITERAL)
     # WebVTT writes & and < as entities.
     text = html.unescape(text) if suffix == ".vtt" else text
     return events[0].start / 1000, events[0].end / 1000, text

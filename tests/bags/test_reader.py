@@ -281,3 +281,12 @@ def test_a_database_of_humble_is_read_with_todays_definitions(tmp_path: Path) ->
     assert texts(tmp_path / "old.db3") == ["speech 0", "speech 1", "speech 2"]
     with BagReader(tmp_path) as reader:
         assert reader.losses == {}
+
+
+def test_a_closed_bag_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    with BagReader(write_in_chunks(tmp_path / "bag", range(3))) as bag:
+        begun = bag.messages()
+    for messages in (begun, bag.messages()):
+        with pytest.raises(BagError, match="closed: open it again"):
+            next(messages)
+    assert not bag.losses

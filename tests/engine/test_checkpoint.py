@@ -104,8 +104,15 @@ def test_user_settings_override_the_checkpoints_own(tmp_path: Path) -> None:
     assert settings.window.text_rounds == Settings().window.text_rounds
 
 
-@pytest.mark.parametrize("text", ["{", '{"windows": 3}', '{"vision_rounds": 0}', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "null", "[]", "[1]", '[["vision_rounds", 5]]', '"x"', "[" * 100_000),
+        *('{"windows": 3}', '{"vision_rounds": 0}', '{"vision_rounds": NaN}'),
+    ],
+    ids=lambda text: text[:24],
+)
 def test_invalid_checkpoint_settings_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "streaming.json").write_text(text)
-    with pytest.raises(ConfigError, match="streaming"):
+    with pytest.raises(ConfigError, match=r"streaming\.json(: | is not JSON| must hold)"):
         settings_for(tmp_path)

@@ -211,6 +211,20 @@ def test_a_number_in_the_last_line_of_a_cue_is_not_taken_for_a_counter(
     assert [u.text for u in read_utterances(tmp_path / name)] == ["room 12", "ten"]
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("text", ["a {b c} d", "{}", r"C:\New\home", r"{\x", "{", "a } b \\"])
+def test_braces_and_backslashes_are_text(suffix: str, text: str) -> None:
+    written = annotations_text(
+        AnnotationFile(suffix, (Annotation.of(Utterance(0.0, 1.0, text)),)),
+    )
+    assert [a.utterance().text for a in parse_annotations(written, suffix).annotations] == [text]
+
+
+def test_markup_in_braces_of_srt_is_no_text() -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n{\\an8}{b}red{/b} ball\n"
+    assert parse_annotations(cue, ".srt").annotations[0].utterance().text == "red ball"
+
+
 @pytest.mark.parametrize("text", ["", "words without times\n"])
 def test_an_srt_file_without_subtitles_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.srt").write_text(text)

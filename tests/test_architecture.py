@@ -20,6 +20,7 @@ GROUND = {
     "errors",
     "file_hash",
     "file_lock",
+    "plural",
     "rank",
     "resources",
     "setting",

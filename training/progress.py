@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from streamingvlm_ros.atomic_write import write_text
+from streamingvlm_ros.plural import plural
 
 from .checkpoints import translate_write_errors
 from .data import SKIPPED
@@ -74,8 +75,7 @@ class Progress(TrainerCallback):
 
     def _skipped_note(self, separator: str = "") -> str:
         count = self._skipped()
-        clips = "clip" if count == 1 else "clips"
-        return f"{separator}{count} {clips} skipped: see {SKIPPED}" if count else ""
+        return f"{separator}{plural(count, 'clip')} skipped: see {SKIPPED}" if count else ""
 
     def _write(self, line: dict[str, float]) -> None:
         with translate_write_errors(self._log), self._log.open("a") as file:

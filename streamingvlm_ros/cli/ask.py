@@ -12,6 +12,7 @@ from rich.status import Status
 
 from ..config import AskingConfig
 from ..errors import StreamingVLMError
+from ..plural import plural
 from ..setting import settings_of
 from ..types import NS_PER_S, AnswerMode
 from .connection import DEFAULT_NODE, NodeName, connect_to_narrator, parse_text
@@ -144,11 +145,7 @@ def _basis(reply: Reply, today: date) -> str:
     """Return one line: what the answer is based on, its latency and its length."""
     facts = [f"seen {format_span(reply.seen_from_ns, reply.seen_until_ns, today=today)}"]
     if reply.moments_ns:
-        facts.append(_plural(len(reply.moments_ns), "moment"))
+        facts.append(plural(len(reply.moments_ns), "moment"))
     facts.append(f"first token after {reply.time_to_first_token_s:.2f} s")
-    facts.append(_plural(reply.tokens, "token"))
+    facts.append(plural(reply.tokens, "token"))
     return "  ·  ".join(facts)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

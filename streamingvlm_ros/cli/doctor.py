@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..plural import plural
 from .checks import Finding, State, run_checks
 
 _MARKS = {
@@ -25,7 +26,7 @@ def doctor() -> None:
         console.print(_line(finding), soft_wrap=True)
     broken = sum(finding.state is State.BROKEN for finding in findings)
     if broken:
-        problems = "1 problem" if broken == 1 else f"{broken} problems"
+        problems = plural(broken, "problem")
         console.print(f"[bold red]{problems} to fix.[/]")
         raise typer.Exit(1)
     console.print("[green]Ready: everything that this machine needs is installed.[/]")

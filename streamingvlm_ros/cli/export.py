@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from ..plural import plural
 from ..rank import process_rank
 from .console import print_message, stderr_console
 from .options import Recordings
@@ -111,7 +112,7 @@ def export(
         return
     _print_problems(exported, console)
     for name, clips in (("train", exported.train), ("validation", exported.validation)):
-        print(f"{name}: {sum(clips.values())} clips of {len(clips)} recordings")
+        print(f"{name}: {plural(sum(clips.values()), 'clip')} of {plural(len(clips), 'recording')}")
 
 
 def _print_problems(exported: Exported, console: Console) -> None:
@@ -127,5 +128,5 @@ def _print_problems(exported: Exported, console: Console) -> None:
     if exported.others:
         count, names = len(exported.others), ", ".join(exported.others[:_MAX_LISTED])
         ellipsis = "…" if count > _MAX_LISTED else ""
-        message = f"left out: {count} recordings exported before ({names}{ellipsis})"
+        message = f"left out: {plural(count, 'recording')} exported before ({names}{ellipsis})"
         print_message(console, message)

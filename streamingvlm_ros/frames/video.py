@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from ..config import FrameConfig
 from ..errors import SourceError
+from ..plural import plural
 from ..time_format import format_clock
 from ..types import NS_PER_S, Chunk, Frame, Image
 from .chunker import Chunker, RawChunk
@@ -70,7 +71,7 @@ class VideoSource:
         else:
             self._record_end(reached_s, reached_s - before_s)
         if corrupt:
-            self._add_loss(f"{corrupt} frame{'' if corrupt == 1 else 's'} damaged")
+            self._add_loss(f"{plural(corrupt, 'frame')} damaged")
 
     def _record_end(self, reached_s: float, frame_s: float) -> None:
         if self.duration_s is not None and self.duration_s > reached_s + frame_s + _CUT_S:

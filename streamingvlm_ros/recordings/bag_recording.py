@@ -16,6 +16,7 @@ from ..config import FrameConfig
 from ..errors import BagError, SourceError, WordsError
 from ..frames.chunker import Chunker, RawChunk, SampleResult
 from ..frames.image_decoding import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
+from ..plural import plural
 from ..session import Event, Reset
 from ..types import NS_PER_S, Chunk, Narration
 from .image_messages import ImageMessages
@@ -239,7 +240,7 @@ class _RejectedImages:
 
     def __str__(self) -> str:
         return "; ".join(
-            f"{count} image{'' if count == 1 else 's'} left out: {self._reasons[kind]}"
+            f"{plural(count, 'image')} left out: {self._reasons[kind]}"
             for kind, count in self._counts.items()
         )
 

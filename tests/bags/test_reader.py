@@ -285,8 +285,8 @@ def test_a_database_of_humble_is_read_with_todays_definitions(tmp_path: Path) ->
 
 def test_a_closed_bag_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     with BagReader(write_in_chunks(tmp_path / "bag", range(3))) as bag:
-        begun = bag.messages()
-    for messages in (begun, bag.messages()):
+        started = bag.messages()
+    for messages in (started, bag.messages()):
         with pytest.raises(BagError, match="closed: open it again"):
             next(messages)
     assert not bag.losses

@@ -62,7 +62,7 @@ def test_bags_become_videos_and_conversations_split_by_recording(
         "--validation", 3,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "train: 8 clips of 2 recordings\nvalidation: 4 clips of 1 recordings\n"
+    assert done.stdout == "train: 8 clips of 2 recordings\nvalidation: 4 clips of 1 recording\n"
     train = Conversations(tmp_path / "train.jsonl")
     validation = Conversations(tmp_path / "validation.jsonl")
     assert {clip.recording.name for clip in train} == {"one.mp4", "three.mp4"}
@@ -336,7 +336,7 @@ def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path
     assert "has several cameras; name one of" in run("export", *options).stderr
     done = run("export", *options, "--topic", "/right")
     assert "skipped" not in done.stderr
-    assert done.stdout == "train: 1 clips of 1 recordings\nvalidation: 1 clips of 1 recordings\n"
+    assert done.stdout == "train: 1 clip of 1 recording\nvalidation: 1 clip of 1 recording\n"
     assert "/up is not a camera in" in run("export", *options, "--topic", "/up").stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...plural import plural
 from ...time_format import format_clock
 from ..results import ORIGINAL, Request, Result, SettingValue, SkippedTrial, TrialResult
 from ..summary import SummaryRow
@@ -34,10 +35,10 @@ def overview(results: Mapping[str, Sequence[TrialResult]], rows: Sequence[Summar
     questions = sum(len({a.question for a in result.answers}) for result in one_each)
     duration = format_clock(sum(end_s(trials) for trials in results.values()))
     parts = [
-        f"{_count(len({row.model for row in rows}), 'model')} on "
-        f"{_count(len(results), 'recording')} ({duration} in total)",
-        _count(utterances, "reference utterance") if utterances else "",
-        _count(questions, "question") if questions else "",
+        f"{plural(len({row.model for row in rows}), 'model')} on "
+        f"{plural(len(results), 'recording')} ({duration} in total)",
+        plural(utterances, "reference utterance") if utterances else "",
+        plural(questions, "question") if questions else "",
         "with controls" if any(not row.is_original for row in rows) else "",
     ]
     return ", ".join(filter(None, parts)) + "."
@@ -91,7 +92,3 @@ def _rank(scores: Sequence[tuple[SummaryRow, float | None]]) -> list[RankedScore
 
 def _label(trial: Request | SummaryRow) -> str:
     return f"{trial.model} {_CONTROL_LABELS.get(trial.control, trial.control)}".strip()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -12,4 +12,4 @@ release = VERSION[1]
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
 html_theme = "furo"
-html_title = f"streamingvlm_ros {release}"
+html_title = "StreamingVLM for ROS 2"

@@ -10,6 +10,13 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any")
 
-# A background job inherits an ignored SIGINT, and so would every process that a test interrupts.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A background job inherits an ignored SIGINT and a job of nohup an ignored SIGHUP, and so would every
+# process that a test sends a signal to.
+DEFAULTS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+for number, handler in DEFAULTS.items():
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any")
 
-# A background job inherits an ignored SIGINT and a job of nohup an ignored SIGHUP, and so would every
+# A background job inherits an ignored SIGINT, a job of nohup an ignored SIGHUP, and so would every
 # process that a test sends a signal to.
 DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import typer
@@ -14,6 +15,13 @@ pytest.importorskip("rclpy", reason="asking needs ROS 2")
 pytest.importorskip("streamingvlm_ros.action", reason="asking needs this package's interfaces")
 
 from ..ros.ros_peer import Peer
+from ..support.cli import restored_signal_handlers
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    with restored_signal_handlers():
+        yield
 
 
 def test_a_signal_outside_of_any_wait_ends_the_command_too(

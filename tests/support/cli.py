@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
@@ -55,6 +56,18 @@ def streamingvlm(*arguments: object, **environ: str) -> subprocess.CompletedProc
     return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
 
+@contextmanager
+def restored_signal_handlers() -> Iterator[None]:
+    """Undo what a command that runs in this process does to signals."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command in this process: torch is imported once for all tests."""
     argv = ["streamingvlm", *map(str, arguments)]
@@ -64,6 +77,7 @@ def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         patch.dict(os.environ, PLAIN_OUTPUT | environ),
         redirect_stdout(out),
         redirect_stderr(err),
+        restored_signal_handlers(),
     ):
         try:
             main()

@@ -159,6 +159,7 @@ CONVENTIONAL = {
     "flash_attn_varlen",
     "interrupt",  # Trainer's callbacks
     "edit_recipe",
+    "crash",
     "frame",  # time, height, width
     "call",  # type, service, request
     "sink",  # camera, chunk, narration: a session's CameraSink

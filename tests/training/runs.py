@@ -73,7 +73,7 @@ def resumed_after_a_crash(
 ) -> Path:
     """Return the checkpoint of a run that crashed after two steps and was resumed."""
 
-    def crash(self: Progress, args: Any, *, state: Any, control: Any, **_: Any) -> None:
+    def crash(self: Progress, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step == 2:
             raise InterruptedError
 

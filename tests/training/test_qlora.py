@@ -198,7 +198,7 @@ def test_four_bits_are_rejected_with_sharded_weights(
     first: Path, tmp_path: Path, sharding: str
 ) -> None:
     path = write_recipe(tmp_path / "r.yaml", first, lora={"four_bit": True}, sharding=sharding)
-    with pytest.raises(ConfigError, match="adapters are merged into whole weights"):
+    with pytest.raises(ConfigError, match="merging adapters needs unsharded weights"):
         read_recipe(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,18 @@ Image = NDArray[np.uint8]
 """(height, width, 3) uint8 RGB."""
 
 NS_PER_S = 1_000_000_000
+
+
+class Stamp(Protocol):
+    """builtin_interfaces/Time, of ROS or of a bag."""
+
+    sec: int
+    nanosec: int
+
+
+def to_ns(stamp: Stamp) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from rosbags.typesys.store import Typestore
 
 from ..errors import BagError
 from ..resources import resource
-from ..types import NS_PER_S
 from .types import BagMessage, Topic
 
 _PACKAGE = "streamingvlm_ros"
@@ -39,11 +38,6 @@ class MessageDecoder:
             raise BagError(
                 f"a message of {topic.name} ({topic.type}) can't be decoded: {error!r}"
             ) from error
-
-
-def stamp_ns(time: Any) -> int:
-    """Return a builtin_interfaces/Time in nanoseconds."""
-    return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def encode(message: Any) -> bytes:

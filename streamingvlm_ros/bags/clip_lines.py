@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..types import NS_PER_S
-from .cdr import MessageDecoder, stamp_ns
+from ..types import NS_PER_S, to_ns
+from .cdr import MessageDecoder
 from .types import BagMessage, ClipRequest
 
 _NARRATOR_SUFFIX = "/narration"
@@ -76,7 +76,7 @@ def _decode(decoder: MessageDecoder, message: BagMessage) -> _Narration:
     return _Narration(
         message.topic.name,
         message.stamp_ns,
-        stamp_ns(decoded.start),
-        stamp_ns(decoded.end),
+        to_ns(decoded.start),
+        to_ns(decoded.end),
         decoded.text,
     )

@@ -13,7 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..types import NS_PER_S, Frame, Image
+from ..types import Frame, Image, Stamp, to_ns
 
 RGB_CHANNELS = {
     "rgb8": (3, None),
@@ -43,13 +43,6 @@ CONVERTED_BYTES = {
 """Encodings that cv_bridge or rosbags-image convert: bytes per pixel."""
 
 COMPRESSED_FORMATS = ("JPEG", "PNG")
-
-
-class Stamp(Protocol):
-    """builtin_interfaces/Time."""
-
-    sec: int
-    nanosec: int
 
 
 class Header(Protocol):
@@ -105,7 +98,7 @@ class _Packed:
 
 def stamp_ns_of(message: Picture) -> int:
     """Return the stamp of an image."""
-    return int(message.header.stamp.sec) * NS_PER_S + int(message.header.stamp.nanosec)
+    return to_ns(message.header.stamp)
 
 
 def check(message: Picture) -> None:

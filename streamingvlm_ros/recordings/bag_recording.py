@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import dropwhile, takewhile
 from typing import Any, NamedTuple, TypeVar
 
-from ..bags.cdr import MessageDecoder, stamp_ns
+from ..bags.cdr import MessageDecoder
 from ..bags.reader import BagReader
 from ..bags.types import ANSWER_TYPE, IMAGE_TYPES, NARRATION_TYPE, Topic
 from ..config import FrameConfig
@@ -18,7 +18,7 @@ from ..frames.chunker import Chunker, RawChunk, SampleResult
 from ..frames.image_decoding import BadImageError, Picture, check, stamp_ns_of, to_array, to_frames
 from ..plural import plural
 from ..session import Event, Reset
-from ..types import NS_PER_S, Chunk, Narration
+from ..types import NS_PER_S, Chunk, Narration, to_ns
 from .image_messages import ImageMessages
 
 T = TypeVar("T")
@@ -280,9 +280,9 @@ def _error(bag: BagReader, message: str) -> SourceError:
 def _narration(message: Any) -> Narration:
     return Narration(
         message.text,
-        stamp_ns(message.start),
-        stamp_ns(message.end),
-        stamp_ns(message.header.stamp),
+        to_ns(message.start),
+        to_ns(message.end),
+        to_ns(message.header.stamp),
         frame_id=message.header.frame_id,
         sequence=message.sequence,
         frames=message.frames,
@@ -295,6 +295,6 @@ def _answer(message: Any, recorded_ns: int) -> RecordedAnswer:
         message.question,
         message.answer,
         message.message,
-        stamp_ns(message.seen_until),
+        to_ns(message.seen_until),
         recorded_ns,
     )

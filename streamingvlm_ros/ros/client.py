@@ -26,7 +26,8 @@ from streamingvlm_ros.srv import History
 
 from ..errors import StreamingVLMError
 from ..history.types import Entry
-from .messages import to_ns, to_time
+from ..types import to_ns
+from .messages import to_time
 from .qos import REQUESTS
 
 _DISCOVERY_TIMEOUT_S = 10.0

@@ -1,4 +1,4 @@
-"""Values of this package as ROS messages, stamps in both directions, and publishing."""
+"""Values of this package as ROS messages, and publishing them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ from ..types import NS_PER_S
 _TIMEOUT_ERROR = "cannot publish data"
 """Start of rmw's error when DDS did not take a message in time: a subscriber was killed or hangs,
 or the machine is busy (rmw_fastrtps #310, #338)."""
-
-
-def to_ns(stamp: Time) -> int:
-    """Return a stamp in nanoseconds."""
-    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def to_time(stamp_ns: int) -> Time:

@@ -24,7 +24,7 @@ from streamingvlm_ros.action import Ask as AskAction
 from streamingvlm_ros.srv import Ask
 
 from streamingvlm_ros.ros import qos
-from streamingvlm_ros.ros.messages import to_ns
+from streamingvlm_ros.types import to_ns
 
 NODE = "/narrator"
 TICK_S = 0.02

@@ -21,7 +21,8 @@ from streamingvlm_ros.frames.image_decoding import (
     check,
     to_array,
 )
-from streamingvlm_ros.ros.messages import compressed_image_message, image_message, to_ns, to_time
+from streamingvlm_ros.ros.messages import compressed_image_message, image_message, to_time
+from streamingvlm_ros.types import to_ns
 
 PICTURE = np.random.default_rng(1).integers(0, 255, (24, 32, 3), np.uint8)
 

@@ -19,8 +19,7 @@ from streamingvlm_ros.msg import Narration
 
 from ... import types
 from ...frames.image_decoding import to_array
-from ...types import NS_PER_S
-from ..messages import to_ns
+from ...types import NS_PER_S, to_ns
 from ..process import MAX_SPIN_S
 
 

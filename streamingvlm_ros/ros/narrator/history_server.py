@@ -13,8 +13,9 @@ from ...errors import HistoryError
 from ...history.config import HistoryConfig
 from ...history.store import History
 from ...history.types import Entry
+from ...types import to_ns
 from .. import qos
-from ..messages import to_ns, to_time
+from ..messages import to_time
 
 NO_HISTORY = "this narrator has no history: start it with the parameter history_folder"
 

@@ -11,8 +11,8 @@ from streamingvlm_ros.msg import Narration
 
 from streamingvlm_ros.demo.world import World
 from streamingvlm_ros.frames.image_decoding import to_array
-from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import to_ns
 
 from ..node_process import PATIENCE_S, Process
 from ..ros_peer import Peer

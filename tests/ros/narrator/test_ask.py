@@ -15,8 +15,8 @@ from lifecycle_msgs.msg import Transition
 from streamingvlm_ros.action import Ask as AskAction
 from streamingvlm_ros.srv import Ask
 
-from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import to_ns
 
 from ..narrator_client import change_state
 from ..node_process import PATIENCE_S

@@ -11,8 +11,9 @@ from lifecycle_msgs.msg import Transition
 from streamingvlm_ros.msg import HistoryEntry
 from streamingvlm_ros.srv import Ask, History
 
-from streamingvlm_ros.ros.messages import to_ns, to_time
+from streamingvlm_ros.ros.messages import to_time
 from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import to_ns
 
 from ..narrator_client import NarratorClient, change_state
 from ..node_process import Process

@@ -11,9 +11,9 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from streamingvlm_ros.srv import Ask
 
-from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.ros.qos import REQUESTS
 from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import to_ns
 
 from ..narrator_client import NarratorClient
 from ..node_process import PATIENCE_S

@@ -20,8 +20,8 @@ from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.types import Topic
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
-from streamingvlm_ros.ros.messages import to_ns
 from streamingvlm_ros.types import NS_PER_S as S
+from streamingvlm_ros.types import to_ns
 
 from ...bags.sample_bags import STRING, string
 from ...support.cli import run

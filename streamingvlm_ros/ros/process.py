@@ -40,6 +40,7 @@ def run(
     *,
     release: Callable[[N], object] = lambda node: None,
     extra_threads: Callable[[N], int] = lambda node: 0,
+    failed: Callable[[N], bool] = lambda node: False,
 ) -> int:
     """Run a node until Ctrl-C or SIGTERM, and return the exit code. A second signal exits at once.
 
@@ -50,6 +51,7 @@ def run(
         close: closes the node while ROS still works.
         release: ends callbacks that wait, before the executor shuts down.
         extra_threads: number of callbacks that may wait at the same time.
+        failed: asked after `close`; True makes the exit code 1.
     """
     # ROS's own handlers shut the context down at once, while threads still publish.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -59,11 +61,13 @@ def run(
         print(f"error: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 1
-    failed = _spin_until_signal(node, partial(release, node), threads=THREADS + extra_threads(node))
+    threads = THREADS + extra_threads(node)
+    has_failed = _spin_until_signal(node, partial(release, node), threads=threads)
     close(node)
+    has_failed = has_failed or failed(node)
     node.destroy_node()
     rclpy.shutdown()
-    return int(failed)
+    return int(has_failed)
 
 
 def _spin_until_signal(node: Node, release: Callable[[], object], *, threads: int) -> bool:

@@ -172,14 +172,7 @@ class Player(Node):
 
 def main(config: PlayerConfig | None = None) -> int:
     """Run `ros2 run streamingvlm_ros player --ros-args -p bag:=BAG`."""
-    failed = False
-
-    def close(player: Player) -> None:
-        nonlocal failed
-        player.close()
-        failed = player.failed
-
-    return run(partial(Player, config), close) or int(failed)
+    return run(partial(Player, config), Player.close, failed=lambda player: player.failed)
 
 
 if __name__ == "__main__":

@@ -167,14 +167,11 @@ class RecorderNode(Node):
 
 def main(settings: RecorderSettings | None = None) -> int:
     """Run `ros2 run streamingvlm_ros recorder --ros-args -p folder:=FOLDER`."""
-    bag_is_gone = False
-
-    def close(recorder: RecorderNode) -> None:
-        nonlocal bag_is_gone
-        recorder.close()
-        bag_is_gone = recorder.bag_is_gone
-
-    return run(partial(RecorderNode, settings), close) or int(bag_is_gone)
+    return run(
+        partial(RecorderNode, settings),
+        RecorderNode.close,
+        failed=lambda recorder: recorder.bag_is_gone,
+    )
 
 
 if __name__ == "__main__":

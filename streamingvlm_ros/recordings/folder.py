@@ -13,6 +13,8 @@ from ..errors import WordsError
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 ANNOTATION_SUFFIXES = (".jsonl", ".vtt", ".srt")
 QUESTIONS_SUFFIX = ".questions.jsonl"
+OTHER_SUBTITLES = (".ass", ".ssa", ".sub", ".sbv", ".smi", ".lrc", ".ttml", ".dfxp", ".idx")
+CONVERSION = "convert other subtitles, for instance with ffmpeg -i NAME.ass NAME.vtt"
 
 
 def find_recordings(path: Path) -> Iterator[Path]:
@@ -53,7 +55,7 @@ def annotations_beside(recording: Path) -> Path | None:
         WordsError: there are several, and it is unclear which of them was corrected.
     """
     beside = list(filter(_is_file, _narration_paths(recording)))
-    if len(beside) > 1:
+    if len(beside) > 1 and not all(path.samefile(beside[0]) for path in beside):
         raise WordsError(
             f"{recording} has several label files, {' and '.join(map(str, beside))}: keep one "
             "of them"
@@ -68,13 +70,28 @@ def questions_beside(recording: Path) -> Path | None:
     return file if _is_file(file) else None
 
 
+def unread_labels(recording: Path) -> str:
+    """Return what else beside a recording may be its labels, as the end of a message; or ''."""
+    recording = recording.absolute()
+    for entry in sorted(_listed(recording.parent) or []):
+        is_named = entry.name.startswith(f"{name_of(recording)}.")
+        if not is_named or entry in annotation_paths(recording):
+            continue
+        if entry.suffix.lower() in ANNOTATION_SUFFIXES:
+            return f"; {entry.name} is not read: rename it to {name_of(recording)}{entry.suffix}"
+        if entry.suffix.lower() in OTHER_SUBTITLES:
+            return f"; {entry.name} is not read: {CONVERSION}"
+    return ""
+
+
 def annotation_paths(recording: Path) -> list[Path]:
     """Return all paths of a recording's possible label files, existing or not."""
     return [*_narration_paths(recording), recording / SIDECAR, _questions_path(recording)]
 
 
 def _narration_paths(recording: Path) -> list[Path]:
-    return [recording.parent / f"{name_of(recording)}{suffix}" for suffix in ANNOTATION_SUFFIXES]
+    suffixes = (*ANNOTATION_SUFFIXES, *map(str.upper, ANNOTATION_SUFFIXES))
+    return [recording.parent / f"{name_of(recording)}{suffix}" for suffix in suffixes]
 
 
 def _questions_path(recording: Path) -> Path:

@@ -80,7 +80,8 @@ class Checker:
                 f"{images.begin_s:.2f} to {images.end_s:.2f} s"
             )
             yield Problem("no clip", str(path), str(path), what, usable=False)
-        findings: list[Finding] = [*_set_back(images), *_disordered(annotated.words)]
+        findings: list[Finding] = [("label file", what) for what in annotated.label_problems]
+        findings += [*_set_back(images), *_disordered(annotated.words)]
         if annotated.by_hand:
             findings += _early(spoken, images)
         findings += _offset_narrations(annotated, images)

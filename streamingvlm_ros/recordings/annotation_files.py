@@ -78,7 +78,7 @@ def read_utterances(
         report(problem)
     if file.suffix in SUBTITLES:
         return _cue_utterances(file.annotations, chunk_s, report=report)
-    utterances = _convert(path, file, lambda annotation: annotation.utterance(origin_ns))
+    utterances = _convert(path, file, convert_one=lambda line: line.utterance(origin_ns))
     return sorted(utterances, key=lambda utterance: utterance.start_s)
 
 
@@ -90,7 +90,7 @@ def convert(path: Path, convert_one: Callable[[Annotation], T]) -> list[T]:
     Raises:
         WordsError: the file can't be read, or an annotation can't be converted.
     """
-    return _convert(path, read_annotations(path), convert_one)
+    return _convert(path, read_annotations(path), convert_one=convert_one)
 
 
 def parse_annotations(text: str, suffix: str) -> AnnotationFile:
@@ -137,7 +137,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise WordsError(f"can't read {path}: {error.strerror}") from error
+        raise WordsError(f"can't read {path}: {error}") from error
     if len(content) > _MAX_BYTES:
         raise WordsError(f"can't read {path}: it has more than {_MAX_BYTES // 2**20} MiB")
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -151,7 +151,9 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _convert(path: Path, file: AnnotationFile, convert_one: Callable[[Annotation], T]) -> list[T]:
+def _convert(
+    path: Path, file: AnnotationFile, *, convert_one: Callable[[Annotation], T]
+) -> list[T]:
     converted = []
     for annotation in file.annotations:
         try:

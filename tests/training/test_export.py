@@ -26,6 +26,8 @@ from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.frames import image_decoding
 from streamingvlm_ros.frames.image_decoding import Picture
 from streamingvlm_ros.recordings import bag_recording
+from streamingvlm_ros.recordings.annotation_files import write_annotations
+from streamingvlm_ros.recordings.annotations import Annotation, AnnotationFile, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, Image
 from streamingvlm_training.datasets import export as exporting
@@ -39,6 +41,7 @@ from ..support.world_bags import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from .exports import BAG_SECONDS, CUT, edit_first_clip
 from .recordings import (
     ANSWER,
+    FRAMES,
     NARRATION,
     annotate,
     frame_times,
@@ -213,6 +216,62 @@ def test_a_recording_without_a_clip_is_reported_with_the_times_of_its_words(tmp_
     assert done
     assert list(done.skipped) == [path]
     assert f"{path}: gives no clip: it has words from 60.00 to 70.00 s" in done.skipped[path]
+
+
+ACTIONS = [
+    '{"action": "stop"}',
+    '{"action": "turn", "path": "C:\\\\New"}',
+    "{}",
+    "{EXIT} 42",
+    "<stop> & --> {\\an8}",
+]
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_subtitles_of_braces_and_tags_are_exported_as_these_words(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = write_video(tmp_path / "robot.mp4", frame_times((0, 8)))
+    cues = (Annotation.of(Utterance(n, n + 1, text)) for n, text in enumerate(ACTIONS))
+    write_annotations(path.with_suffix(suffix), AnnotationFile(suffix, tuple(cues)))
+    done = export([path], tmp_path / "out", settings=Settings(), config=CUT, validation=0)
+    assert done
+    assert not done.problems
+    first, second, *_ = Conversations(tmp_path / "out" / "train.jsonl")
+    texts = [round_.text for clip in (first, second) for round_ in clip_of(clip, FRAMES).rounds]
+    # Clips of four seconds overlap by two.
+    assert texts == [*ACTIONS[:4], *ACTIONS[2:], ""]
+
+
+def test_cues_that_were_left_out_or_changed_are_reported_by_an_export(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frame_times((0, 8)))
+    path.with_suffix(".vtt").write_text(
+        "WEBVTT\n\n00:01.000 --> 00:01.000\na box\n\n00:61.000 --> 00:62.000\nlost\n"
+    )
+    (path.parent / "a.questions.jsonl").touch()
+    done = export([path], tmp_path / "out", settings=Settings(), config=CUT, validation=0)
+    assert done
+    words = tmp_path / "a.vtt"
+    assert done.problems[path] == [
+        f"{words}, line 6: '00:61.000 --> 00:62.000' has no times such as 00:00:01.000 --> "
+        "00:00:02.500: the cue is left out",
+        f"{words}, line 3: 1 cue without length, shown until the next cue or for 1 s",
+    ]
+
+
+def test_a_label_file_that_cannot_be_read_leaves_the_recording_out(tmp_path: Path) -> None:
+    good = annotate(write_video(tmp_path / "good.mp4", frame_times((0, 4))), range(4))
+    bad = {"ttml.vtt": "<tt/>", "deep.jsonl": '{"a":' * 100_000, "other.ttml": "<tt/>"}
+    paths = [write_video(tmp_path / f"{name.split('.')[0]}.mp4", [0, 1]) for name in bad]
+    for name, text in bad.items():
+        (tmp_path / name).write_text(text)
+    done = export([good, *paths], tmp_path / "o", settings=Settings(), config=CUT, validation=0)
+    assert done
+    assert list(done.train) == [good]
+    ttml, deep, other = (done.skipped[path] for path in paths)
+    assert "ttml.vtt, line 1: a .vtt file must begin with WEBVTT" in ttml
+    assert "deep.jsonl, line 1: maximum recursion depth exceeded" in deep
+    assert "; other.ttml is not read: convert other subtitles" in other
 
 
 def test_recordings_stay_on_their_side_when_others_are_added(tmp_path: Path) -> None:

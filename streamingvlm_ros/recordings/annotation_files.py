@@ -49,7 +49,12 @@ def read_annotations(path: Path) -> AnnotationFile:
 
 
 def write_annotations(path: Path, file: AnnotationFile) -> None:
-    """Write a file. Unchanged annotations keep their spelling. OSError if it can't be written."""
+    """Write a file. Unchanged annotations keep their spelling.
+
+    Raises:
+        OSError: it can't be written.
+        ValueError: subtitles can't express a time.
+    """
     write_text(path, annotations_text(file))
 
 
@@ -140,14 +145,15 @@ def _read_text(path: Path) -> str:
         raise WordsError(f"can't read {path}: {error}") from error
     if len(content) > _MAX_BYTES:
         raise WordsError(f"can't read {path}: it has more than {_MAX_BYTES // 2**20} MiB")
-    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    has_utf_16_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "UTF-16" if has_utf_16_mark else "UTF-8"
     try:
-        return content.decode("utf-16" if is_utf_16 else "utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = len(split_lines(content[: error.start].decode("latin-1") + "."))
         raise WordsError(
-            f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8; save the file as "
-            f"UTF-8, for instance with iconv -f WINDOWS-1252 -t UTF-8"
+            f"{path}, line {line}: byte {content[error.start]:#04x} is not {encoding}; save the "
+            "file as UTF-8, for instance with iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
 
 

@@ -51,7 +51,7 @@ setup(
         "pillow>=10.0",
         "av>=14.1",
         "pyyaml>=6.0",
-        "pydantic>=2.10.2",
+        "pydantic>=2.10.3",
         "typing-extensions>=4.8",
         "rosbags-image>=0.10",
         "opencv-python-headless>=4.8",

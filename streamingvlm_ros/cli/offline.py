@@ -68,6 +68,7 @@ def _narrate(
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
     from ..engine.model import resolve
+    from ..recordings.bag_sink import check_stamps
     from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
@@ -75,6 +76,8 @@ def _narrate(
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)
+        if format is Format.BAG:
+            check_stamps(recording, settings.frames)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()

@@ -17,9 +17,6 @@ from ..types import NS_PER_S
 from .upright import UNCHANGED, Picture, matrix_of
 from .video_file import VideoFile, open_video
 
-_THREADS = 4
-"""Pictures decoded at the same time. If the last ones are damaged, up to as many are lost."""
-
 _MAX_FAILURES = 20
 """Errors in a row after which the rest of a file counts as unreadable."""
 
@@ -46,8 +43,8 @@ class PictureReader:
         self._matrix, self._stamped = UNCHANGED, False
         duration_s = video.duration_s
         self._track_end_ns = sys.maxsize if duration_s is None else round(duration_s * NS_PER_S)
-        video.stream.thread_type = "AUTO"
-        video.stream.codec_context.thread_count = _THREADS
+        # Decoding several frames at once would lose the errors and frames at a damaged end.
+        video.stream.thread_type = "SLICE"
 
     def packets(self) -> Iterator[Packet[Any]]:
         """Yield the packets of all tracks. An error is passed over if packets follow it."""

@@ -111,7 +111,7 @@ def _nothing_decoded(reader: PictureReader) -> str:
     path = reader.video.path
     if reader.damaged or reader.failure:
         return f"no frame of {path} can be decoded: it is damaged or encrypted"
-    return f"{path} has no frames"
+    return f"{path} has no frames: it is empty, or its index is damaged"
 
 
 def _losses(reader: PictureReader, *, other_sizes: int) -> Iterator[str]:

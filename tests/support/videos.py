@@ -61,15 +61,6 @@ def every_100_ms(seconds: float, begin_s: float = 0.0) -> list[int]:
     return [round(1000 * begin_s) + 100 * number for number in range(round(10 * seconds))]
 
 
-def damage(path: Path, begin: float, length: float) -> Path:
-    """Write zeros over a part of a file, both as fractions of it."""
-    data = bytearray(path.read_bytes())
-    first, count = int(len(data) * begin), int(len(data) * length)
-    data[first : first + count] = bytes(count)
-    path.write_bytes(data)
-    return path
-
-
 def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
     """Let an MP4's track be shown with this matrix."""
     data, (a, b, c, d) = path.read_bytes(), matrix

@@ -21,7 +21,7 @@ from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.rank import Rank, process_rank
 
-from .data import check_paths, find_sources
+from .data import check_paths, find_sources, print_skipped
 from .data_report import Counts, count_data, merge_counts
 from .datasets.check import Problem
 from .datasets.clips import clip_of
@@ -82,6 +82,7 @@ def _count_or_error(
     """Return the counts of each split, or the error: the other processes wait for a result."""
     try:
         check_paths(recipe)
+        print_skipped([*data.train, *data.validation])
         return {
             split: count_data(
                 find_sources(getattr(data, split)),

@@ -39,7 +39,7 @@ class VideoSource:
         """With `span_s`, read only [begin, end), in chunks that begin with the span."""
         self._path, self._config = Path(path), config
         self._begin_ns, self._end_ns = _span_ns(span_s)
-        self._other_sizes = 0
+        self._other_sizes = self._first_ns = 0
         self.losses: dict[str, str] = {}
         with open_video(self._path) as video:
             self.duration_s: float | None = video.duration_s
@@ -48,7 +48,7 @@ class VideoSource:
         self.notes: dict[str, str] = self._by_name(self._notes)
 
     def __iter__(self) -> Iterator[Chunk]:
-        self._other_sizes = 0
+        self._other_sizes = self._first_ns = 0
         chunker: Chunker[Picture] = Chunker(self._config)
         hold = Hold(self._config)
         with open_pictures(self._path, self._begin_ns) as (reader, pictures):
@@ -63,7 +63,8 @@ class VideoSource:
                 yield from map(self._decode, done)
             yield from map(self._decode, chunker.close())
             self.losses = self._by_name(_losses(reader, other_sizes=self._other_sizes))
-        self.notes = self._by_name([*self._notes, *_left_out(hold, self._config)])
+        notes = [*self._notes, *_late(self._first_ns), *_left_out(hold, self._config)]
+        self.notes = self._by_name(notes)
 
     def _shown(
         self, reader: PictureReader, pictures: Iterable[tuple[int, Picture]]
@@ -81,6 +82,8 @@ class VideoSource:
                 return
             if since_ns < 0:
                 reader.damaged = 0
+            if last is None and not begin_ns:
+                self._first_ns = since_ns
             last = since_ns, picture
         if last is None:
             raise SourceError(_nothing_decoded(reader))
@@ -137,11 +140,14 @@ def _notes(video: VideoFile) -> Iterator[str]:
             f"time 0 is where players begin, at {float(video.start_s):.2f} s of the file's own "
             "clock"
         )
-    if video.first_picture_s >= _OFFSET_S:
-        yield f"its first picture comes at {video.first_picture_s:.2f} s, after sound"
     if video.other_tracks:
         number = video.container.streams.video.index(video.stream) + 1
         yield f"it has {video.other_tracks + 1} video tracks: number {number} is used"
+
+
+def _late(first_ns: int) -> Iterator[str]:
+    if first_ns >= _OFFSET_S * NS_PER_S:
+        yield f"its first picture comes at {first_ns / NS_PER_S:.2f} s"
 
 
 def _left_out(hold: Hold, config: FrameConfig) -> Iterator[str]:

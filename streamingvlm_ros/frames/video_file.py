@@ -74,12 +74,6 @@ class VideoFile:
         end = (self.stream.start_time or 0) + self.stream.duration
         return float(end * self.tick_s - self.start_s)
 
-    @property
-    def first_picture_s(self) -> float:
-        """Time of the first picture as the file declares it."""
-        start = self.stream.start_time
-        return 0.0 if start is None else float(start * self.tick_s - self.start_s)
-
 
 @contextmanager
 def open_video(path: Path) -> Iterator[VideoFile]:

@@ -15,7 +15,7 @@ from streamingvlm_ros.frames.video_file import open_video
 from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import NS_PER_S as S
 
-from ..support.videos import every_100_ms, sound, two_tracks, write
+from ..support.videos import every_100_ms, grey, sound, two_tracks, write
 
 
 def refusal(path: Path) -> str:
@@ -154,6 +154,20 @@ def test_time_0_is_the_first_picture_of_a_film_without_sound(tmp_path: Path, nam
     source = VideoSource(write(tmp_path / name, every_100_ms(2, 7)), FrameConfig())
     assert [chunk.start_ns // S for chunk in source] == [0, 1]
     assert "time 0 is where players begin, at " in source.notes[name]
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mov"])
+@pytest.mark.parametrize("sound_s", [0, 3])
+def test_pictures_that_an_edit_list_cuts_off_are_not_seen(
+    tmp_path: Path, name: str, sound_s: int
+) -> None:
+    flags = {"avoid_negative_ts": "disabled"}
+    path = write(tmp_path / name, every_100_ms(4, -1), sound_s=sound_s, flags=flags)
+    chunks = list(VideoSource(path, FrameConfig()))
+    assert [chunk.start_ns // S for chunk in chunks] == [0, 1, 2]
+    assert chunks[0].frames[0].image.mean() == pytest.approx(grey(10).mean(), abs=4)
+    with open_recording(path) as recording:
+        assert [recording.image_stamps[n].stamp_ns for n in (0, -1)] == [0, 29 * S // 10]
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.webm"])

@@ -10,9 +10,10 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, Settings
-from streamingvlm_ros.errors import DataError, StreamingVLMError
+from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.file_lock import lock_file
 from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
 from ..samples import ClipRound, ClipSample
@@ -85,10 +86,10 @@ class RecordedClips(Dataset[ClipSample]):
             record = reader[number]
             origin = record.origin
             return clip_of(record, self._frames)
-        except (StreamingVLMError, OSError) as error:
+        except Exception as error:  # readers may raise anything
             if index not in self._unread:
-                self._unread[index] = str(error)
-                note_skipped(self._skipped_file, origin, why=str(error))
+                self._unread[index] = skip_reason(error)
+                note_skipped(self._skipped_file, origin, why=self._unread[index])
             return EMPTY_SAMPLE
 
 

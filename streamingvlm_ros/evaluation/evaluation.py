@@ -102,5 +102,14 @@ def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -
             modes=trial.modes,
             on_narration=lambda _, n: observer.on_progress((n.end_ns - start_ns) / NS_PER_S),
         )
-        losses = {**recording.losses, **labels.losses}
-    return score_trial(trial.request, record, reference=labels.reference, losses=losses)
+        sources = (recording.notes, recording.losses, labels.losses)
+        notices = [notice for source in sources for notice in source.items()]
+    return score_trial(trial.request, record, reference=labels.reference, losses=_joined(notices))
+
+
+def _joined(notices: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return what is to be known of each part of a recording: notes and damage in one text."""
+    parts: dict[str, list[str]] = {}
+    for part, text in notices:
+        parts.setdefault(part, []).append(text)
+    return {part: "; ".join(texts) for part, texts in parts.items()}

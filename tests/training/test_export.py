@@ -86,6 +86,22 @@ def test_an_exported_clip_has_the_frames_and_words_of_its_bag(bags: Path, tmp_pa
     assert alike(sample.rounds[0].images[0], sample.rounds[-1].images[0]) > 2
 
 
+def test_an_exported_clip_has_the_still_pictures_of_its_video_and_no_more(tmp_path: Path) -> None:
+    times_s = [0, 0.5, 1, 5, 5.5, 6, 6.5, 30, 30.5, 31, 31.5]
+    video = annotate(write_video(tmp_path / "still.mp4", times_s), range(32))
+    settings = Settings()
+    export([video], tmp_path / "out", settings=settings, config=CUT, validation=0)
+    clips = list(Conversations(tmp_path / "out" / "train.jsonl"))
+    assert [clip.hold for clip in clips] == [False] * len(clips)
+    for clip in clips[0], clips[4], clips[-1]:
+        original = clip_of(replace(clip, recording=video, hold=True), settings.frames)
+        exported = clip_of(clip, settings.frames)
+        assert [r.start_s for r in exported.rounds] == [r.start_s for r in original.rounds]
+        for one, other in zip(exported.rounds, original.rounds, strict=True):
+            assert len(one.images) == len(other.images) == 2
+            assert all(map(lambda a, b: alike(a, b) < 2, one.images, other.images))
+
+
 def test_an_export_opens_a_bag_once_and_decodes_only_the_images_that_a_model_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from streamingvlm_ros.types import NS_PER_S, Chunk
 from ..samples import ClipRound, ClipSample
 from .conversations import Conversations
 from .image_times import ROUNDING_S
-from .record import ClipRecord, Exchange, Word
+from .record import ClipRecord, Exchange, Word, frames_of
 
 EMPTY_SAMPLE = ClipSample(())
 """Replaces a clip that can't be read: nothing is learnt from it."""
@@ -113,7 +113,7 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
         DataError: there are fewer than two rounds.
         BagError, SourceError: the recording can't be read.
     """
-    span_s = (record.start_s, record.end_s)
+    frames, span_s = frames_of(frames, hold=record.hold), (record.start_s, record.end_s)
     with open_recording(record.recording, record.camera) as recording:
         events = recording.chunks(frames, span_s)
         chunks = [event for event in events if isinstance(event, Chunk)]

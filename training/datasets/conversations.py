@@ -11,8 +11,9 @@ A line is a conversation of two messages (arXiv 2510.09608, appendix; arXiv 2504
 
 Offsets are a JSON list: in `NAME_seeks.jsonl` beside `NAME.jsonl` or `NAME_with_seeks.jsonl`
 (StreamingVLM), or in the file's own last line (LiveCC). Without them the file is read once to find
-its lines. We write two more fields: "camera" beside a bag's path, and "asked",
-[[TIME_S, QUESTION, ANSWER], …], the questions after the clip's end.
+its lines. We write three more fields: "camera" beside a bag's path, "hold": false beside the path
+of an exported video, and "asked", [[TIME_S, QUESTION, ANSWER], …], the questions after the clip's
+end.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def _record(conversation: Any, videos: Videos, *, origin: str) -> ClipRecord:
         "" if previous else str(query.get("text") or ""),
         video.get("camera"),
         origin,
+        hold=video.get("hold") is not False,
     )
 
 
@@ -192,6 +194,7 @@ def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:
         "video_start": record.start_s,
         "video_end": record.end_s,
         **({"camera": record.camera} if record.camera else {}),
+        **({} if record.hold else {"hold": False}),
     }
     query = {"type": "text", "text": record.instruction, "previous": record.previous}
     stream: dict[str, Any] = {

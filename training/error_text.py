@@ -16,6 +16,5 @@ def error_text(error: Exception) -> str:
     message = " ".join(str(error).split())
     if not isinstance(error, StreamingVLMError):
         message = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    if len(message) > _MAX_CHARACTERS:
-        message = f"{message[: _MAX_CHARACTERS - 1]}…"
-    return message.encode("utf-8", "backslashreplace").decode()
+    message = message.encode("utf-8", "backslashreplace").decode()
+    return message if len(message) <= _MAX_CHARACTERS else f"{message[: _MAX_CHARACTERS - 1]}…"

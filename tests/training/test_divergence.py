@@ -56,15 +56,15 @@ def strict_lines(log: Path) -> list[dict[str, Any]]:
 
 
 def poisoned(
-    monkeypatch: pytest.MonkeyPatch, event: str, poison: Callable[[Any], object], *, step: int
+    monkeypatch: pytest.MonkeyPatch, event: str, *, poison: Callable[[Any], object], step: int
 ) -> None:
     """Do something to the model at an event of the trainer when `step` steps are done."""
 
-    def callback(self: Progress, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def interrupt(self: Progress, args: Any, state: Any, control: Any, **more: Any) -> None:
         if state.global_step == step:
             poison(more["model"])
 
-    monkeypatch.setattr(Progress, event, callback, raising=False)
+    monkeypatch.setattr(Progress, event, interrupt, raising=False)
 
 
 def fill(value: float) -> Callable[[Any], object]:
@@ -139,7 +139,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_good_state_can_be_resumed
     run = tmp_path / "run"
     command = [str(recipe_path), "--output", str(run)]
     with monkeypatch.context() as patch:
-        poisoned(patch, "on_step_begin", fill(value), step=2)
+        poisoned(patch, "on_step_begin", poison=fill(value), step=2)
         assert main(command) == 1
     output = capsys.readouterr()
     assert "loss 0.0000" not in output.out
@@ -162,7 +162,7 @@ def test_an_infinite_gradient_ends_the_run_before_it_reaches_the_weights(
     def overflow(model: Any) -> None:
         model.lm_head.weight.register_hook(lambda gradient: gradient + math.inf)
 
-    poisoned(monkeypatch, "on_step_begin", overflow, step=1)
+    poisoned(monkeypatch, "on_step_begin", poison=overflow, step=1)
     assert main([str(path), "--output", str(run)]) == 1
     message = "error: step 2: the norm of the gradients is inf"
     assert_ended_well(run, capsys.readouterr().err, last=1, message=message)
@@ -175,7 +175,7 @@ def test_a_state_with_weights_that_are_no_numbers_is_not_saved(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "run"
-    poisoned(monkeypatch, "on_step_end", fill(math.nan), step=2)
+    poisoned(monkeypatch, "on_step_end", poison=fill(math.nan), step=2)
     assert main([str(recipe_path), "--output", str(run)]) == 1
     error = capsys.readouterr().err
     assert "error: step 2: the sum of the weights is nan" in error
@@ -190,7 +190,7 @@ def test_a_run_without_a_saved_state_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write_recipe(tmp_path / "r.yaml", first, training={"save_every": 100})
-    poisoned(monkeypatch, "on_step_begin", fill(math.nan), step=0)
+    poisoned(monkeypatch, "on_step_begin", poison=fill(math.nan), step=0)
     assert main([str(path), "--output", str(tmp_path / "run")]) == 1
     assert "error: step 1: the loss is nan; no state was saved" in capsys.readouterr().err
     assert strict_lines(tmp_path / "run" / "training.jsonl") == []
@@ -211,7 +211,7 @@ def test_a_validation_that_is_no_number_ends_the_run_before_its_state_is_saved(
             lambda head, _, logits: logits if head.training else logits * math.nan
         )
 
-    poisoned(monkeypatch, "on_step_begin", break_validation, step=1)
+    poisoned(monkeypatch, "on_step_begin", poison=break_validation, step=1)
     assert main([str(path), "--output", str(run)]) == 1
     error = capsys.readouterr().err
     assert "error: step 2: the validation loss is nan" in error
@@ -227,7 +227,7 @@ def test_a_resumed_run_drops_lines_of_its_log_that_are_no_json(
     """Older versions wrote NaN."""
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        poisoned(patch, "on_step_begin", fill(math.nan), step=2)
+        poisoned(patch, "on_step_begin", poison=fill(math.nan), step=2)
         main([str(recipe_path), "--output", str(run)])
     with (run / "training.jsonl").open("a") as log:
         log.write('{"step": 2, "validation_loss": NaN}\n{"step": Infinity}\n')

@@ -20,14 +20,14 @@ from rich.table import Table
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.rank import Rank, process_rank
+from streamingvlm_ros.recordings.skipping import skip_reason
 
-from .data import check_paths, find_sources
+from .data import check_paths, find_sources, print_skipped
 from .data_report import Counts, count_data, merge_counts
 from .datasets.check import Problem
 from .datasets.clips import clip_of
 from .datasets.record import ClipRecord
 from .distributed import gather, process_group
-from .error_text import error_text
 from .recipe import DataConfig, Recipe, read_recipe
 from .samples import ClipSample
 
@@ -84,6 +84,7 @@ def _count_or_error(
     """Return the counts of each split, or the error: the other processes wait for a result."""
     try:
         check_paths(recipe)
+        print_skipped([*data.train, *data.validation])
         return {
             split: count_data(
                 find_sources(getattr(data, split)),
@@ -123,7 +124,7 @@ def _show_clip(record: ClipRecord, settings: Settings) -> bool:
     try:
         lines, is_readable = list(describe_clip(clip_of(record, settings.frames))), True
     except Exception as error:  # a decoder can fail in any way
-        lines, is_readable = [f"can't be read: {error_text(error)}"], False
+        lines, is_readable = [f"can't be read: {skip_reason(error)}"], False
     for line in lines:
         _OUTPUT.print(f"  {line}", markup=False, soft_wrap=True)
     return is_readable

@@ -11,8 +11,9 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 
-from streamingvlm_ros.engine.qwen2_5.checkpoint import read_model_config, resolve
+from streamingvlm_ros.engine.model import read_model_config, resolve
 from streamingvlm_ros.errors import ConfigError, ModelError
+from streamingvlm_ros.recordings.skipping import one_line
 
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
 """Files that other programs read beside the weights: processors, chat templates, vocabularies."""
@@ -72,8 +73,7 @@ def _download(hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(_SMALL_FILES)))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"can't read the files of {hub_id}: {reason}") from error
+        raise ModelError(f"can't read the files of {hub_id}: {one_line(str(error))}") from error
 
 
 def _declared(config: Mapping[str, Any]) -> Iterator[str]:

@@ -11,8 +11,9 @@ from typing import Protocol
 from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
-from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..errors import EvaluationError
 from ..recordings.recording import open_recording
+from ..recordings.skipping import skip_reason
 from ..types import NS_PER_S
 from .controls import CONTROLS
 from .results import Result, SkippedTrial, TrialResult, read_result
@@ -51,7 +52,7 @@ class Evaluation:
         return [trial for trial in self.trials[rank::world_size] if not self._is_done(trial)]
 
     def run(self, trials: Sequence[Trial], observer: TrialObserver, *, device: str) -> None:
-        """Run the trials on a device. Unreadable recordings are skipped, with the reason."""
+        """Run the trials on a device. A recording that fails is skipped, with the reason."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for candidate, group in groupby(trials, key=lambda trial: trial.candidate):
             # Not a part of the request: the results are the same on every device.
@@ -77,8 +78,8 @@ class Evaluation:
 def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
         return _stream(trial, engine, observer=observer)
-    except (BagError, EvaluationError, SourceError, WordsError) as error:
-        return SkippedTrial(trial.request, str(error))
+    except Exception as error:  # readers may raise anything
+        return SkippedTrial(trial.request, skip_reason(error))
 
 
 def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> TrialResult:

@@ -319,7 +319,7 @@ def test_any_error_of_a_reader_is_a_reported_skip(
         assert dataset[1] is EMPTY_SAMPLE
     assert dataset.skipped == 1
     (entry,) = map(json.loads, (tmp_path / "skipped.jsonl").read_text().splitlines())
-    assert entry["why"].startswith(type(error).__name__)
+    assert entry["why"].startswith(f"unexpected {type(error).__name__}")
     assert len(entry["why"]) < 1000
 
 

@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
         pytest.skip("every folder is open to root")
     done = run("export", tmp_path, "--output", tmp_path / "out", "--model", "demo")
     assert done.returncode == 0, done.stderr
-    assert f"skipped {closed}: it can't be listed\n" in done.stderr
+    assert f"skipped lost+found in {tmp_path}: can't be listed\n" in done.stderr
 
 
 def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from streamingvlm_ros.config import ModelConfig, settings_for
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load
+from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_training import weights
 from streamingvlm_training.clip_trainer import loss_positions

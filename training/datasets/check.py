@@ -9,9 +9,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from streamingvlm_ros.config import FrameConfig
-from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.recordings.annotations import Utterance
 from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import Chunk
 
 from .cutting import AnnotatedRecording, unused_questions, words_after_end
@@ -137,8 +137,8 @@ class Checker:
                 if not any(isinstance(event, Chunk) for event in chunks):
                     return None, f"{path} has no chunk of frames"
                 return image_times(recording, self._frames), ""
-        except (StreamingVLMError, OSError) as error:
-            return None, str(error)
+        except Exception as error:  # readers may raise anything
+            return None, skip_reason(error)
 
 
 def _disordered(words: Sequence[Word]) -> Iterator[Finding]:

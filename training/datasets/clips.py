@@ -13,9 +13,9 @@ from streamingvlm_ros.config import FrameConfig, Settings
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.file_lock import lock_file
 from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
-from ..error_text import error_text
 from ..samples import ClipRound, ClipSample
 from .conversations import Conversations
 from .image_times import ROUNDING_S
@@ -86,9 +86,9 @@ class RecordedClips(Dataset[ClipSample]):
             record = reader[number]
             origin = record.origin
             return clip_of(record, self._frames)
-        except Exception as error:  # a decoder can fail in any way
+        except Exception as error:  # readers may raise anything
             if index not in self._unread:
-                self._unread[index] = error_text(error)
+                self._unread[index] = skip_reason(error)
                 note_skipped(self._skipped_file, origin, why=self._unread[index])
             return EMPTY_SAMPLE
 

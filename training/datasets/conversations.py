@@ -26,9 +26,9 @@ from typing import Any, BinaryIO, overload
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.annotations import as_text, as_time
+from streamingvlm_ros.recordings.skipping import one_line
 from streamingvlm_ros.setting import brief
 
-from ..error_text import error_text
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos
 
@@ -70,7 +70,7 @@ class Conversations(Sequence[ClipRecord]):
             raise
         except Exception as error:  # a line can be wrong in any way
             raise DataError(
-                f"{origin} isn't a conversation about a video: {error_text(error)}"
+                f"{origin} isn't a conversation about a video: {_why(error)}"
             ) from error
 
     def _line(self, offset: int) -> bytes:
@@ -113,7 +113,7 @@ def _offsets(path: Path) -> list[int]:
         with path.open("rb") as file:
             return [offset for offset, line in _lines(file) if line.strip()]
     except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise DataError(f"the clips of {path} can't be read: {error_text(error)}") from error
+        raise DataError(f"the clips of {path} can't be read: {_why(error)}") from error
 
 
 def _beside(path: Path) -> Path:
@@ -212,6 +212,11 @@ def _word(record: Any) -> Word:
 def _exchange(record: Any) -> Exchange:
     time_s, question, answer = _list(record)
     return Exchange(_seconds(time_s), _text(question), _text(answer))
+
+
+def _why(error: Exception) -> str:
+    """Return an error with its type: of a KeyError the message is only the key."""
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _list(value: Any) -> list[Any]:

@@ -110,7 +110,7 @@ def load_annotated(recording: Recording, frames: FrameConfig) -> AnnotatedRecord
             if questions_file
             else _answered(recording, start_ns, back_ns=back_ns)
         ),
-        gaps_are_silence=words_file is not None and words_file.suffix in SUBTITLES,
+        gaps_are_silence=words_file is not None and words_file.suffix.lower() in SUBTITLES,
         by_hand=by_hand,
         images=images,
         narration_offsets_s=() if by_hand else _narration_offsets_s(recording),

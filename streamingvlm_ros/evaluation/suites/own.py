@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import EvaluationError
+from ...errors import EvaluationError, WordsError
 from ...file_hash import sha256_of
 from ...recordings.annotation_files import read_utterances
 from ...recordings.annotations import Utterance, utterances_of
@@ -18,7 +18,14 @@ from ...recordings.folder import (
 )
 from ...recordings.questions import read_questions
 from ...recordings.recording import Recording, is_bag
-from ..items import Fingerprints, Item, Labels, ScoredQuestion, SuiteArguments
+from ..items import (
+    Fingerprints,
+    Item,
+    Labels,
+    LabelSource,
+    ScoredQuestion,
+    SuiteArguments,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,21 @@ class LabelFiles:
                 return utterances_of(recording.narrations(topic), start_ns)
 
 
+@dataclass(frozen=True)
+class UnusableLabels:
+    """Labels that can't be read, and why. Their recording is skipped, the others are not."""
+
+    reason: str
+
+    def fingerprints(self) -> Fingerprints:
+        """Identify the labels by the reason."""
+        return Fingerprints(self.reason, None)
+
+    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+        """Raise WordsError."""
+        raise WordsError(self.reason)
+
+
 def find_items(arguments: SuiteArguments) -> list[Item]:
     """Return an item for each recording, or recording in a folder, in the order of the paths.
 
@@ -73,26 +95,26 @@ def find_items(arguments: SuiteArguments) -> list[Item]:
             "NAME.questions.jsonl beside each instead"
         )
     return [
-        Item(
-            name,
-            path,
-            LabelFiles(
-                path,
-                reference or annotations_beside(path),
-                arguments.questions or questions_beside(path),
-            ),
-            arguments.camera,
-        )
+        Item(name, path, _labels(path, reference, questions=arguments.questions), arguments.camera)
         for name, path in zip(names, recordings, strict=True)
     ]
+
+
+def _labels(path: Path, reference: Path | str | None, *, questions: Path | None) -> LabelSource:
+    try:
+        beside = reference or annotations_beside(path)
+    except WordsError as error:
+        return UnusableLabels(str(error))
+    return LabelFiles(path, beside, questions or questions_beside(path))
 
 
 def _parse_reference(text: str) -> Path | str:
     """Return a file, or the text itself if it is a topic."""
     path = Path(text)
-    if path.suffix in ANNOTATION_SUFFIXES and path.is_file():
+    is_labels = path.suffix.lower() in ANNOTATION_SUFFIXES
+    if is_labels and path.is_file():
         return path
-    if path.suffix in ANNOTATION_SUFFIXES and not path.exists():
+    if is_labels and not path.exists():
         raise EvaluationError(f"--reference {text}: there is no such file")
     if text.startswith("/") and not path.exists():
         return text
@@ -106,4 +128,7 @@ def _fingerprint(source: Path | str | None) -> str | None:
     """Include a file's content, so that a corrected file has another fingerprint."""
     if not isinstance(source, Path):
         return source
-    return f"{source} {sha256_of([source])[:16]}"
+    try:
+        return f"{source} {sha256_of([source])[:16]}"
+    except OSError as error:  # reading it fails again, and that skips the recording
+        return f"{source} {error.strerror}"

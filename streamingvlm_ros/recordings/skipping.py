@@ -26,9 +26,9 @@ def skip_reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         raise error
     if isinstance(error, StreamingVLMError | OSError):
-        return one_line(str(error))
+        return one_line(_message(error))
     *_, place = traceback.extract_tb(error.__traceback__)
-    message = one_line(f"{type(error).__name__}: {error}").removesuffix(":")
+    message = one_line(f"{type(error).__name__}: {_message(error)}").removesuffix(":")
     return f"unexpected {message} ({PurePath(place.filename).name}, line {place.lineno})"
 
 
@@ -36,3 +36,11 @@ def one_line(text: str) -> str:
     """Return a message as one line of limited length that UTF-8 can encode."""
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…"
+
+
+def _message(error: Exception) -> str:
+    """Return an error's message; '' if it can't be made, as of numpy's with other arguments."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

@@ -37,7 +37,7 @@ def tied(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return changed_copy(first, folder, weights=lambda weights: weights.pop(HEAD), config=tie)
 
 
-def write_recipe(path: Path, start: Path, lora: dict[str, Any] | None) -> Path:
+def write_recipe(path: Path, start: Path, *, lora: dict[str, Any] | None) -> Path:
     training = {
         "steps": 4,
         "batch_clips": 1,
@@ -77,7 +77,7 @@ def test_a_head_adapter_is_merged_without_changing_the_embeddings(
 
     if lora.get("four_bit"):
         pytest.importorskip("bitsandbytes")
-    folder = train(write_recipe(tmp_path / "r.yaml", tied, lora), tmp_path / "run")
+    folder = train(write_recipe(tmp_path / "r.yaml", tied, lora=lora), tmp_path / "run")
     before, after = (load_file(path / "model.safetensors") for path in (tied, folder))
     assert torch.equal(after[EMBEDDINGS], before[EMBEDDINGS])
     assert (after[HEAD] - after[EMBEDDINGS]).abs().max() > 0.01
@@ -93,7 +93,7 @@ def test_a_head_adapter_is_merged_without_changing_the_embeddings(
 def test_a_start_without_a_head_adapter_stays_tied(
     tied: Path, tmp_path: Path, lora: dict[str, Any] | None
 ) -> None:
-    folder = train(write_recipe(tmp_path / "r.yaml", tied, lora), tmp_path / "run")
+    folder = train(write_recipe(tmp_path / "r.yaml", tied, lora=lora), tmp_path / "run")
     before, after = (load_file(path / "model.safetensors") for path in (tied, folder))
     assert before.keys() == after.keys()
     assert json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
@@ -104,7 +104,7 @@ def test_a_start_without_a_head_adapter_stays_tied(
 def test_a_head_adapter_of_a_tied_start_is_resumed(
     tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_recipe(tmp_path / "r.yaml", tied, {"head": True})
+    path = write_recipe(tmp_path / "r.yaml", tied, lora={"head": True})
     straight = train(path, tmp_path / "straight")
     crashed = resumed_after_a_crash(path, tmp_path / "crashed", monkeypatch=monkeypatch)
     assert losses(straight) == losses(crashed)
@@ -113,8 +113,8 @@ def test_a_head_adapter_of_a_tied_start_is_resumed(
 
 
 def test_a_second_stage_adapts_the_untied_head_of_the_first(tied: Path, tmp_path: Path) -> None:
-    one = train(write_recipe(tmp_path / "one.yaml", tied, {"head": True}), tmp_path / "one")
-    two = train(write_recipe(tmp_path / "two.yaml", one, {"head": True}), tmp_path / "two")
+    one = train(write_recipe(tmp_path / "one.yaml", tied, lora={"head": True}), tmp_path / "one")
+    two = train(write_recipe(tmp_path / "two.yaml", one, lora={"head": True}), tmp_path / "two")
     before, after = (load_file(path / "model.safetensors") for path in (one, two))
     assert torch.equal(after[EMBEDDINGS], before[EMBEDDINGS])
     assert not torch.equal(after[HEAD], before[HEAD])
@@ -122,7 +122,7 @@ def test_a_second_stage_adapts_the_untied_head_of_the_first(tied: Path, tmp_path
 
 def test_an_adapter_holds_nothing_but_adapters(tied: Path, tmp_path: Path) -> None:
     """Other programs, such as vLLM, refuse a copy of the head among them."""
-    folder = train(write_recipe(tmp_path / "r.yaml", tied, {"head": True}), tmp_path / "run")
+    folder = train(write_recipe(tmp_path / "r.yaml", tied, lora={"head": True}), tmp_path / "run")
     names = load_file(folder / "adapter" / "adapter_model.safetensors")
     assert names
     assert all("lora_" in name for name in names)
@@ -130,7 +130,7 @@ def test_an_adapter_holds_nothing_but_adapters(tied: Path, tmp_path: Path) -> No
 
 def test_the_memory_of_the_heads_own_weights_is_counted(tied: Path, tmp_path: Path) -> None:
     plain, head = (
-        estimate_memory(read_recipe(write_recipe(tmp_path / "r.yaml", tied, lora)))
+        estimate_memory(read_recipe(write_recipe(tmp_path / "r.yaml", tied, lora=lora)))
         for lora in ({}, {"head": True})
     )
     assert (

@@ -96,8 +96,10 @@ class RecordedClips(Dataset[ClipSample]):
 def note_skipped(file_path: Path, clip: str, *, why: str) -> None:
     """Add a line to a file, unless it has it: processes and resumed runs share the file."""
     line = json.dumps({"clip": clip, "why": why}, ensure_ascii=False)
+    # JSON's spelling of what UTF-8 lacks, such as bytes of a file's name that aren't UTF-8.
+    line = line.encode("utf-8", "backslashreplace").decode()
     file_path.parent.mkdir(parents=True, exist_ok=True)
-    with file_path.open("a+", encoding="utf-8", errors="surrogateescape") as file:
+    with file_path.open("a+", encoding="utf-8", errors="backslashreplace") as file:
         lock_file(file)
         file.seek(0)
         if f"{line}\n" not in file:

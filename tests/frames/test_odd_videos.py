@@ -159,12 +159,12 @@ def _same(pixels: Image, _: int) -> Image:
     return pixels
 
 
-def joined(path: Path, tmp_path: Path, sizes: list[tuple[int, int]], *, part_s: float) -> Path:
+def joined(path: Path, sizes: list[tuple[int, int]], *, part_s: float) -> Path:
     """A WebM film whose pictures change their size: parts, joined packet by packet."""
     parts = []
     for number, (width, height) in enumerate(sizes):
         pixels = np.full((height, width, 3), 40 * number, np.uint8)
-        part = tmp_path / f"part{number}.webm"
+        part = path.with_name(f"part{number}.webm")
         picture = partial(_same, pixels)
         parts.append(write(part, every_100_ms(part_s), codec="libvpx", picture=picture))
     with av.open(str(path), "w") as container:
@@ -185,7 +185,7 @@ def joined(path: Path, tmp_path: Path, sizes: list[tuple[int, int]], *, part_s: 
 def test_frames_of_another_size_than_the_newest_of_a_round_are_left_out(
     tmp_path: Path, sizes: list[tuple[int, int]], part_s: float
 ) -> None:
-    path = joined(tmp_path / "v.webm", tmp_path, sizes, part_s=part_s)
+    path = joined(tmp_path / "v.webm", sizes, part_s=part_s)
     source, chunks = read(path)
     assert starts_s(chunks) == [*range(len(chunks))]
     assert len(chunks) == -(-len(sizes) * round(part_s * 10) // 10)

@@ -66,7 +66,10 @@ def test_a_video_is_seen_as_its_codec_says(
 ) -> None:
     plain = write(tmp_path / f"plain.{ending}", range(0, 1000, 100), picture=quarters)
     turn = f"h264_metadata=display_orientation=insert:{orientation}"
-    assert corners(first_image(copy_through(plain, tmp_path / f"v.{ending}", turn))) == shown
+    assert (
+        corners(first_image(copy_through(plain, tmp_path / f"v.{ending}", bitstream_filter=turn)))
+        == shown
+    )
 
 
 @pytest.mark.parametrize(("matrix", "shown"), ORIENTATIONS)

@@ -71,7 +71,7 @@ def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
     return path
 
 
-def copy_through(source: Path, target: Path, bitstream_filter: str) -> Path:
+def copy_through(source: Path, target: Path, *, bitstream_filter: str) -> Path:
     """Copy a video without encoding it again, through one of FFmpeg's bitstream filters."""
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = old.streams.video[0]

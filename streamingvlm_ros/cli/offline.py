@@ -90,7 +90,7 @@ def _narrate(
             _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
             session.run(recording.chunks(settings.frames), stream, sinks=[write, advance, collect])
-        for subject, reason in recording.losses.items():
+        for subject, reason in (*recording.notes.items(), *recording.losses.items()):
             print_warning(console, subject, reason=reason)
         if not rounds:
             reason = _TOO_SHORT.format(settings.frames.chunk_seconds)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import dropwhile, takewhile
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from ..bags.cdr import MessageDecoder
@@ -65,6 +66,8 @@ class BagRecording:
 
     Stamps, narrations and answers are remembered: each is read once, when first asked for.
     """
+
+    notes: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, bag: BagReader, camera: str | None) -> None:
         """Find the camera; `camera` may be None if there is only one.

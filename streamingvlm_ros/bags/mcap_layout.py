@@ -163,9 +163,10 @@ def _walk(file: BinaryIO, layout: McapLayout, *, indexes: dict[int, ChunkIndex])
     """Add the blocks, and the topics that are announced outside chunks."""
     size, position = file.seek(0, 2), len(MAGIC)
     while position < size:
-        if index := indexes.get(position):
+        index = indexes.get(position)
+        if index and position + index.chunk_length + index.message_index_length < size:
             layout.blocks.append(_indexed_block(index))
-            position = layout.blocks[-1].end + index.message_index_length
+            position += index.chunk_length + index.message_index_length
             continue
         file.seek(position)
         head = file.read(_HEAD_BYTES).ljust(_HEAD_BYTES, b"\0")

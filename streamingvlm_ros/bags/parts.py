@@ -19,8 +19,8 @@ from .metadata import METADATA_FILE
 from .storage import STORAGES, BagFile, open_file
 from .types import BEFORE_FIRST_NS, BagMessage
 
-_BACKUP = re.compile(r"\.(mcap|db3)\b(?!-(wal|shm|journal)$)")
-"""Matches the names of bag files, whatever follows."""
+_BAG_FILE = re.compile(r"\.(mcap|db3)\b(?!-(wal|shm|journal)$)")
+"""Endings of bag files and of backups, such as .mcap.bak, but not of SQLite's other files."""
 _NUMBERED = re.compile(r"(.*?)(\d+)\.(?:mcap|db3)(?:\.zstd)?")
 
 
@@ -126,7 +126,7 @@ def open_parts(path: Path, stack: ExitStack) -> Parts:
     else:
         # Metadata may list a file twice.
         listed = dict.fromkeys(PurePath(name).name for name in _listed_names(path / METADATA_FILE))
-        unlisted = {p.name for p in path.iterdir() if _BACKUP.search(p.name)} - listed.keys()
+        unlisted = {p.name for p in path.iterdir() if _is_bag_file(p.name)} - listed.keys()
         parts_on_disk = [name for name in unlisted if name.endswith(STORAGES)]
         if not listed and not parts_on_disk:
             unlisted = set()
@@ -194,6 +194,11 @@ def _listed_names(file: Path) -> list[str]:
         return [str(name) for name in information["relative_file_paths"]]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         return []
+
+
+def _is_bag_file(name: str) -> bool:
+    """Return True for a bag's file or a backup of it; hidden files are other programs'."""
+    return not name.startswith(".") and _BAG_FILE.search(name) is not None
 
 
 def _plain_name(name: str) -> str:

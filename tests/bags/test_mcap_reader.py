@@ -16,10 +16,11 @@ from mcap.writer import CompressionType, IndexType, Writer
 from streamingvlm_ros.bags import mcap_layout, mcap_reader
 from streamingvlm_ros.bags.mcap_chunks import MAGIC
 from streamingvlm_ros.bags.reader import BagReader
+from streamingvlm_ros.bags.types import IMAGE_TYPES
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .mcap_files import Fill, foreign, stamps_and_losses, texts_at, write_mcap
+from .mcap_files import Fill, add_topic, foreign, stamps_and_losses, texts_at, write_mcap
 from .sample_bags import string
 
 SWITCHES = ("use_chunking", "repeat_schemas", "repeat_channels", "use_statistics")
@@ -162,6 +163,15 @@ def test_a_topic_whose_definition_is_unknown_or_no_text_is_read(
         writer.add_message(channel, S, string("hello"), S)
 
     assert stamps_and_losses(write_mcap(tmp_path / "a.mcap", fill)) == ([S], {})
+
+
+def test_a_short_type_name_as_the_mcap_library_writes_it_is_understood(tmp_path: Path) -> None:
+    def fill(writer: Writer) -> None:
+        channel = add_topic(writer, "/image", kind="sensor_msgs/Image")
+        writer.add_message(channel, S, b"", S)
+
+    with BagReader(write_mcap(tmp_path / "a.mcap", fill)) as reader:
+        assert [topic.type for topic in reader.topics] == [IMAGE_TYPES[0]]
 
 
 @pytest.mark.parametrize(

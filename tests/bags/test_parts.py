@@ -158,3 +158,10 @@ def test_a_renamed_file_is_read_if_nothing_listed_is_left(tmp_path: Path) -> Non
     (bag / "bag_0.mcap").rename(bag / "drive.mcap")
     read, losses = speech_and_losses(bag)
     assert (read, list(losses)) == (SPEECH, ["bag_0.mcap"])
+
+
+def test_hidden_files_of_other_programs_are_not_mentioned(tmp_path: Path) -> None:
+    bag = parts(tmp_path / "bag")
+    for name in ("._bag_0.mcap", ".bag_0.mcap.swp"):
+        (bag / name).write_bytes(b"no bag")
+    assert speech_and_losses(bag) == (SPEECH, {})

@@ -21,10 +21,10 @@ from ..support.world_bags import RAW, WORLD, message
 MAX_S = 2**31
 
 
-def film(folder: Path, begin_ns: int, count: int = 4) -> Path:
+def film(folder: Path, begin_ns: int) -> Path:
     """Write a bag of images, two a second, whose camera's clock begins at `begin_ns`."""
     with BagWriter(folder, BagConfig()) as bag:
-        for number in range(count):
+        for number in range(4):
             stamp_ns = begin_ns + number * S // 2
             image = message(WORLD.frame(0.0, 56, 56), stamp_ns)
             bag.write(topic_of("/image", RAW), (100 + number) * S, data=image)

@@ -83,7 +83,7 @@ def test_an_announced_topic_of_a_database_is_no_camera(tmp_path: Path) -> None:
         for stamp_ns, data in images():
             writer.write(used, stamp_ns, data)
     assert begins_s(tmp_path / "bag") == [0, 1, 2]
-    # A bag without metadata, whose file was cut off, counts no messages.
+    # Without metadata and index nothing but the messages tells which topics are used.
     (tmp_path / "bag" / "metadata.yaml").unlink()
     with closing(sqlite3.connect(tmp_path / "bag" / "bag.db3")) as database, database:
         database.execute("DROP INDEX timestamp_idx")

@@ -53,7 +53,7 @@ def check_unchanged(recipe: Recipe, folder: Path) -> None:
 def start_override(folder: Path) -> str | None:
     """Return the start that replaced the recipe's own (`--start`); None if none did."""
     start = recorded_start(folder)
-    if start is None or start == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
+    if start is None or start == yaml.safe_load((folder / RECIPE).read_text("utf-8")).get("start"):
         return None
     return start
 

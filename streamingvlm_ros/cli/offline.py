@@ -19,7 +19,7 @@ from ..errors import StreamingVLMError
 from ..session import Sink
 from ..time_format import clamp, format_clock
 from ..types import NS_PER_S, Chunk, Narration
-from .console import print_warning, stderr_console
+from .console import print_message, print_warning, stderr_console
 from .narration_formats import Format, Writer
 
 Write = Callable[[Narration], None]
@@ -75,7 +75,7 @@ def _narrate(
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)
-        console.print(f"Loading {checkpoint}", soft_wrap=True)
+        print_message(console, f"Loading {checkpoint}")
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
 

@@ -91,7 +91,7 @@ def _offsets(path: Path) -> list[int]:
     beside = _beside(path)
     try:
         if beside.exists():
-            return _checked(json.loads(beside.read_text()), path)
+            return _checked(json.loads(beside.read_text("utf-8")), path)
         last = _last_line(path)
         if last.startswith(b"[") and not last.startswith(b"[{"):
             return _checked(json.loads(last), path)

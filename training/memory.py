@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.engine.qwen2_5.checkpoint import read_model_config, resolve
+from streamingvlm_ros.engine.model import read_model_config, resolve
 
 from .datasets.cutting import CutConfig
 from .recipe import Recipe

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from streamingvlm_ros.engine.qwen2_5.checkpoint import resolve
+from streamingvlm_ros.engine.model import resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.file_hash import sha256_of
 

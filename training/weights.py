@@ -16,7 +16,7 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 
 from streamingvlm_ros.config import CHECKPOINT_SETTINGS, PromptConfig
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load, own_device, resolve
+from streamingvlm_ros.engine.model import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.rank import process_rank
 

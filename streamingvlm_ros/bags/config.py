@@ -38,8 +38,8 @@ class RecorderConfig:
     )
     quota_gb: float = setting(
         0.0,
-        "Maximum disk space of the folder's bags in GB. The oldest bags are deleted first; saved "
-        "clips are never deleted. 0 means no limit: nothing is deleted.",
+        "Maximum disk space of the folder's bags and saved clips in GB. The oldest bags are "
+        "deleted first, clips never. 0 means no limit: nothing is deleted.",
         low=0.0,
         high=1e6,
     )

@@ -6,9 +6,11 @@ import errno
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ..atomic_write import DISK_FULL
 from ..errors import StreamingVLMError
 from .ask import ask
@@ -26,10 +28,28 @@ app = typer.Typer(
     name="streamingvlm",
     help="Live commentary on a robot's cameras, and answers to your questions: "
     "StreamingVLM for ROS 2.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamingvlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options_without_a_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Declare the options that come before a command."""
+
+
 app.command()(demo)
 app.command()(narrate)
 app.command()(record)

@@ -187,7 +187,7 @@ def _trials(
 
 
 def _run(evaluation: Evaluation, rank: Rank, *, console: Console) -> None:
-    from ..engine.qwen2_5.checkpoint import own_device
+    from ..engine.model import own_device
 
     trials = evaluation.remaining(rank.number, rank.count)
     with Progress(*_COLUMNS, console=console) as progress:

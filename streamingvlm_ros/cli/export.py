@@ -79,7 +79,7 @@ def export(
     from streamingvlm_training.datasets.export import share
 
     from ..config import settings_for
-    from ..engine.qwen2_5.checkpoint import resolve
+    from ..engine.model import resolve
     from ..recordings.folder import find_recordings, skipped_entries
 
     rank = process_rank()

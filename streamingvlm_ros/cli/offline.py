@@ -67,7 +67,7 @@ def _narrate(
     from .. import session
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
-    from ..engine.qwen2_5.checkpoint import resolve
+    from ..engine.model import resolve
     from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))

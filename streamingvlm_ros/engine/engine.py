@@ -15,8 +15,8 @@ from ..types import Ask, Chunk, ChunkPart, Narration
 from .budget import Budget
 from .kv_cache import SlotAllocator
 from .ledger import Grid
+from .model import LoadedModel, load
 from .questions import Questions
-from .qwen2_5.checkpoint import LoadedModel, load
 from .qwen2_5.model import Model
 from .runner import Runner
 from .scheduler import Scheduler
@@ -81,7 +81,7 @@ class StreamingEngine:
     def from_pretrained(
         cls, checkpoint: Path | str, settings: Settings, *, max_streams: int = 1
     ) -> StreamingEngine:
-        """Load a checkpoint's folder or hub id (see `checkpoint.resolve`).
+        """Load a checkpoint's folder or hub id (see `model.resolve`).
 
         Raises:
             ModelError: it can't be loaded.

@@ -6,8 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -41,7 +40,7 @@ CONVERTED_BYTES = {
     **{f"bayer_{order}8": 1 for order in ("rggb", "bggr", "gbrg", "grbg")},
     **{f"bayer_{order}16": 2 for order in ("rggb", "bggr", "gbrg", "grbg")},
 }
-"""Encodings that cv_bridge or rosbags-image convert: bytes per pixel."""
+"""Encodings that rosbags-image converts: bytes per pixel."""
 
 PLANAR_420 = {
     "nv12": "COLOR_YUV2RGB_NV12",
@@ -260,23 +259,14 @@ def _converted(message: RawPicture) -> Image:
         _pixels(message, pixel).tobytes(),
     )
     import cv2
+    from rosbags.image import message_to_cvimage
 
     try:
-        return np.ascontiguousarray(_converter()(packed), np.uint8)
+        # Not ROS's own cv_bridge: with a numpy or OpenCV from pip beside it, it fails to load.
+        converted = message_to_cvimage(cast("Any", packed), "rgb8")
     except (cv2.error, TypeError, ValueError) as error:
         raise BadImageError("encoding", f"can't convert {message.encoding}: {error}") from error
-
-
-@cache
-def _converter() -> Callable[[Any], Any]:
-    """Return the converter of less common encodings to rgb8: cv_bridge, or rosbags-image."""
-    try:
-        from cv_bridge import CvBridge
-    except ImportError:
-        from rosbags.image import message_to_cvimage
-
-        return lambda message: message_to_cvimage(message, "rgb8")
-    return lambda message: CvBridge().imgmsg_to_cv2(message, "rgb8")
+    return np.ascontiguousarray(converted, np.uint8)
 
 
 def _decompressed(message: CompressedPicture) -> Image:

@@ -302,6 +302,20 @@ def test_a_clip_without_disk_space_reports_the_problem(tmp_path: Path) -> None:
     assert recorder.recording.dropped.total() == recorder.received().total() == 20
 
 
+def test_a_clip_beyond_the_quota_is_refused_and_the_recording_goes_on(tmp_path: Path) -> None:
+    film = tmp_path / "clips" / "a film.mp4"
+    film.parent.mkdir()
+    film.write_bytes(bytes(1_500_000))
+    config = RecorderConfig(folder=str(tmp_path), keep_free_mb=0, quota_gb=0.003)
+    recorder = Recorder(config, BagConfig(split_mb=1))
+    record(recorder, range(100, 110))
+    with pytest.raises(BagError, match="clips is full: its clips take 2 MB"):
+        recorder.save_clip(ClipRequest("", 109 * S, 105 * S, 110 * S))
+    assert recorder.close()
+    assert (recorder.recording.problem, recorder.recording.dropped.total()) == ("", 0)
+    assert film.exists()
+
+
 @pytest.mark.parametrize(
     ("config", "bag", "error"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from array import array
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -221,3 +222,14 @@ def test_a_truncated_jpeg_is_bad(part: float) -> None:
 @given(st.integers(0, 2**31 * 10**9 - 1))
 def test_stamps_convert_exactly(stamp_ns: int) -> None:
     assert to_ns(to_time(stamp_ns)) == stamp_ns
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "yuv422", "bayer_rggb8"])
+def test_a_cv_bridge_that_fails_to_load_stops_no_image(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As compiled for numpy 1, beside numpy 2.
+    (tmp_path / "cv_bridge.py").write_text("raise AttributeError('_ARRAY_API not found')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = np.full((24, 32 * CONVERTED_BYTES[encoding]), 128, np.uint8)
+    assert to_array(message(rows, encoding, width=32)).shape == (24, 32, 3)

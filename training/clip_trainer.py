@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,44 @@ from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from .checkpoints import translate_write_errors
+from .divergence import check_finite, non_finite_weight
 from .packing import IGNORED
 
 
 class ClipTrainer(Trainer):
     """Weighs every token equally, within a step and within the validation.
 
-    Trainer does so within a step if it knows the step's number of tokens.
+    Trainer does so within a step if it knows the step's number of tokens. A loss, a gradient or a
+    weight that isn't finite ends the run, in all processes, before it reaches a saved state.
     """
+
+    _step_loss: Tensor | float = 0.0
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Add up the losses of a step's batches."""
+        loss: Tensor = super().training_step(*args, **kwargs)
+        self._step_loss += loss
+        return loss
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        """Check the step before it changes the weights.
+
+        Without a gradient scaler, a single NaN would reach every weight and stay in AdamW's
+        moments. A scaler (float16) skips steps with infinite gradients itself.
+        """
+        norm = super()._get_grad_norm(*args, **kwargs)
+        loss, self._step_loss = float(self._step_loss), 0.0
+        has_scaler = self.accelerator.scaler is not None
+        gradient_norm = 0.0 if norm is None or has_scaler else float(norm)
+        values = {"loss": loss, "norm of the gradients": gradient_norm}
+        self._check_finite(values, step=self.state.global_step + 1)
+        return norm
+
+    def _check_finite(self, values: dict[str, float], *, step: int) -> None:
+        """Raise ModelError in every process if a value isn't finite in one of them."""
+        shared = self.accelerator.reduce(torch.tensor([*values.values()], device=self.args.device))
+        reduced = dict(zip(values, shared.tolist(), strict=True))
+        check_finite(reduced, step=step, steps=Path(self.args.output_dir))
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Report the mean loss of all tokens; Trainer's is the mean of batches, even empty ones.
@@ -32,6 +63,7 @@ class ClipTrainer(Trainer):
         output.metrics.pop("eval_loss")
         if tokens:
             output.metrics["eval_loss"] = loss / tokens
+            self._check_finite({"validation loss": loss / tokens}, step=self.state.global_step)
         return output
 
     def compute_loss(
@@ -52,7 +84,10 @@ class ClipTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Report a full disk in one line."""
+        """Save a state whose weights are finite; report a full disk in one line."""
+        is_wrong = non_finite_weight(self.model) is not None
+        weights = {"sum of the weights": math.nan if is_wrong else 0.0}
+        self._check_finite(weights, step=self.state.global_step)
         path = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         with translate_write_errors(path):
             super()._save_checkpoint(*args, **kwargs)

@@ -161,6 +161,8 @@ def _arguments(recipe: Recipe, steps: Path, *, validates: bool, rank: Rank) -> T
         eval_steps=training.save_every,
         prediction_loss_only=True,
         logging_steps=training.log_every,
+        # It would log the mean of the losses before instead of NaN.
+        logging_nan_inf_filter=False,
         remove_unused_columns=False,
         # Clips of the world are random already; in their order, a batch has clips of one kind.
         train_sampling_strategy="random" if recipe.data else "sequential",

@@ -24,6 +24,8 @@ _RECORDING_SUFFIXES = (*STORAGES, *VIDEO_SUFFIXES, _ROS1_SUFFIX)
 
 ANNOTATION_SUFFIXES = (".jsonl", ".vtt", ".srt")
 QUESTIONS_SUFFIX = ".questions.jsonl"
+OTHER_SUBTITLES = (".ass", ".ssa", ".sub", ".sbv", ".smi", ".lrc", ".ttml", ".dfxp", ".idx")
+CONVERSION = "convert other subtitles, for instance with ffmpeg -i NAME.ass NAME.vtt"
 _LABEL_SUFFIXES = (QUESTIONS_SUFFIX, *ANNOTATION_SUFFIXES)
 
 _COMPANION = re.compile(r"-(wal|shm|journal)$")
@@ -93,6 +95,20 @@ def annotations_beside(recording: Path) -> Path | None:
 def questions_beside(recording: Path) -> Path | None:
     """Return `NAME.questions.jsonl` if it exists."""
     return next(iter(_beside(recording, (QUESTIONS_SUFFIX,))), None)
+
+
+def unread_labels(recording: Path) -> str:
+    """Return what else beside a recording may be its labels, as the end of a message; or ''."""
+    recording = recording.absolute()
+    for entry in sorted(_listed(recording.parent) or []):
+        is_named = entry.name.startswith(f"{name_of(recording)}.")
+        if not is_named or entry in annotation_paths(recording):
+            continue
+        if entry.suffix.lower() in ANNOTATION_SUFFIXES:
+            return f"; {entry.name} is not read: rename it to {name_of(recording)}{entry.suffix}"
+        if entry.suffix.lower() in OTHER_SUBTITLES:
+            return f"; {entry.name} is not read: {CONVERSION}"
+    return ""
 
 
 def annotation_paths(recording: Path) -> list[Path]:

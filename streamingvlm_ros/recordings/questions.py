@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import WordsError
 from ..types import NS_PER_S
-from .annotation_files import convert
+from .annotation_files import JSON_LINES, convert
 from .annotations import Annotation, as_text, quoted
 from .bag_recording import RecordedAnswer
 
@@ -89,6 +90,8 @@ def read_questions(path: Path) -> list[TimedQuestion]:
     Raises:
         WordsError: the file can't be read.
     """
+    if path.suffix.lower() != JSON_LINES:
+        raise WordsError(f"can't read questions from {path}: its name must end in .jsonl")
     return sorted(convert(path, question_of), key=lambda question: question.time_s)
 
 

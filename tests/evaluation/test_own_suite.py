@@ -73,7 +73,7 @@ def test_two_label_files_of_one_recording_leave_the_others_as_they_are(tmp_path:
     ambiguous.labels.fingerprints()
     unread: Any = None
     with pytest.raises(WordsError, match=r"a\.vtt: keep one of them"):
-        ambiguous.labels.read(unread, start_ns=0)
+        ambiguous.labels.read(unread, start_ns=0, chunk_s=1.0)
 
 
 def test_a_label_file_that_cannot_be_read_has_a_fingerprint(tmp_path: Path) -> None:

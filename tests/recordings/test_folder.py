@@ -18,6 +18,7 @@ from streamingvlm_ros.recordings.folder import (
     name_of,
     questions_beside,
     skipped_entries,
+    unread_labels,
 )
 
 NOBODY = 65_534
@@ -56,6 +57,28 @@ def test_a_folder_that_cannot_be_listed_is_skipped_and_reported(
         assert skipped_entries(Path("walk.mp4")) == []
         with pytest.raises(PermissionError, match=r"lost\+found"):
             list(find_recordings(Path("lost+found")))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("a.ass", "; a.ass is not read: convert other subtitles, for instance with ffmpeg -i"),
+        ("a.TTML", "; a.TTML is not read: convert other subtitles"),
+        ("a.en.vtt", "; a.en.vtt is not read: rename it to a.vtt"),
+        ("a.mp4.srt", "; a.mp4.srt is not read: rename it to a.srt"),
+        ("a.srt", ""),
+        ("a.questions.jsonl", ""),
+        ("a.txt", ""),
+        ("ab.ass", ""),
+    ],
+)
+def test_files_that_are_no_labels_but_look_like_them_are_named(
+    tmp_path: Path, name: str, what: str
+) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / name)
+    message = unread_labels(tmp_path / "a.mp4")
+    assert message.startswith(what)
+    assert bool(message) == bool(what)
 
 
 @pytest.mark.parametrize("names", [("a.jsonl", "a.vtt"), ("a.vtt", "a.srt")])

@@ -167,7 +167,7 @@ def _export_one(
                 _write_video(recording, video, frames=frames)
     except Exception as error:  # readers may raise anything
         return CachedClips((), skip_reason(error))
-    exported = (replace(record, recording=video, camera=None) for record in records)
+    exported = (replace(record, recording=video, camera=None, hold=False) for record in records)
     lines = tuple(line_of(record, video.parent.parent) for record in exported)
     return CachedClips(lines, problems=problems)
 
@@ -272,7 +272,7 @@ def _from_start(frames: Iterable[Frame], start_ns: int) -> Iterator[Frame]:
 
 
 def _encode(path: Path, frames: Iterable[Frame], *, start_ns: int) -> None:
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path.absolute()), "w", format="mp4") as container:
         stream = container.add_stream(_CODEC, options=_QUALITY)
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)

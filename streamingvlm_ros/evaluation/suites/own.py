@@ -11,6 +11,7 @@ from ...recordings.annotation_files import read_utterances
 from ...recordings.annotations import Utterance, utterances_of
 from ...recordings.folder import (
     ANNOTATION_SUFFIXES,
+    CONVERSION,
     annotations_beside,
     find_recordings,
     name_of,
@@ -40,20 +41,25 @@ class LabelFiles:
         """Identify the files by their paths and contents, a topic by its name."""
         return Fingerprints(_fingerprint(self.reference), _fingerprint(self.questions))
 
-    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
         """Read the files. WordsError or BagError if that fails."""
         questions = read_questions(self.questions) if self.questions else []
-        reference = self._read_reference(recording, start_ns)
-        return Labels(tuple(reference), tuple(map(ScoredQuestion, questions)))
-
-    def _read_reference(self, recording: Recording, start_ns: int) -> list[Utterance]:
+        reference, problems = list[Utterance](), list[str]()
         match self.reference:
-            case None:
-                return []
-            case Path():
-                return read_utterances(self.reference, start_ns if is_bag(self.recording) else None)
-            case topic:
-                return utterances_of(recording.narrations(topic), start_ns)
+            case Path() as file:
+                reference = read_utterances(
+                    file,
+                    start_ns if is_bag(self.recording) else None,
+                    chunk_s=chunk_s,
+                    report=problems.append,
+                )
+            case str(topic):
+                reference = utterances_of(recording.narrations(topic), start_ns)
+        return Labels(
+            tuple(reference),
+            tuple(map(ScoredQuestion, questions)),
+            losses={str(self.reference): "; ".join(problems)} if problems else {},
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class UnusableLabels:
         """Identify the labels by the reason."""
         return Fingerprints(self.reason, None)
 
-    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
         """Raise WordsError."""
         raise WordsError(self.reason)
 
@@ -120,7 +126,7 @@ def _parse_reference(text: str) -> Path | str:
         return text
     raise EvaluationError(
         f"--reference {text} is neither a {', '.join(ANNOTATION_SUFFIXES)} file nor a narration "
-        "topic, which begins with a slash"
+        f"topic, which begins with a slash; {CONVERSION}"
     )
 
 

@@ -66,7 +66,7 @@ def copy_start_files(folder: Path, model: Path) -> None:
 def start_override(folder: Path) -> str | None:
     """Return the start that replaced the recipe's own (`--start-model`); None if none did."""
     start = recorded_start(folder)
-    if start is None or start == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
+    if start is None or start == yaml.safe_load((folder / RECIPE).read_text("utf-8")).get("start"):
         return None
     return start
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _STOPPED = "Stopped. Run the same command again to resume."
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+_COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
 
 
 _DEFAULT_MODELS, _DEFAULT_MODES = ["auto"], [AnswerMode.STREAM]

@@ -19,7 +19,7 @@ from ..errors import StreamingVLMError
 from ..session import Sink
 from ..time_format import clamp, format_clock
 from ..types import NS_PER_S, Chunk, Narration
-from .console import print_warning, stderr_console
+from .console import print_message, print_warning, stderr_console
 from .narration_formats import Format, Writer
 
 Write = Callable[[Narration], None]
@@ -78,7 +78,7 @@ def _narrate(
         check_output(format, output, recording=path)
         if format is Format.BAG:
             check_stamps(recording, settings.frames)
-        console.print(f"Loading {checkpoint}", soft_wrap=True)
+        print_message(console, f"Loading {checkpoint}")
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
 

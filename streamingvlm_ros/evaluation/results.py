@@ -265,7 +265,7 @@ def completed(results: Sequence[Result]) -> list[TrialResult]:
 def read_result(path: Path, request: Request) -> Result | None:
     """Read a results file. None if it is missing, damaged, or answers another request."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         if record["request"] != request.to_json():
             return None
         if "skipped" in record:

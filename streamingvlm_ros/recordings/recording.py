@@ -18,7 +18,7 @@ Recording: TypeAlias = BagRecording | VideoRecording
 
 def is_bag(path: Path) -> bool:
     """Return True if a recording is a bag; otherwise it is a video."""
-    return path.is_dir() or path.name.endswith(STORAGES)
+    return path.is_dir() or path.name.lower().endswith(STORAGES)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -127,8 +128,8 @@ def test_an_error_that_is_not_the_recordings_ends_the_evaluation(
 class UnreadableLabels(Labels):
     """Labels of a format whose reader fails."""
 
-    def read(self, recording: object, *, start_ns: int) -> Labels:
-        return self.read(recording, start_ns=start_ns)
+    def read(self, *arguments: Any, **options: Any) -> Labels:
+        return self.read(*arguments, **options)
 
 
 def test_labels_nested_too_deeply_skip_their_recording(

@@ -11,7 +11,7 @@ from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.recording import is_bag, open_recording
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk
@@ -210,3 +210,9 @@ def test_a_video_has_no_topics(tmp_path: Path) -> None:
         open_recording(tmp_path / "a.mp4", "/image"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["a.mcap", "A.MCAP", "a.Db3", "a.MCAP.zstd"])
+def test_a_file_of_a_bag_is_known_by_its_ending_in_any_case(name: str) -> None:
+    assert is_bag(Path(name))
+    assert not is_bag(Path(f"{name}.mp4"))

@@ -19,6 +19,8 @@ from transformers.utils import is_flash_attn_2_available
 
 from ...config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
 from ...errors import ModelError
+from ..memory import check_free
+from ..weight_files import weights_bytes
 
 _MODEL_TYPE = "qwen2_5_vl"
 _TOP_K = 50
@@ -85,9 +87,14 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
     """Load a Qwen2.5-VL in Hugging Face format. ModelError says what is wrong with it.
 
     `quantization` is transformers' configuration of quantised layers.
+
+    Raises:
+        ConfigError: there is no memory for the weights.
     """
     read_model_config(checkpoint)
     device, dtype = _place(config)
+    if quantization is None:
+        _check_memory(checkpoint, device, dtype=dtype)
     try:
         model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             checkpoint,
@@ -109,6 +116,20 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
     stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
     top_k, top_p = _limits(own, model.config.get_text_config().vocab_size)
     return LoadedModel(model.eval(), tokenizer, top_k, top_p, stop_ids)
+
+
+def _check_memory(checkpoint: Path | str, device: torch.device, *, dtype: torch.dtype) -> None:
+    """Raise ConfigError if the device has no memory for the weights."""
+    kind = str(dtype).removeprefix("torch.")
+    check_free(
+        weights_bytes(checkpoint, dtype) or 0,
+        device,
+        what=f"the weights of {checkpoint} in {kind}",
+        remedy=lambda: (
+            "free some, choose a smaller model"
+            + (", or set dtype to bfloat16" if dtype.itemsize > 2 else "")
+        ),
+    )
 
 
 def _limits(own: GenerationConfig, vocabulary: int) -> tuple[int, float]:

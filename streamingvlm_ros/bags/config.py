@@ -88,6 +88,6 @@ def check_together(config: RecorderConfig, bag: BagConfig) -> None:
     if available is not None and memory_mb * 10**6 > available:
         name = "queue_mb" if config.queue_mb > config.ring_mb else "ring_mb"
         raise ConfigError(
-            f"ring_mb and queue_mb may take {memory_mb} MB, but only {available // 10**6} MB of main "
-            f"memory are free: lower {name} (now {getattr(config, name)})"
+            f"ring_mb and queue_mb may take {memory_mb} MB, but only {available // 10**6} MB of "
+            f"main memory are free: lower {name} (now {getattr(config, name)})"
         )

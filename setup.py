@@ -56,7 +56,6 @@ setup(
         "rosbags-image>=0.10",
         "opencv-python-headless>=4.8",
         "rosbags>=0.11.7",
-        "pysubs2>=1.7",
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",
         "httpx2>=2.0",

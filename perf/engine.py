@@ -32,8 +32,8 @@ from true_size import MAX_TOKENS, PREVIOUS_TEXT, SHAPES, Camera, Forced, build
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.qwen2_5 import vision_encoder
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import patch_grid
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import Chunk

@@ -31,7 +31,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.questions import QuestionAnswer, about_now, about_past
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load
+from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import Chunk
 

@@ -52,7 +52,7 @@ from streamingvlm_ros.engine import attention  # noqa: E402
 from streamingvlm_ros.engine.cuda_graph import CudaGraph  # noqa: E402
 from streamingvlm_ros.engine.engine import StreamingEngine  # noqa: E402
 from streamingvlm_ros.engine.memory import release_memory  # noqa: E402
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, attention_backend  # noqa: E402
+from streamingvlm_ros.engine.model import LoadedModel, attention_backend  # noqa: E402
 from streamingvlm_ros.engine.qwen2_5.model import Model  # noqa: E402
 from streamingvlm_ros.engine.qwen2_5.vision import patch_grid, to_patches  # noqa: E402
 from streamingvlm_ros.engine.sampler import RowSampler  # noqa: E402

@@ -243,6 +243,14 @@ def test_only_one_folder_reads_attributes_of_the_model_family() -> None:
     assert readers == {Path(PACKAGE, "engine", "qwen2_5")}
 
 
+def test_only_engine_and_training_import_from_behind_the_familys_door() -> None:
+    family = f"{PACKAGE}.engine.qwen2_5"
+    rooms = {
+        room for room, path in modules() if any(name.startswith(family) for name in imports(path))
+    }
+    assert rooms == {"engine", "training"}
+
+
 WITHOUT = """
 import sys
 for name in {blocked!r}:

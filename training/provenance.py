@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from streamingvlm_ros.engine.qwen2_5.checkpoint import resolve
+from streamingvlm_ros.engine.model import resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.file_hash import sha256_of
 
@@ -42,7 +42,7 @@ def check_start(recipe: Recipe) -> None:
     if not isinstance(start, Path) or _recipe_name(start) != recipe.after:
         raise ConfigError(
             f"{recipe.start} was not made by the recipe {recipe.after!r}, which this stage "
-            "continues: name another model with --start, or accept this one with --any-start"
+            "continues: name another model with --start-model, or accept this one with --any-start"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from streamingvlm_ros.config import Settings, settings_for
-from streamingvlm_ros.engine.qwen2_5.checkpoint import resolve
+from streamingvlm_ros.engine.model import resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.setting import (
     brief,

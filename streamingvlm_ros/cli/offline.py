@@ -67,7 +67,8 @@ def _narrate(
     from .. import session
     from ..config import Settings, settings_for
     from ..engine.engine import StreamingEngine
-    from ..engine.qwen2_5.checkpoint import resolve
+    from ..engine.model import resolve
+    from ..recordings.bag_sink import check_stamps
     from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
@@ -75,6 +76,8 @@ def _narrate(
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)
+        if format is Format.BAG:
+            check_stamps(recording, settings.frames)
         console.print(f"Loading {checkpoint}", soft_wrap=True)
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
@@ -87,7 +90,7 @@ def _narrate(
             _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
             session.run(recording.chunks(settings.frames), stream, sinks=[write, advance, collect])
-        for subject, reason in recording.losses.items():
+        for subject, reason in (*recording.notes.items(), *recording.losses.items()):
             print_warning(console, subject, reason=reason)
         if not rounds:
             reason = _TOO_SHORT.format(settings.frames.chunk_seconds)

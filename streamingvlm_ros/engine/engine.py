@@ -16,8 +16,8 @@ from .budget import Budget, largest_setting
 from .kv_cache import SlotAllocator
 from .ledger import Grid
 from .memory import check_free
+from .model import LoadedModel, load
 from .questions import Questions
-from .qwen2_5.checkpoint import LoadedModel, load
 from .qwen2_5.model import Model
 from .runner import Runner
 from .scheduler import Scheduler
@@ -86,7 +86,7 @@ class StreamingEngine:
     def from_pretrained(
         cls, checkpoint: Path | str, settings: Settings, *, max_streams: int = 1
     ) -> StreamingEngine:
-        """Load a checkpoint's folder or hub id (see `checkpoint.resolve`).
+        """Load a checkpoint's folder or hub id (see `model.resolve`).
 
         Raises:
             ModelError: it can't be loaded.

@@ -11,6 +11,8 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError, safe_open
 
+from .memory import check_free
+
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -18,6 +20,23 @@ _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 _BYTES = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 """Bytes of a number of the other types; 1 if not listed, such as F8_E4M3 and packed ones."""
+
+
+def check_weights(checkpoint: Path | str, dtype: torch.dtype, *, device: torch.device) -> None:
+    """Check that a device has memory for the weights, as far as their size is known.
+
+    Raises:
+        ConfigError: It hasn't.
+    """
+    check_free(
+        weights_bytes(checkpoint, dtype) or 0,
+        device,
+        what=f"the weights of {checkpoint} in {str(dtype).removeprefix('torch.')}",
+        remedy=lambda: (
+            "free some, choose a smaller model"
+            + (", or set dtype to bfloat16" if dtype.itemsize > 2 else "")
+        ),
+    )
 
 
 def weights_bytes(checkpoint: Path | str, dtype: torch.dtype) -> int | None:

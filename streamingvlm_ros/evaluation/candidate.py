@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..config import Settings, settings_for
-from ..engine.qwen2_5.checkpoint import resolve
+from ..engine.model import resolve
 from ..errors import EvaluationError
 from ..setting import located, settings_of
 

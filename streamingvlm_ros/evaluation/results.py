@@ -196,7 +196,7 @@ class TrialResult:
 
     request: Request
     losses: Mapping[str, str]
-    """Parts of the recording that could not be read, each with the reason."""
+    """What is to be known of parts of the recording: damage, and where a video's time begins."""
     reference: tuple[Utterance, ...]
     narrations: tuple[Utterance, ...]
     """The narration of every round, silent rounds included, by time."""

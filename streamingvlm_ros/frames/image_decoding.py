@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
@@ -40,6 +41,17 @@ CONVERTED_BYTES = {
     **{f"bayer_{order}16": 2 for order in ("rggb", "bggr", "gbrg", "grbg")},
 }
 """Encodings that rosbags-image converts: bytes per pixel."""
+
+PLANAR_420 = {
+    "nv12": "COLOR_YUV2RGB_NV12",
+    "nv21": "COLOR_YUV2RGB_NV21",
+    "yuv420": "COLOR_YUV2RGB_I420",
+    "i420": "COLOR_YUV2RGB_I420",
+}
+"""Encodings with a plane of brightness and half as many bytes of colour, and OpenCV's names."""
+
+_MEASUREMENTS = re.compile(r"16UC1?|(8S|16S|32S|32F|64F)C\d*")
+"""Encodings of numbers that are no brightness, such as depth in millimetres or metres."""
 
 COMPRESSED_FORMATS = ("JPEG", "PNG")
 
@@ -104,13 +116,15 @@ def check(message: Picture) -> None:
     """Check a message without decoding it.
 
     Raises:
-        BadImageError: it has no stamp, no pixels, or too few bytes.
+        BadImageError: it has no stamp, no pixels, too few bytes, or isn't a picture.
     """
     if stamp_ns_of(message) == 0:
         raise BadImageError("stamp", "an image has no time stamp: the camera's driver must set it")
     if isinstance(message, CompressedPicture):
         if not len(message.data):
             raise BadImageError("size", "a compressed image is empty")
+        # image_transport puts the encoding first: "16UC1; png compressed ".
+        _refuse_measurements(message.format.partition(";")[0].strip())
         return
     pixel = _bytes_per_pixel(message.encoding)
     height, width, step, data = message.height, message.width, message.step, len(message.data)
@@ -122,8 +136,15 @@ def check(message: Picture) -> None:
             f"an image's step is {step} bytes, but {width} px in {message.encoding} take "
             f"{width * pixel}",
         )
-    if data < step * (height - 1) + width * pixel:
-        raise BadImageError("size", f"an image has {data} bytes, but {height} rows of {step} bytes")
+    rows = height
+    if message.encoding in PLANAR_420:
+        if height % 2 or step % 2:
+            raise BadImageError(
+                "size", f"an image of {height} rows of {step} bytes can't be {message.encoding}"
+            )
+        rows += height // 2
+    if data < step * (rows - 1) + width * pixel:
+        raise BadImageError("size", f"an image has {data} bytes, but {rows} rows of {step} bytes")
 
 
 def to_array(message: Picture) -> Image:
@@ -138,6 +159,8 @@ def to_array(message: Picture) -> Image:
     if message.encoding in RGB_CHANNELS:
         channels, reordering = RGB_CHANNELS[message.encoding]
         return _reordered(message, channels, reordering=reordering)
+    if message.encoding in PLANAR_420:
+        return _from_planes(message)
     return _converted(message)
 
 
@@ -169,10 +192,23 @@ def _bytes_per_pixel(encoding: str) -> int:
         return RGB_CHANNELS[encoding][0]
     if encoding in CONVERTED_BYTES:
         return CONVERTED_BYTES[encoding]
-    known = ", ".join([*RGB_CHANNELS, *CONVERTED_BYTES])
+    if encoding in PLANAR_420:
+        return 1
+    _refuse_measurements(encoding)
+    known = ", ".join([*RGB_CHANNELS, *CONVERTED_BYTES, *PLANAR_420])
     raise BadImageError(
-        "encoding", f"the encoding {encoding!r} is not a colour or grey picture; known: {known}"
+        "encoding",
+        f"the encoding {encoding!r} can't be read; set the camera's driver to one of: {known}",
     )
+
+
+def _refuse_measurements(encoding: str) -> None:
+    if _MEASUREMENTS.fullmatch(encoding):
+        raise BadImageError(
+            "encoding",
+            f"the encoding {encoding!r} holds measurements such as depth, not a picture; choose "
+            "the topic of a colour or grey camera",
+        )
 
 
 def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
@@ -196,6 +232,20 @@ def _reordered(message: RawPicture, channels: int, *, reordering: str | None) ->
     import cv2  # not with the others: rgb8 and compressed images need none
 
     return np.asarray(cv2.cvtColor(pixels, getattr(cv2, reordering)), np.uint8)
+
+
+def _from_planes(message: RawPicture) -> Image:
+    """Convert planes of brightness and colour; padding is converted with them and then cut off."""
+    rows = message.height * 3 // 2
+    planes = np.zeros(rows * message.step, np.uint8)
+    data = np.frombuffer(message.data, np.uint8)[: planes.size]
+    planes[: data.size] = data  # the last row may be short
+    import cv2
+
+    image = cv2.cvtColor(
+        planes.reshape(rows, message.step), getattr(cv2, PLANAR_420[message.encoding])
+    )
+    return np.ascontiguousarray(image[:, : message.width], np.uint8)
 
 
 def _converted(message: RawPicture) -> Image:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from streamingvlm_ros.config import SamplingConfig, Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
+from streamingvlm_ros.engine.model import LoadedModel, load
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import patch_grid, to_patches
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.engine.stream import Stream

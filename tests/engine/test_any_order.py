@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError
 from streamingvlm_ros.types import Answer, Ask, ChunkPart, HistoryMoment, Narration, Question

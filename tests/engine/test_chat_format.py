@@ -8,7 +8,7 @@ import pytest
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.ledger import Kind, Segment
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.errors import ModelError
 
 

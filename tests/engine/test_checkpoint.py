@@ -18,7 +18,7 @@ from streamingvlm_ros.config import (
     Settings,
     settings_for,
 )
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load, resolve
+from streamingvlm_ros.engine.model import load, resolve
 from streamingvlm_ros.errors import ModelError
 
 from .conftest import CHECKPOINT

@@ -10,7 +10,7 @@ import torch
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.runner import Runner
 from streamingvlm_ros.types import Answer, ChunkPart, Question
 

@@ -10,7 +10,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load
+from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.engine.window import evict
 
 from .conftest import CHECKPOINT, SMALL, cached, chunk_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 
 from .conftest import chunk_of
 from .full_forward import Recording, full_forward

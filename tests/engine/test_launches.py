@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLConfig, Qwen2_5_VLForCondition
 from perf.true_size import SHAPES
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.runner import Feed, Place, Runner
 
 from .conftest import CHECKPOINT

@@ -16,7 +16,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, Settings
 from streamingvlm_ros.engine import memory
 from streamingvlm_ros.engine.budget import largest_setting
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load
+from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.engine.weight_files import weights_bytes
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame

@@ -14,7 +14,7 @@ from perf.other_streams import (
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.positions import positions
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.types import ChunkPart

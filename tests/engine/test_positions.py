@@ -7,7 +7,7 @@ import torch
 
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.ledger import Kind, Ledger, Segment
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.positions import positions
 
 

@@ -13,7 +13,7 @@ from streamingvlm_ros.config import DEMO_CHECKPOINT, settings_for
 from streamingvlm_ros.demo.world import FIRST_UNSEEN_SEED, World
 from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.ledger import Kind, Segment
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
+from streamingvlm_ros.engine.model import LoadedModel, load
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.engine.stream import Stream
 from streamingvlm_ros.errors import QuestionError, StreamingVLMError

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from streamingvlm_ros.config import ModelConfig, SamplingConfig
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel, load
+from streamingvlm_ros.engine.model import LoadedModel, load
 from streamingvlm_ros.engine.sampler import RowSampler
 from streamingvlm_ros.errors import ModelError
 

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 _PRELOADED = [
     "streamingvlm_ros.engine.engine",
-    "streamingvlm_ros.engine.qwen2_5.checkpoint",
+    "streamingvlm_ros.engine.model",
     "streamingvlm_ros.ros.narrator.node",
     "tests.ros.node_process",
 ]

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.recordings.recording import open_recording
 from streamingvlm_ros.types import Chunk

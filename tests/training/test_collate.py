@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.engine.chat_format import ChatFormat
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.engine.qwen2_5.checkpoint import LoadedModel
+from streamingvlm_ros.engine.model import LoadedModel
 from streamingvlm_ros.engine.qwen2_5.vision import VisionSpec
 from streamingvlm_ros.types import NS_PER_S, Chunk, HistoryMoment, Question
 from streamingvlm_training.collate import Collator

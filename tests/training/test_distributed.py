@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from streamingvlm_ros.config import settings_for
-from streamingvlm_ros.engine.qwen2_5.checkpoint import load
+from streamingvlm_ros.engine.model import load
 from streamingvlm_training.checkpoints import TRAINER_STATE_NAME
 from streamingvlm_training.recipe import read_recipe
 from streamingvlm_training.sft import train

@@ -7,7 +7,7 @@ from functools import partial
 from ...config import ModelConfig
 from ..attention import activate, choose_backend
 from ..chat_format import ChatFormat
-from .checkpoint import LoadedModel
+from ..model import LoadedModel
 from .decoder import Decoder
 from .positions import positions
 from .vision import VisionSpec

@@ -25,7 +25,7 @@ class NarratorModel:
         """
         # Importing torch takes seconds: other nodes shall see this one before that.
         from ...engine.engine import StreamingEngine
-        from ...engine.qwen2_5.checkpoint import resolve
+        from ...engine.model import resolve
 
         self.checkpoint = resolve(model)
         if model == "auto" and self.checkpoint == DEMO_CHECKPOINT:

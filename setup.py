@@ -1,7 +1,7 @@
 """Packaging for pip: the engine, the command line and the trainer, none of which need ROS.
 
 The one list of Python dependencies. `package.xml` names the ROS ones; `constraints.txt` says
-which versions of the model libraries are tested.
+which versions of the model libraries are tested. Lower bounds are tested, too: `make lowest`.
 """
 
 import re
@@ -41,7 +41,7 @@ setup(
     ],
     entry_points={"console_scripts": ["streamingvlm = streamingvlm_ros.cli:main"]},
     install_requires=[
-        "torch>=2.6",
+        "torch>=2.9",
         "transformers>=5.17,<6",
         "huggingface-hub>=1.0",
         "tokenizers>=0.22",
@@ -75,7 +75,7 @@ setup(
         "reference": ["qwen-vl-utils>=0.0.11", "torchvision"],
         "dev": [
             "pytest>=8.0",
-            "hypothesis>=6.100",
+            "hypothesis>=6.140",
             "ruff~=0.17.5",
             "mypy~=2.4",
             "types-PyYAML",

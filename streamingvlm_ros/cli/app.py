@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+import streamingvlm_ros
+
 from ..atomic_write import DISK_FULL
 from ..errors import StreamingVLMError
 from .ask import ask
@@ -36,7 +37,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"streamingvlm {__version__}")
+        typer.echo(f"streamingvlm {streamingvlm_ros.__version__}")
         raise typer.Exit
 
 

@@ -18,6 +18,7 @@ from transformers.utils import is_flash_attn_2_available
 from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
 from ..errors import ModelError
 from .qwen2_5 import checkpoint as family
+from .weight_files import check_weights
 
 _TOP_K = 50
 """Default of transformers' generate for checkpoints without a top_k."""
@@ -77,9 +78,14 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
     """Load a checkpoint in Hugging Face format. ModelError says what is wrong with it.
 
     `quantization` is transformers' configuration of quantised layers.
+
+    Raises:
+        ConfigError: there is no memory for the weights.
     """
     read_model_config(checkpoint)
     device, dtype = _place(config)
+    if quantization is None:
+        check_weights(checkpoint, dtype, device=device)
     try:
         model, report = family.load_weights(
             checkpoint,

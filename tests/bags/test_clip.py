@@ -322,12 +322,19 @@ def test_a_clip_beyond_the_quota_is_refused_and_the_recording_goes_on(tmp_path: 
         ({"folder": ""}, {}, "set the parameter folder"),
         ({"quota_gb": 1.0}, {"split_mb": 0}, "set split_mb"),
         ({"quota_gb": 1.0}, {"split_mb": 600}, "raise quota_gb, or lower split_mb"),
+        ({"ring_mb": 10**5}, {}, r"may take 100256 MB, .* lower ring_mb \(now 100000\)"),
+        ({"queue_mb": 10**5, "ring_s": 0.0}, {}, r"may take 100000 MB, .* lower queue_mb"),
     ],
 )
 def test_contradicting_settings_are_an_error(
-    tmp_path: Path, config: dict[str, Any], bag: dict[str, Any], error: str
+    config: dict[str, Any],
+    bag: dict[str, Any],
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {"folder": str(tmp_path), **config}
+    monkeypatch.setattr("streamingvlm_ros.bags.config.available_bytes", lambda: 4 * 10**9)
     with pytest.raises(ConfigError, match=error):
         Recorder(RecorderConfig(**settings), BagConfig(**bag))
 

@@ -59,6 +59,7 @@ def test_doctor_says_what_to_do_without_ros(tmp_path: Path) -> None:
 
 
 def test_doctor_names_a_middleware_that_cannot_be_loaded() -> None:
+    pytest.importorskip("rclpy")
     result = run("doctor", RMW_IMPLEMENTATION="rmw_missing_cpp")
     assert "rmw_missing_cpp can't be loaded" in result.stdout
     assert result.returncode == 1

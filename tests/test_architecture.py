@@ -281,7 +281,7 @@ stream.step(Chunk((frame, frame), 0, 10**9))
 
 
 def test_the_engine_runs_without_ros() -> None:
-    run_without(["rclpy", "sensor_msgs"], ["streamingvlm_ros.session"], then=STREAM)
+    run_without(["rclpy", "sensor_msgs", "cv_bridge"], ["streamingvlm_ros.session"], then=STREAM)
 
 
 def test_frames_and_the_world_work_without_torch() -> None:

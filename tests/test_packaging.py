@@ -83,7 +83,7 @@ def test_the_models_and_the_ros_dependencies_are_declared() -> None:
     assert "qwen-vl-utils" in lists["reference"]
     assert lists["flash"] == {"flash-attn"}
     assert lists["deepspeed"] == {"deepspeed"}
-    ros = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs"}
+    ros = {"rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "cv_bridge"}
     assert ros | {"builtin_interfaces"} <= manifest_names("depend", "exec_depend")
 
 

@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from functools import cache, partial
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import PIL.Image
@@ -40,7 +41,7 @@ CONVERTED_BYTES = {
     **{f"bayer_{order}8": 1 for order in ("rggb", "bggr", "gbrg", "grbg")},
     **{f"bayer_{order}16": 2 for order in ("rggb", "bggr", "gbrg", "grbg")},
 }
-"""Encodings that rosbags-image converts: bytes per pixel."""
+"""Encodings that cv_bridge or rosbags-image convert: bytes per pixel."""
 
 PLANAR_420 = {
     "nv12": "COLOR_YUV2RGB_NV12",
@@ -259,14 +260,31 @@ def _converted(message: RawPicture) -> Image:
         _pixels(message, pixel).tobytes(),
     )
     import cv2
-    from rosbags.image import message_to_cvimage
 
     try:
-        # Not ROS's own cv_bridge: with a numpy or OpenCV from pip beside it, it fails to load.
-        converted = message_to_cvimage(cast("Any", packed), "rgb8")
+        converted = _converter()(packed)
     except (cv2.error, TypeError, ValueError) as error:
         raise BadImageError("encoding", f"can't convert {message.encoding}: {error}") from error
     return np.ascontiguousarray(converted, np.uint8)
+
+
+@cache
+def _converter() -> Callable[[Any], Any]:
+    """Return the converter of less common encodings to rgb8: cv_bridge, or rosbags-image.
+
+    ROS's cv_bridge fails where pip has installed another numpy or OpenCV, and some builds fail at
+    the first conversion only. Therefore one pixel is converted before cv_bridge is chosen.
+    """
+    from rosbags.image import message_to_cvimage
+
+    try:
+        from cv_bridge import CvBridge
+
+        convert = partial(CvBridge().imgmsg_to_cv2, desired_encoding="rgb8")
+        convert(_Packed(1, 1, "mono16", 0, 2, bytes(2)))
+    except Exception:  # A module for another numpy may raise anything.
+        return lambda message: message_to_cvimage(message, "rgb8")
+    return convert
 
 
 def _decompressed(message: CompressedPicture) -> Image:

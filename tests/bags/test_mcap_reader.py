@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, IndexType, Writer
 
 from streamingvlm_ros.bags import mcap_layout, mcap_reader
+from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.mcap_chunks import MAGIC
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.types import IMAGE_TYPES
@@ -167,7 +168,9 @@ def test_a_topic_whose_definition_is_unknown_or_no_text_is_read(
 
 def test_a_short_type_name_as_the_mcap_library_writes_it_is_understood(tmp_path: Path) -> None:
     def fill(writer: Writer) -> None:
-        channel = add_topic(writer, "/image", kind="sensor_msgs/Image")
+        definition = topic_of("/image", IMAGE_TYPES[0]).definition
+        schema = writer.register_schema("sensor_msgs/Image", "ros2msg", definition.encode())
+        channel = writer.register_channel("/image", "cdr", schema)
         writer.add_message(channel, S, b"", S)
 
     with BagReader(write_mcap(tmp_path / "a.mcap", fill)) as reader:

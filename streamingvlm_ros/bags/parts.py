@@ -16,12 +16,12 @@ import yaml
 
 from ..errors import BagError
 from .metadata import METADATA_FILE
-from .storage import STORAGES, BagFile, open_file
+from .storage import STORAGES, BagFile, has_bag_suffix, open_file
 from .types import BEFORE_FIRST_NS, BagMessage
 
-_BAG_FILE = re.compile(r"\.(mcap|db3)\b(?!-(wal|shm|journal)$)")
+_BAG_FILE = re.compile(r"\.(mcap|db3)\b(?!-(wal|shm|journal)$)", re.IGNORECASE)
 """Endings of bag files and of backups, such as .mcap.bak, but not of SQLite's other files."""
-_NUMBERED = re.compile(r"(.*?)(\d+)\.(?:mcap|db3)(?:\.zstd)?")
+_NUMBERED = re.compile(r"(.*?)(\d+)\.(?:mcap|db3)(?:\.zstd)?", re.IGNORECASE)
 
 
 @dataclass
@@ -121,19 +121,19 @@ def open_parts(path: Path, stack: ExitStack) -> Parts:
         raise BagError(f"there is no {path}")
     parts = Parts(stack)
     if not path.is_dir():
-        if path.name.endswith(STORAGES):
+        if has_bag_suffix(path.name):
             parts.add_listed(path)
     else:
         # Metadata may list a file twice.
         listed = dict.fromkeys(PurePath(name).name for name in _listed_names(path / METADATA_FILE))
         unlisted = {p.name for p in path.iterdir() if _is_bag_file(p.name)} - listed.keys()
-        parts_on_disk = [name for name in unlisted if name.endswith(STORAGES)]
+        parts_on_disk = [name for name in unlisted if has_bag_suffix(name)]
         if not listed and not parts_on_disk:
             unlisted = set()
         for name in listed:
             parts.add_listed(path / name)
         for name in sorted(unlisted, key=_originals_first):
-            parts.add_other(path / name, is_backup=not name.endswith(STORAGES))
+            parts.add_other(path / name, is_backup=not has_bag_suffix(name))
     if not parts.all():
         raise BagError(f"{path} is not a ROS 2 bag: it has no {' or '.join(STORAGES[:2])} file")
     return parts
@@ -202,16 +202,16 @@ def _is_bag_file(name: str) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    return name.removesuffix(".zstd")
+    return re.sub(r"\.zstd$", "", name, flags=re.IGNORECASE)
 
 
 def _stem(name: str) -> str:
-    return re.split(r"\.(?:mcap|db3)\b", name)[0]
+    return re.split(r"\.(?:mcap|db3)\b", name, flags=re.IGNORECASE)[0]
 
 
 def _originals_first(name: str) -> tuple[bool, bool, int, list[tuple[int, str]]]:
     """Return a sort key: compressed files after others, long names, as copies have, after short."""
-    return not name.endswith(STORAGES), name.endswith(".zstd"), len(name), _by_number(name)
+    return not has_bag_suffix(name), name.lower().endswith(".zstd"), len(name), _by_number(name)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

@@ -46,6 +46,11 @@ class BagFile(Protocol):
         ...
 
 
+def has_bag_suffix(name: str) -> bool:
+    """Return True if a name has the ending of a bag's file, in any case."""
+    return name.lower().endswith(STORAGES)
+
+
 def open_file(path: Path, stack: ExitStack) -> BagFile:
     """Open a file, to be closed by `stack`. Its first bytes decide, so that backups can be read.
 
@@ -53,7 +58,7 @@ def open_file(path: Path, stack: ExitStack) -> BagFile:
     """
     if _first_bytes(path).startswith(_ZSTD):
         path = decompress_file(path, Path(stack.enter_context(TemporaryDirectory())))
-    if _first_bytes(path) == _SQLITE or ".db3" in path.name:
+    if _first_bytes(path) == _SQLITE or ".db3" in path.name.lower():
         return DatabaseReader(path)
     return McapReader(path, stack)
 

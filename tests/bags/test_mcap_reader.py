@@ -21,7 +21,7 @@ from streamingvlm_ros.bags.types import IMAGE_TYPES
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
-from .mcap_files import Fill, add_topic, foreign, stamps_and_losses, texts_at, write_mcap
+from .mcap_files import Fill, foreign, stamps_and_losses, texts_at, write_mcap
 from .sample_bags import string
 
 SWITCHES = ("use_chunking", "repeat_schemas", "repeat_channels", "use_statistics")

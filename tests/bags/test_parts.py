@@ -25,6 +25,7 @@ COPIES = (
     "0.mcap",
     "bag_0.mcap.bak",
     "bag_0.mcap.zstd",
+    "bag_0 (copy).MCAP",
 )
 
 
@@ -36,7 +37,7 @@ def parts(folder: Path) -> Path:
 def copy(source: Path, name: str) -> Path:
     """Copy a part, compressed if the name says so."""
     data = source.read_bytes()
-    if name.endswith(".zstd"):
+    if name.lower().endswith(".zstd"):
         data = zstandard.ZstdCompressor().compress(data)
     target = source.with_name(name)
     target.write_bytes(data)
@@ -165,3 +166,14 @@ def test_hidden_files_of_other_programs_are_not_mentioned(tmp_path: Path) -> Non
     for name in ("._bag_0.mcap", ".bag_0.mcap.swp"):
         (bag / name).write_bytes(b"no bag")
     assert speech_and_losses(bag) == (SPEECH, {})
+
+
+@pytest.mark.parametrize("suffix", [".MCAP", ".Mcap.ZSTD"])
+def test_a_bags_files_may_end_in_capitals(tmp_path: Path, suffix: str) -> None:
+    bag = parts(tmp_path / "bag")
+    (bag / "metadata.yaml").unlink()
+    for part in sorted(bag.iterdir()):
+        copy(part, f"{part.stem}{suffix}")
+        part.unlink()
+    assert speech_and_losses(bag) == (SPEECH, {})
+    assert texts(bag / f"bag_0{suffix}", "/speech") == SPEECH[:2]

@@ -11,6 +11,14 @@ VENV := .venv$(if $(SOURCED),-$(SOURCED))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# The environment of `make lowest`, and tests of all that a library's version could change.
+LOWEST := .venv-lowest
+LOWEST_TESTS := $(addprefix tests/,test_setting.py test_session.py frames bags recordings history \
+  evaluation $(addprefix cli/test_,help_and_doctor.py narrate.py output.py replay.py) \
+  $(addprefix engine/test_,parity.py positions.py checkpoint.py chat_format.py vision.py stream.py \
+    full_forward.py asking.py sampler.py memory.py) \
+  $(addprefix training/test_,sft.py recipe.py adapting.py collate.py data.py qlora.py export.py))
+
 # ROS's wheels set this mark once the library path is set; don't inherit another environment's mark.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
@@ -21,7 +29,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs check lint docs demo-model bench clean
+.PHONY: help setup demo test lowest proofs check lint docs demo-model bench clean
 
 help:  ## list the targets
 	@echo 'make <what> [ARGS="…"] [PYTHON=python3.12]'
@@ -35,10 +43,13 @@ demo: setup  ## run a camera and a narrator over ROS 2, live in the terminal
 test: setup  ## run all tests except the slow ones
 	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
+lowest: $(LOWEST)/.libraries  ## test with the lowest versions that setup.py allows, without ROS
+	@PYTHONPATH=. $(LOWEST)/bin/python -m pytest -m 'not slow' $(LOWEST_TESTS) $(ARGS)
+
 proofs: setup  ## run the slow tests: long streams, kills, the loop, two processes (half an hour)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: lint docs test  ## run the checks of CI: lint, types, documentation, tests
+check: lint docs test lowest  ## run the checks of CI: lint, types, documentation, tests
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
@@ -92,6 +103,18 @@ $(VENV)/.libraries: setup.py constraints.txt requirements-ros.txt | $(BIN)/pytho
 # Keep the numpy that ROS's Python packages were compiled for: numpy 2 can't load modules for 1.
 ROS_LIBRARIES = $(if $(SOURCED),"numpy<$$("$(PYTHON)" -c \
   'import numpy; print(int(numpy.__version__.split(".")[0]) + 1)')",--requirement requirements-ros.txt)
+
+# torch is the one of the constraints: each other release would download CUDA's libraries anew.
+$(LOWEST)/.libraries: setup.py constraints.txt | $(BIN)/python
+	@echo "Installing the lowest supported versions into $(LOWEST)."
+	@"$(PYTHON)" -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  torch 'setuptools>=70.1,<80' wheel 'uv~=0.13.0'
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  --no-build-isolation --constraint <(grep '^torch==' constraints.txt) \
+	  --requirement setup.py --extra training
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check pytest hypothesis
+	@touch $@
 
 $(VENV)/.interfaces: $(VENV)/.libraries CMakeLists.txt package.xml streamingvlm_ros/__init__.py \
     $(wildcard cmake/* msg/* srv/* action/* launch/*.py config/*)

@@ -1,7 +1,7 @@
 """Packaging for pip: the engine, the command line and the trainer, none of which need ROS.
 
 The one list of Python dependencies. `package.xml` names the ROS ones; `constraints.txt` says
-which versions of the model libraries are tested.
+which versions of the model libraries are tested. Lower bounds are tested, too: `make lowest`.
 """
 
 import re
@@ -41,42 +41,41 @@ setup(
     ],
     entry_points={"console_scripts": ["streamingvlm = streamingvlm_ros.cli:main"]},
     install_requires=[
-        "torch>=2.6",
-        "transformers>=5.0,<6",
+        "torch>=2.9",
+        "transformers>=5.17,<6",
         "huggingface-hub>=1.0",
         "tokenizers>=0.22",
         "safetensors>=0.5",
         "accelerate>=1.8",
         "numpy>=1.22",
         "pillow>=10.0",
-        "av>=12.0",
+        "av>=14.1",
         "pyyaml>=6.0",
-        "pydantic>=2.10",
+        "pydantic>=2.10.3",
         "typing-extensions>=4.8",
         "rosbags-image>=0.10",
         "opencv-python-headless>=4.8",
-        "rosbags>=0.11",
-        "pysubs2>=1.7",
+        "rosbags>=0.11.7",
         "sacrebleu>=2.4",
         "rouge-score>=0.1.2",
         "httpx2>=2.0",
         "mcap>=1.6",
         "zstandard>=0.22",
-        "lz4>=4.0",
-        "typer>=0.15",
+        "lz4>=4.3",
+        "typer>=0.15.4",
         "rich>=13.0",
         "jinja2>=3.1",
     ],
     extras_require={
         "flash": ["flash-attn>=2.7"],
-        "training": ["peft>=0.17", "tensorboard>=2.16"],
+        "training": ["peft>=0.18", "tensorboard>=2.16"],
         "qlora": ["bitsandbytes>=0.50"],
         "deepspeed": ["deepspeed>=0.17"],
         # Reference for the resizing of frames in tests/engine/test_vision.py.
         "reference": ["qwen-vl-utils>=0.0.11", "torchvision"],
         "dev": [
             "pytest>=8.0",
-            "hypothesis>=6.100",
+            "hypothesis>=6.140",
             "ruff~=0.17.5",
             "mypy~=2.4",
             "types-PyYAML",

@@ -31,12 +31,12 @@ sys.path.insert(0, str(ROOT))
 
 from streamingvlm_ros.config import Settings
 from streamingvlm_training.attention import use_training_attention
+from streamingvlm_training.clip_trainer import loss_positions
 from streamingvlm_training.recipe import LoraConfig
 from streamingvlm_training.samples import ClipRound, ClipSample
 from streamingvlm_training.trainer import (
     collator_for,
     enable_gradient_checkpointing,
-    loss_positions,
 )
 from streamingvlm_training.weights import add_adapters
 

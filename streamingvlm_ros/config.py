@@ -38,6 +38,13 @@ class FrameConfig:
         low=1,
         high=60,
     )
+    hold_last_frame: float = setting(
+        10.0,
+        "Seconds for which a picture of a video file is narrated while it stands still. 0 means "
+        "that each picture is seen once. Cameras and bags don't use it.",
+        low=0.0,
+        high=3600.0,
+    )
 
     def __post_init__(self) -> None:
         if self.fps * self.chunk_seconds < 1.0:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "streamingvlm_ros"
 GROUND = {
     "atomic_write",
+    "available_memory",
     "config",
     "errors",
     "file_hash",

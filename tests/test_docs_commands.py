@@ -19,7 +19,7 @@ from streamingvlm_ros.config import Settings
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
 COMMANDS = typer.main.get_command(app)
-GENERAL = {"git", "cd", "mkdir", "source", "export", "rosdep", "pip", "colcon", "hf"}
+GENERAL = {"git", "cd", "mkdir", "source", "export", "rosdep", "pip", "colcon", "hf", "docker"}
 """Other projects' programs, which these tests don't check."""
 NOT_OURS = {"topic": {"list", "info"}, "bag": {"record", "convert"}}
 """Commands of `ros2` that name nothing of ours."""
@@ -53,6 +53,8 @@ def check(words: list[str]) -> None:
         check_streamingvlm(rest)
     elif program == "ros2":
         check_ros2(rest)
+    elif program.startswith("python") and rest[:2] == ["-m", "venv"]:
+        pass
     elif program in ("python", "torchrun", "accelerate", "deepspeed"):
         check_python(rest)
     elif program == "make":
@@ -64,6 +66,9 @@ def check(words: list[str]) -> None:
 
 def check_streamingvlm(words: list[str]) -> None:
     assert isinstance(COMMANDS, TyperGroup)
+    if words[0].startswith("-"):
+        assert any(words[0] in option.opts for option in COMMANDS.params)
+        return
     command = COMMANDS.commands[words[0]]
     options, _, _ = command.make_parser(typer.Context(command)).parse_args(words[1:])
     if words[0] == "ask":  # a narrator refuses a longer answer than its parameter allows
@@ -123,6 +128,21 @@ def check_python(words: list[str]) -> None:
             assert f'"{word}"' in text
         elif word.startswith("training/"):
             assert (ROOT / word).exists()
+
+
+CHECKOUT_ONLY = re.compile(
+    r"\b(make [a-z]|python perf/|training/recipes/|pip install '?\.|\.venv/bin/|tests/\w+/|docker/)"
+)
+"""Parts of commands that name something which only a checkout has."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_command_that_needs_the_checkout_says_so(page: Path) -> None:
+    introduction, *sections = re.split(r"^#{2,} ", page.read_text(), flags=re.MULTILINE)
+    for section in (introduction, *sections):
+        commands = re.findall(r"```bash\n.*?```|`[^`\n]+ [^`\n]+`", section, re.DOTALL)
+        if any(CHECKOUT_ONLY.search(command) for command in commands):
+            assert re.search(r"checkout|git clone", introduction + section), section[:300]
 
 
 def sources(room: str) -> list[Path]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import Settings
-from streamingvlm_ros.errors import ConfigError, DataError, StreamingVLMError
+from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import process_rank
-from streamingvlm_ros.recordings.folder import find_recordings
+from streamingvlm_ros.recordings.folder import find_recordings, skipped_entries
 from streamingvlm_ros.recordings.recording import is_bag, open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 
 from .datasets.clips import RecordedClips, note_skipped
 from .datasets.conversations import Conversations
@@ -96,6 +97,13 @@ def find_sources(paths: Iterable[str]) -> list[Path]:
     ]
 
 
+def print_skipped(paths: Iterable[str]) -> None:
+    """Name what `find_sources` leaves out, once for all processes."""
+    if process_rank().number == 0:
+        for line in (line for path in paths for line in skipped_entries(_expand(path))):
+            print(line, file=sys.stderr, flush=True)
+
+
 def open_readers(
     paths: Iterable[Path], videos: str, *, settings: Settings, topic: str = ""
 ) -> list[Sequence[ClipRecord] | UnreadableSource]:
@@ -118,11 +126,8 @@ def _reader(
         with open_recording(path, camera) as recording:
             annotated = load_annotated(recording, settings.frames)
         return CutRecording(annotated, cut(annotated, CutConfig(), settings=settings))
-    except ConfigError:
-        # The settings are wrong, not the recording.
-        raise
-    except (StreamingVLMError, OSError) as error:
-        return UnreadableSource(path, str(error))
+    except Exception as error:  # readers may raise anything
+        return UnreadableSource(path, skip_reason(error))
 
 
 def _open_sources(
@@ -131,6 +136,7 @@ def _open_sources(
     """Return readers of what can be read, and what can't; that is printed and listed."""
     data = recipe.data
     assert data
+    print_skipped(paths)
     sources = open_readers(
         find_sources(paths), data.videos, settings=recipe.settings, topic=data.topic
     )

@@ -13,7 +13,7 @@ from streamingvlm_ros.engine.model import read_model_config, resolve
 
 from .datasets.cutting import CutConfig
 from .recipe import Recipe
-from .weights import add_adapters
+from .weights import add_adapters, untie_head
 
 _TEXT_OF_ROUND = 40
 """Tokens of a round beside its frames: time, headers and narration."""
@@ -104,6 +104,8 @@ def _parameters(recipe: Recipe, config: PreTrainedConfig) -> tuple[int, int, int
     """Return the numbers of all parameters, of those in 4 bits, and of those that are trained."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config)
+        if recipe.lora and recipe.lora.head:
+            untie_head(model)
         total = sum(parameter.numel() for parameter in model.parameters())
         if recipe.lora:
             four_bit = _decoder_weights(model) if recipe.lora.four_bit else 0

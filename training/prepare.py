@@ -20,11 +20,13 @@ from rich.table import Table
 from streamingvlm_ros.config import Settings
 from streamingvlm_ros.errors import ConfigError, StreamingVLMError
 from streamingvlm_ros.rank import Rank, process_rank
+from streamingvlm_ros.recordings.skipping import skip_reason
 
-from .data import check_paths, find_sources
+from .data import check_paths, find_sources, print_skipped
 from .data_report import Counts, count_data, merge_counts
 from .datasets.check import Problem
 from .datasets.clips import clip_of
+from .datasets.record import ClipRecord
 from .distributed import gather, process_group
 from .recipe import DataConfig, Recipe, read_recipe
 from .samples import ClipSample
@@ -82,6 +84,7 @@ def _count_or_error(
     """Return the counts of each split, or the error: the other processes wait for a result."""
     try:
         check_paths(recipe)
+        print_skipped([*data.train, *data.validation])
         return {
             split: count_data(
                 find_sources(getattr(data, split)),
@@ -111,11 +114,20 @@ def _report(train: Counts, validation: Counts, *, settings: Settings) -> int:
         for path in sorted(train.recordings & validation.recordings)
     ]
     _list_problems(problems)
-    if train.first_clip:
-        _OUTPUT.print(f"\nThe first clip ({train.first_clip.origin}):", markup=False)
-        for line in describe_clip(clip_of(train.first_clip, settings.frames)):
-            _OUTPUT.print(f"  {line}", markup=False, soft_wrap=True)
-    return 1 if problems or not train.clips else 0
+    shown = train.first_clip is not None and _show_clip(train.first_clip, settings)
+    return 1 if problems or not shown else 0
+
+
+def _show_clip(record: ClipRecord, settings: Settings) -> bool:
+    """Print a clip as it is trained on; return False if its frames can't be decoded."""
+    _OUTPUT.print(f"\nThe first clip ({record.origin}):", markup=False)
+    try:
+        lines, is_readable = list(describe_clip(clip_of(record, settings.frames))), True
+    except Exception as error:  # a decoder can fail in any way
+        lines, is_readable = [f"can't be read: {skip_reason(error)}"], False
+    for line in lines:
+        _OUTPUT.print(f"  {line}", markup=False, soft_wrap=True)
+    return is_readable
 
 
 def _list_problems(problems: Sequence[Problem]) -> None:
@@ -135,14 +147,20 @@ def _list_problems(problems: Sequence[Problem]) -> None:
         _OUTPUT.print(f"and {sum(others.values())} other problems: {kinds}", soft_wrap=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 1 if anything is wrong."""
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m streamingvlm_training.prepare", description=__doc__
     )
     parser.add_argument("recipe", type=Path, help="YAML file with a data section")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if anything is wrong."""
+    recipe = command_parser().parse_args(arguments).recipe
     try:
-        return prepare(parser.parse_args(arguments).recipe, process_rank())
+        return prepare(recipe, process_rank())
     except StreamingVLMError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import TrainerCallback
 
@@ -79,12 +79,19 @@ class Progress(TrainerCallback):
 
     def _write(self, line: dict[str, float]) -> None:
         with translate_write_errors(self._log), self._log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def _step(line: str) -> float:
-    """Return the step of a line of the log; infinity if a crash cut the line off."""
+    """Return the step of a line of the log; infinity if the line isn't JSON.
+
+    A crash may have cut it off, and older versions wrote NaN, which no JSON has.
+    """
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line, parse_constant=_reject)["step"])
     except (ValueError, TypeError, KeyError):
         return math.inf
+
+
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")

@@ -42,7 +42,7 @@ def check_start(recipe: Recipe) -> None:
     if not isinstance(start, Path) or _recipe_name(start) != recipe.after:
         raise ConfigError(
             f"{recipe.start} was not made by the recipe {recipe.after!r}, which this stage "
-            "continues: name another model with --start, or accept this one with --any-start"
+            "continues: name another model with --start-model, or accept this one with --any-start"
         )
 
 

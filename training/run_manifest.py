@@ -14,15 +14,18 @@ from streamingvlm_ros.errors import ConfigError
 
 from .provenance import RECIPE, record_start, recorded_start
 from .recipe import Recipe, read_recipe
+from .start import copy_small_files
 
 _MAY_CHANGE = ("training.save_every", "training.log_every")
 """Settings that may differ when a run is resumed: no weight depends on them."""
+_START_FILES = "start_files"
+"""Folder with the start's processor, chat templates and other small files."""
 
 
 def write_manifest(recipe: Recipe, recipe_path: Path, *, folder: Path) -> None:
-    """Write the recipe and the provenance of its start into `folder`, all or nothing.
+    """Write the recipe, and the provenance and small files of its start, all or nothing.
 
-    Both may change while the run trains: the start may even be the run's own earlier model.
+    All may change while the run trains: the start may even be the run's own earlier model.
     """
     part = folder.with_suffix(".part")
     for old in (part, folder):
@@ -31,6 +34,7 @@ def write_manifest(recipe: Recipe, recipe_path: Path, *, folder: Path) -> None:
     shutil.copy(recipe_path, part / RECIPE)
     if recipe.start:
         record_start(recipe.start, part)
+        copy_small_files(recipe.start, part / _START_FILES)
     part.rename(folder)
 
 
@@ -50,10 +54,19 @@ def check_unchanged(recipe: Recipe, folder: Path) -> None:
         )
 
 
+def copy_start_files(folder: Path, model: Path) -> None:
+    """Copy the start's small files into a finished model, before it writes its own.
+
+    Runs from scratch and manifests of older versions have none.
+    """
+    if (folder / _START_FILES).exists():
+        shutil.copytree(folder / _START_FILES, model, dirs_exist_ok=True)
+
+
 def start_override(folder: Path) -> str | None:
-    """Return the start that replaced the recipe's own (`--start`); None if none did."""
+    """Return the start that replaced the recipe's own (`--start-model`); None if none did."""
     start = recorded_start(folder)
-    if start is None or start == yaml.safe_load((folder / RECIPE).read_text()).get("start"):
+    if start is None or start == yaml.safe_load((folder / RECIPE).read_text("utf-8")).get("start"):
         return None
     return start
 

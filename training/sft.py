@@ -29,8 +29,9 @@ from .graceful_stop import GracefulStop, StoppedError
 from .memory import estimate_memory
 from .provenance import LOG, check_start, copy_provenance
 from .recipe import read_recipe
-from .run_manifest import check_unchanged, start_override, write_manifest
+from .run_manifest import check_unchanged, copy_start_files, start_override, write_manifest
 from .sharding import full_state_dict
+from .start import check_not_quantized
 from .trainer import STEPS, trainer_for
 from .weights import initial_model, save_checkpoint
 
@@ -56,9 +57,9 @@ def train(
 
     Raises:
         ConfigError: The recipe is wrong or not the one that the run started with; `output` holds a
-            run and `resume` is false, or it holds none and `resume` is true; or `start` was not
-            made by the recipe that this one continues, and `any_start` is false.
-        ModelError: There is no room for a checkpoint or the log.
+            run and `resume` is false, or it holds none and `resume` is true; `start` was not made
+            by the recipe that this one continues, and `any_start` is false; or it is quantized.
+        ModelError: There is no room for a checkpoint or the log, or a loss isn't finite.
         OSError: Another file can't be written.
         StoppedError: A signal that `stop` handles ended the run.
     """
@@ -67,6 +68,8 @@ def train(
         start = start_override(manifest)
     recipe = read_recipe(recipe_path, start)
     check_paths(recipe)
+    if recipe.start:
+        check_not_quantized(recipe.start)
     checkpoint = _checkpoint_to_resume(output / STEPS, resume)
     rank = process_rank()
     if recipe.start and rank.number == 0:
@@ -91,6 +94,7 @@ def train(
     weights = full_state_dict(trainer)
     if rank.number == 0:
         with translate_write_errors(output / MODEL):
+            copy_start_files(manifest, output / MODEL)
             save_checkpoint(
                 recipe, model, tokenizer=tokenizer, folder=output / MODEL, weights=weights
             )
@@ -120,20 +124,21 @@ def _checkpoint_to_resume(steps: Path, resume: bool) -> str | None:
     return str(checkpoint) if checkpoint else None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 1, with one line on stderr, if a recipe can't be run.
-
-    Ctrl-C and SIGTERM stop the run after the current step; the exit code is then a shell's for
-    that signal.
-    """
-    # peft uses a name that transformers has deprecated. Users can't do anything about it.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m streamingvlm_training.sft", description=__doc__
     )
     parser.add_argument("recipe", type=Path, help="YAML file, such as training/recipes/demo.yaml")
     parser.add_argument("--output", type=Path, help="default: runs/ and the recipe's file name")
-    parser.add_argument("--start", help="start from this model instead of the recipe's")
+    # torchrun takes --start for an abbreviation of an option of its own: see docs/training.md.
+    parser.add_argument(
+        "--start-model",
+        "--start",
+        dest="start",
+        metavar="MODEL",
+        help="go on from this model instead of the recipe's",
+    )
     parser.add_argument(
         "--any-start",
         action="store_true",
@@ -144,7 +149,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     # The `deepspeed` launcher passes it to every script, in addition to the environment.
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1, with one line on stderr, if a recipe can't be run.
+
+    Ctrl-C and SIGTERM stop the run after the current step; the exit code is then a shell's for
+    that signal.
+    """
+    # peft uses a name that transformers has deprecated. Users can't do anything about it.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    options = command_parser().parse_args(arguments)
     output = options.output or Path("runs") / options.recipe.stem
     stop = GracefulStop()
     try:

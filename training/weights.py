@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     BitsAndBytesConfig,
     PreTrainedTokenizerFast,
@@ -20,6 +20,7 @@ from streamingvlm_ros.engine.model import LoadedModel, load, own_device, resolve
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.rank import process_rank
 
+from .divergence import check_start_weights
 from .recipe import LoraConfig, Recipe
 from .tiny_model import new_model
 from .tokenizer import train_tokenizer
@@ -41,6 +42,7 @@ def initial_model(recipe: Recipe) -> tuple[TrainableModel, PreTrainedTokenizerFa
 
     Raises:
         ConfigError: A library that the recipe needs is missing.
+        ModelError: `start` can't be loaded, or its weights aren't finite.
     """
     if not recipe.start:
         tokenizer = world_tokenizer(recipe.settings.prompt, recipe.model.vocabulary)
@@ -50,6 +52,7 @@ def initial_model(recipe: Recipe) -> tuple[TrainableModel, PreTrainedTokenizerFa
     device = own_device(process_rank().local or 0)
     loaded = _load_start(recipe, device, quantization=quantization)
     model = loaded.model
+    check_start_weights(model, recipe.start)
     if recipe.lora:
         return add_adapters(model, recipe.lora), loaded.tokenizer
     if recipe.training.freeze_vision:
@@ -81,6 +84,21 @@ def add_adapters(model: Qwen2_5_VLForConditionalGeneration, lora: LoraConfig) ->
     return get_peft_model(model, config)
 
 
+def untie_head(model: Qwen2_5_VLForConditionalGeneration) -> None:
+    """Give the output head weights of its own if it shares those of the embeddings.
+
+    An adapter of the head, merged into shared weights, would change the embeddings, too.
+    """
+    weight = model.lm_head.weight
+    if weight is not model.get_input_embeddings().weight:
+        return
+    model.lm_head.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+    # transformers ties them if either says so.
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+    model.all_tied_weights_keys = {}
+
+
 def save_checkpoint(
     recipe: Recipe,
     model: TrainableModel,
@@ -96,7 +114,8 @@ def save_checkpoint(
     """
     merged: Any = model
     if recipe.lora:
-        merged.save_pretrained(str(folder / ADAPTER))
+        # The head is in the start already; other programs accept only adapters here.
+        merged.save_pretrained(str(folder / ADAPTER), save_embedding_layers=False)
         merged = _on_unrounded(recipe, folder / ADAPTER) if recipe.lora.four_bit else merged
         merged = merged.merge_and_unload()
     merged.save_pretrained(folder, state_dict=weights)
@@ -109,7 +128,10 @@ def _load_start(recipe: Recipe, device: str, *, quantization: Any = None) -> Loa
     """Load the start: in bfloat16 below float32 adapters, in float32 if it is trained itself."""
     half = recipe.lora and recipe.training.bfloat16
     config = replace(recipe.settings.model, dtype="bfloat16" if half else "float32", device=device)
-    return load(resolve(recipe.start), config, quantization=quantization)
+    loaded = load(resolve(recipe.start), config, quantization=quantization)
+    if recipe.lora and recipe.lora.head:
+        untie_head(loaded.model)
+    return loaded
 
 
 def _four_bit(recipe: Recipe) -> BitsAndBytesConfig:

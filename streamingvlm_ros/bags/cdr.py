@@ -69,7 +69,7 @@ def known_types() -> Typestore:
     if definitions is None:
         raise BagError(f"{_PACKAGE}'s message definitions are missing: install the package again")
     for path in sorted(definitions.glob("*.msg")):
-        store.register(get_types_from_msg(path.read_text(), f"{_PACKAGE}/msg/{path.stem}"))
+        store.register(get_types_from_msg(path.read_text("utf-8"), f"{_PACKAGE}/msg/{path.stem}"))
     return store
 
 

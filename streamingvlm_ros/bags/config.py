@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..available_memory import available_bytes
 from ..errors import ConfigError
 from ..setting import setting, settings_group
 
@@ -38,8 +39,8 @@ class RecorderConfig:
     )
     quota_gb: float = setting(
         0.0,
-        "Maximum disk space of the folder's bags in GB. The oldest bags are deleted first; saved "
-        "clips are never deleted. 0 means no limit: nothing is deleted.",
+        "Maximum disk space of the folder's bags and saved clips in GB. The oldest bags are "
+        "deleted first, clips never. 0 means no limit: nothing is deleted.",
         low=0.0,
         high=1e6,
     )
@@ -72,7 +73,7 @@ class RecorderConfig:
 
 
 def check_together(config: RecorderConfig, bag: BagConfig) -> None:
-    """Raise ConfigError if the folder is missing or the quota doesn't fit the size of files."""
+    """Raise ConfigError if the folder is missing, or disk or memory can't hold the settings."""
     if not config.folder:
         raise ConfigError("no folder to record in; set the parameter folder")
     if config.quota_gb and not bag.split_mb:
@@ -81,4 +82,12 @@ def check_together(config: RecorderConfig, bag: BagConfig) -> None:
         raise ConfigError(
             f"quota_gb: {config.quota_gb} GB has no room for two files of {bag.split_mb} MB; raise "
             "quota_gb, or lower split_mb"
+        )
+    memory_mb = config.queue_mb + (config.ring_mb if config.ring_s else 0)
+    available = available_bytes()
+    if available is not None and memory_mb * 10**6 > available:
+        name = "queue_mb" if config.queue_mb > config.ring_mb else "ring_mb"
+        raise ConfigError(
+            f"ring_mb and queue_mb may take {memory_mb} MB, but only {available // 10**6} MB of "
+            f"main memory are free: lower {name} (now {getattr(config, name)})"
         )

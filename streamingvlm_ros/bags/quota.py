@@ -18,16 +18,19 @@ from .writer import BagWriter
 _NAME = re.compile(r"\d{4}-\d\d-\d\d-\d{6}(-\d+)?")
 """Names of a recorder's bags: date and time, so that they sort by age."""
 
+CLIPS = "clips"
+"""Name of the folder of saved clips, beside the bags."""
+
 
 class Quota:
-    """Keeps part of the disk free, and the bags of a folder within a size.
+    """Keeps part of the disk free, and the bags and clips of a folder within a size.
 
     It only deletes a recorder's own bags: named by their date, with nothing but a bag's files in
-    them, and not being written. Saved clips are neither counted nor deleted.
+    them, and not being written. Saved clips count, but are never deleted.
     """
 
     def __init__(self, folder: Path, keep_free_bytes: int, *, max_bytes: int = 0) -> None:
-        """`max_bytes` limits the bags of the folder; 0 means no limit."""
+        """`max_bytes` limits the bags and clips of the folder; 0 means no limit."""
         self._folder = folder
         self._keep_free_bytes, self._max_bytes = keep_free_bytes, max_bytes
 
@@ -52,14 +55,17 @@ class Quota:
         if not self._max_bytes:
             return
         oldest = iter(sorted(self._bags(bag.folder)))
-        others = sum(_size(path) for path in self._bags(bag.folder))
+        clips = clips_size(self._folder)
+        others = clips + sum(_size(path) for path in self._bags(bag.folder))
         while (excess := others + bag.size_bytes - self._max_bytes) > 0:
             if path := next(oldest, None):
                 others -= _delete(path)
             elif not bag.drop_oldest():
+                clips_text = f" beside {_mb(clips)} of saved clips" if clips else ""
                 raise BagError(
-                    f"the quota of {self._folder} is {excess // 10**6 + 1} MB too small for the "
-                    "file that is being written: raise quota_gb, or lower split_mb"
+                    f"the quota of {self._folder} is {_mb(excess)} too small for the file that is "
+                    f"being written{clips_text}: raise quota_gb, or lower split_mb"
+                    + (", or move clips away" if clips else "")
                 )
 
     def _bags(self, written: Path) -> Iterator[Path]:
@@ -67,6 +73,54 @@ class Quota:
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._folder).free
+
+
+class ClipQuota(Quota):
+    """Keeps part of the disk free, and the saved clips of a folder within a size."""
+
+    def __init__(
+        self, folder: Path, keep_free_bytes: int, *, max_clip_bytes: int | None = None
+    ) -> None:
+        """`max_clip_bytes` limits all clips of the folder together; None means no limit."""
+        super().__init__(folder, keep_free_bytes)
+        self._max_clip_bytes = max_clip_bytes
+
+    def check_disk(self, coming_bytes: int) -> None:
+        """Check that the disk and the clips' part of the quota have room for `coming_bytes` more.
+
+        Raises:
+            BagError: They don't.
+        """
+        super().check_disk(coming_bytes)
+        self.check_clips(coming_bytes)
+
+    def check_clips(self, coming_bytes: int) -> None:
+        """Check that the clips' part of the quota has room for `coming_bytes` more.
+
+        Raises:
+            BagError: It hasn't.
+        """
+        if self._max_clip_bytes is None:
+            return
+        if (used := clips_size(self._folder)) + coming_bytes > self._max_clip_bytes:
+            raise BagError(
+                f"{self._folder / CLIPS} is full: its clips take {_mb(used)}, and quota_gb leaves "
+                f"them {_mb(self._max_clip_bytes)} beside the recording: move clips away, or raise "
+                "quota_gb"
+            )
+
+
+def clips_size(folder: Path) -> int:
+    """Return the bytes of a recorder's saved clips, with all that lies beside them."""
+    clips = folder / CLIPS
+    if clips.is_symlink():  # They may be on another disk.
+        return 0
+    size = 0
+    for parent, _, names in os.walk(clips):
+        for name in names:
+            with suppress(FileNotFoundError):  # It may be moved meanwhile.
+                size += Path(parent, name).lstat().st_size
+    return size
 
 
 def dated_path(folder: Path, label: str = "") -> Path:
@@ -127,3 +181,7 @@ def _size(path: Path) -> int:
     with suppress(FileNotFoundError):
         return sum(file.stat().st_size for file in path.iterdir())
     return 0
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{-(-size_bytes // 10**6)} MB"

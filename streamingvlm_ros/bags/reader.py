@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path, PurePath
-
-import yaml
-import zstandard
+from functools import cached_property
+from pathlib import Path
 
 from ..errors import BagError
+from ..plural import plural
 from ..types import NS_PER_S
-from . import metadata
-from .storage import STORAGES, BagFile, open_file
-from .types import BagMessage, Topic
+from .decompression import decompress
+from .parts import open_parts
+from .types import BEFORE_FIRST_NS, IMAGE_TYPES, BagMessage, Topic
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of a message that was compressed by itself. CDR begins with a zero."""
 
 _NOTHING = "nothing of it can be read: "
+_PARTIAL = "unfinished or damaged, read as far as it goes: "
+
+_ROS1 = ("ros1", "ros1msg")
 
 
 class BagReader:
@@ -34,19 +36,22 @@ class BagReader:
         """Open all files of the bag.
 
         Raises:
-            BagError: There is no bag, or none of its files can be read.
+            BagError: There is no bag, none of its files can be read, or it has no ROS 2 topic.
         """
         self.path = Path(path)
         self._closed = False
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, tuple[int, str]] = {}
+        self._bad_messages: Counter[str] = Counter()
         with ExitStack() as stack:
-            self._files = list(self._opened(stack))
+            parts = open_parts(self.path, stack)
+            self._left_out = parts.left_out
+            self._unreadable = {p.path.name: p.reason for p in parts.all() if not p.file}
+            self._files = [(part.path, part.file) for part in parts.all() if part.file]
             if not self._files:
-                reasons = (
-                    f"{reason.removeprefix(_NOTHING)} ({name})"
-                    for name, reason in self._broken.items()
-                )
+                reasons = (f"{reason} ({name})" for name, reason in self._unreadable.items())
                 raise BagError(f"nothing of {self.path} can be read: {', '.join(reasons)}")
+            if self.foreign and not self.topics:
+                raise BagError(_foreign_only(self.path, self.foreign))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> BagReader:
@@ -62,10 +67,24 @@ class BagReader:
 
     @property
     def losses(self) -> dict[str, str]:
-        """Reason for each file that was read only in part, by file name."""
-        losses = {path.name: file.loss for path, file in self._files if file.loss}
-        for name, reason in self._broken.items():
-            losses[name] = f"{reason}; {losses[name]}" if name in losses else reason
+        """Reason for each file that was read only in part or not at all, by file name."""
+        losses = {
+            **self._left_out,
+            **{name: _NOTHING + reason for name, reason in self._unreadable.items()},
+        }
+        for path, file in self._files:
+            reasons = [file.loss] if file.loss else []
+            if file.incomplete:
+                reasons.insert(
+                    0, f"unfinished or damaged, read as far as it goes: {file.incomplete}"
+                )
+            if path.name in self._broken:
+                count, error = self._broken[path.name]
+                reasons.append(f"broken after {plural(count, 'message')}: {error}")
+            if count := self._bad_messages[path.name]:
+                reasons.append(f"{plural(count, 'message')} can't be decompressed")
+            if reasons:
+                losses[path.name] = "; ".join(reasons)
         return losses
 
     @property
@@ -78,16 +97,35 @@ class BagReader:
         return tuple(topics[name] for name in sorted(topics))
 
     @property
+    def cameras(self) -> tuple[Topic, ...]:
+        """The image topics that have a message."""
+        return tuple(topic for topic in self.used_topics if topic.type in IMAGE_TYPES)
+
+    @cached_property
+    def used_topics(self) -> tuple[Topic, ...]:
+        """All topics but cameras without a message: drivers announce some that nobody uses."""
+        return tuple(
+            topic
+            for topic in self.topics
+            if topic.type not in IMAGE_TYPES or next(self.messages([topic.name]), None)
+        )
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Encodings other than CDR, such as 'protobuf'. Their messages are not read."""
+        encodings = {encoding for _, file in self._files for encoding in file.foreign}
+        return tuple(sorted(encodings))
+
+    @property
     def duration_s(self) -> float | None:
-        """Seconds from the first message to the last; None if a file has no index."""
-        spans = [file.span_ns for _, file in self._files]
-        known = [span for span in spans if span]
-        if len(known) < len(spans):
+        """Seconds from the first message to the last; None if the end of a file is missing."""
+        spans = [file.span_ns for _, file in self._files if file.span_ns]
+        if not spans or any(file.incomplete for _, file in self._files):
             return None
-        return (max(last for _, last in known) - min(first for first, _ in known)) / NS_PER_S
+        return (max(last for _, last in spans) - min(first for first, _ in spans)) / NS_PER_S
 
     def messages(
-        self, names: Collection[str] | None = None, since_ns: int = 0
+        self, names: Collection[str] | None = None, since_ns: int | None = None
     ) -> Iterator[BagMessage]:
         """Yield the messages of the topics `names`, or of all topics, file by file.
 
@@ -96,71 +134,42 @@ class BagReader:
         Raises:
             BagError: The bag has been closed.
         """
+        begin_ns = BEFORE_FIRST_NS if since_ns is None else since_ns
         for path, file in self._files:
             if self._closed:  # else it would seem empty, or damaged
                 raise BagError(f"{self.path} is closed: open it again to read it")
             wanted = [t for t in file.topics if names is None or t.name in names]
-            count = 0
+            count, bad = 0, 0
             try:
-                for message in file.messages(wanted, since_ns) if wanted else ():
-                    if message.stamp_ns >= since_ns:
-                        yield _decompress(message)
+                for message in file.messages(wanted, begin_ns) if wanted else ():
+                    if plain := _decompress(message):
+                        yield plain
                         count += 1
+                    else:
+                        bad += 1
+                        self._bad_messages[path.name] = max(bad, self._bad_messages[path.name])
             except Exception as error:  # A broken byte may raise anything in the libraries.
-                self._broken.setdefault(path.name, f"broken after {count} messages: {error!r}")
-
-    def _opened(self, stack: ExitStack) -> Iterator[tuple[Path, BagFile]]:
-        for path in _parts(self.path):
-            try:
-                file, reason = open_file(path, stack)
-            except Exception as error:  # As above.
-                reason = getattr(error, "strerror", None) or str(error)
-                self._broken[path.name] = _NOTHING + reason
-                continue
-            if reason:
-                self._broken[path.name] = f"unfinished or damaged, read as far as it goes: {reason}"
-            yield path, file
+                known, _ = self._broken.get(path.name, (0, ""))
+                self._broken[path.name] = max(count, known), repr(error)
 
 
-def _parts(path: Path) -> list[Path]:
-    """Return the bag's files in the order of writing.
-
-    Raises:
-        BagError: There are none.
-    """
-    if not path.exists():
-        raise BagError(f"there is no {path}")
-    if path.is_dir():
-        # Metadata may list a file twice.
-        names = _listed_names(path / metadata.METADATA_FILE)
-        listed = dict.fromkeys(PurePath(name).name for name in names)
-        # A killed recorder has not listed its last file.
-        on_disk = {p.name for p in path.iterdir() if p.name.endswith(STORAGES)}
-        unlisted = sorted(on_disk - set(listed), key=_by_number)
-        paths = [path / name for name in (*listed, *unlisted)]
-    else:
-        paths = [path] if path.name.endswith(STORAGES) else []
-    if not paths:
-        raise BagError(f"{path} is not a ROS 2 bag: it has no {' or '.join(STORAGES[:2])} file")
-    return paths
+def _foreign_only(path: Path, encodings: Collection[str]) -> str:
+    if not set(encodings).isdisjoint(_ROS1):
+        return (
+            f"{path} holds ROS 1 messages, not ROS 2; convert the ROS 1 bag it was made from, with "
+            "`rosbags-convert --src drive.bag --dst drive` (pip install rosbags)"
+        )
+    return (
+        f"{path} holds no ROS 2 messages but {', '.join(encodings)}; record or convert the camera "
+        "as sensor_msgs/msg/Image or CompressedImage in CDR"
+    )
 
 
-def _listed_names(file: Path) -> list[str]:
-    """Return the file names in the metadata; none if it can't be read."""
-    try:
-        information = yaml.safe_load(file.read_text())["rosbag2_bagfile_information"]
-        return [str(name) for name in information["relative_file_paths"]]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        return []
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that orders `bag_10` after `bag_9`."""
-    return [(int(digits or 0), word) for digits, word in re.findall(r"(\d*)(\D*)", name)]
-
-
-def _decompress(message: BagMessage) -> BagMessage:
+def _decompress(message: BagMessage) -> BagMessage | None:
+    """Decompress a message that was compressed by itself; None if it is damaged."""
     if not message.data.startswith(_ZSTD):
         return message
-    data = zstandard.ZstdDecompressor().decompressobj().decompress(message.data)
-    return replace(message, data=data)
+    try:
+        return replace(message, data=bytes(decompress(message.data, "zstd")))
+    except Exception:  # as above
+        return None

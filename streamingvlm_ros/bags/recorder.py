@@ -12,14 +12,11 @@ from ..types import NS_PER_S
 from .background_writer import BackgroundWriter
 from .clip import SavedClip, create_clip_bag
 from .config import BagConfig, RecorderConfig, check_together
-from .quota import Quota, dated_path
+from .quota import CLIPS, ClipQuota, Quota, dated_path
 from .ring import Ring
 from .transient_local import TransientLocalMessages
 from .types import BagMessage, ClipRequest
 from .writer import BagWriter
-
-CLIPS = "clips"
-"""Name of the folder of saved clips."""
 
 MAX_CLIPS = 4
 """Clips that may grow at a time. Each shares some of the ring's memory until it is written."""
@@ -51,10 +48,13 @@ class Recorder:
         except OSError as error:
             raise BagError(f"nothing can be recorded in {self.folder}: {error.strerror}") from error
         keep_free_bytes = config.keep_free_mb * 10**6
-        self._clip_quota = Quota(self.folder, keep_free_bytes)
+        max_bytes = round(config.quota_gb * 10**9)
+        # Two files stay for the recording, so that a clip never ends it.
+        max_clip_bytes = max_bytes - 2 * bag.split_mb * 10**6 if max_bytes else None
+        self._clip_quota = ClipQuota(self.folder, keep_free_bytes, max_clip_bytes=max_clip_bytes)
         self.recording = BackgroundWriter(
             BagWriter(dated_path(self.folder), bag),
-            Quota(self.folder, keep_free_bytes, max_bytes=round(config.quota_gb * 10**9)),
+            Quota(self.folder, keep_free_bytes, max_bytes=max_bytes),
             max_queued_bytes=self._max_queued_bytes,
         )
 
@@ -85,10 +85,12 @@ class Recorder:
         """Start saving a clip.
 
         Raises:
-            BagError: Too many clips are growing, or its bag can't be created.
+            BagError: Too many clips are growing, the quota has no room for another, or its bag
+                can't be created.
         """
         if len(self._clips) >= MAX_CLIPS:
             raise BagError(f"{MAX_CLIPS} clips are being recorded: try again when one is finished")
+        self._clip_quota.check_clips(0)
         bag = create_clip_bag(self.folder / CLIPS, request, config=self._clip_config)
         with self._lock:
             clip = SavedClip(

@@ -13,6 +13,10 @@ ANSWER_TYPE = "streamingvlm_ros/msg/Answer"
 """Message type of a narrator's answers."""
 
 
+BEFORE_FIRST_NS = -(2**63)
+"""A stamp before all others; a clock may be set before 1970."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic and the layout of its messages.

@@ -6,8 +6,11 @@ import errno
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
+
+import streamingvlm_ros
 
 from ..atomic_write import DISK_FULL
 from ..errors import StreamingVLMError
@@ -26,10 +29,28 @@ app = typer.Typer(
     name="streamingvlm",
     help="Live commentary on a robot's cameras, and answers to your questions: "
     "StreamingVLM for ROS 2.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamingvlm {streamingvlm_ros.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options_without_a_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Declare the options that come before a command."""
+
+
 app.command()(demo)
 app.command()(narrate)
 app.command()(record)

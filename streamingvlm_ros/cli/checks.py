@@ -159,5 +159,5 @@ def _is_cached(hub_id: str) -> bool:
     index = try_to_load_from_cache(hub_id, "model.safetensors.index.json")
     if not isinstance(index, str):
         return isinstance(try_to_load_from_cache(hub_id, "model.safetensors"), str)
-    files = set(json.loads(Path(index).read_text())["weight_map"].values())
+    files = set(json.loads(Path(index).read_text("utf-8"))["weight_map"].values())
     return all((Path(index).parent / file).is_file() for file in files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,11 +20,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parse_text(text: str) -> str:
-    """Return `text` unchanged. Bytes that aren't UTF-8 are a usage error: no message holds them."""
+    """Return the text. Bytes that aren't UTF-8 are a usage error: no message holds them.
+
+    Python hides bytes that the locale can't decode. In the locale "C", UTF-8 is among them.
+    """
     try:
         text.encode()
-    except UnicodeEncodeError as error:
-        raise typer.BadParameter(f"{text!r} isn't valid UTF-8 text") from error
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode()
+        except UnicodeError as error:
+            raise typer.BadParameter(f"{text!r} isn't valid UTF-8 text") from error
     return text
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _STOPPED = "Stopped. Run the same command again to resume."
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+_COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
 
 
 _DEFAULT_MODELS, _DEFAULT_MODES = ["auto"], [AnswerMode.STREAM]
@@ -125,18 +125,22 @@ def evaluate(
     from ..evaluation.evaluation import Evaluation
     from ..evaluation.items import SuiteArguments
     from ..evaluation.judge import DEFAULT_PROMPT, Judge
-    from ..evaluation.results import completed
+    from ..evaluation.results import OWN_SUITE, completed
     from ..evaluation.summary import summarize, write_summary
+    from ..recordings.folder import skipped_entries
 
     if judge and len(model) == 1:
         raise typer.BadParameter("--judge compares models; add a second --model")
     rank = process_rank()
+    console = stderr_console()
+    if rank.number == 0 and suite == OWN_SUITE:
+        for line in (line for path in recordings for line in skipped_entries(path)):
+            print_message(console, line)
     arguments = SuiteArguments(tuple(recordings), topic, reference, questions)
     trials = _trials(suite, arguments, models=model, modes=mode, controls=controls)
     evaluation = Evaluation(output, trials)
     cache, prompt = output / "judge", judge_prompt or DEFAULT_PROMPT
     comparer = Judge(judge, judge_model, cache=cache, prompt=prompt) if judge else None
-    console = stderr_console()
     try:
         _run(evaluation, rank, console=console)
     except KeyboardInterrupt:

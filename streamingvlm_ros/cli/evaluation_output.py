@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .console import print_message, print_warning
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from ..evaluation.results import Judgement, Result
     from ..evaluation.summary import SummaryRow
     from ..evaluation.trend import Trend
+
+
+_UNLIMITED = 1_000_000
+_MIN_LABEL = 12
+"""Characters of a model's label in a line, if a terminal is too narrow for the whole."""
 
 
 def print_scores(
@@ -26,7 +32,7 @@ def print_scores(
             print_warning(console, f"skipped {item}", reason=reason)
     for item, part, reason in sorted(_losses(results)):
         print_warning(console, f"{item}, {part}", reason=reason)
-    Console(highlight=False).print(_table(rows))
+    _print_unshortened(_table(rows), labels=[row.model for row in rows])
     for row in rows:
         if row.judged:
             print_message(console, _judgement(row.model, row.judged))
@@ -43,6 +49,19 @@ def _losses(results: Sequence[Result]) -> set[tuple[str, str, str]]:
     }
 
 
+def _print_unshortened(table: Table, *, labels: Sequence[str]) -> None:
+    """Print a table to stdout. A narrow terminal breaks the labels; no figure is cut off.
+
+    A pipe or a file gets whole lines.
+    """
+    console = Console(highlight=False)
+    whole = console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum
+    longest = max((Text(label).cell_len for label in labels), default=0)
+    narrowest = whole - max(0, longest - _MIN_LABEL)
+    console.width = max(console.width, narrowest) if console.is_terminal else whole
+    console.print(table)
+
+
 def _table(rows: Sequence[SummaryRow]) -> Table:
     """Return the main figures; summary.json has all.
 
@@ -50,8 +69,8 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
     round time, memory, and the change of ROUGE-L in an hour with half of its 95 % interval.
     """
     modes = list(dict.fromkeys(mode for row in rows for mode in row.questions))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("model", no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=0)
+    table.add_column("model", overflow="fold")
     for header in ("exact", "ROUGE-L", "events", *modes, "ms", "MB", "per hour"):
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
@@ -63,7 +82,7 @@ def _table(rows: Sequence[SummaryRow]) -> Table:
             *(row.questions.get(mode) for mode in modes),
         ]
         table.add_row(
-            row.model if row.is_original else f"  {row.control}",
+            Text(row.model if row.is_original else f"  {row.control}"),
             *map(_percent, scores),
             _figure(speed.round_p50_ms if speed else None, ".0f"),
             _figure(speed.memory_mb if speed else None, ".0f"),

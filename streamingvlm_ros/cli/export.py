@@ -79,7 +79,7 @@ def export(
     from streamingvlm_training.datasets.export import share
 
     from ..engine.model import checkpoint_settings, resolve
-    from ..recordings.folder import find_recordings, unreadable_folders
+    from ..recordings.folder import find_recordings, skipped_entries
 
     rank = process_rank()
     paths = [recording for path in recordings for recording in find_recordings(path)]
@@ -91,8 +91,8 @@ def export(
     if rank.number == 0:
         source = f"{checkpoint} (--model {model})"
         print_message(console, f"frame rate and windows are those of {source}")
-        for folder in (folder for path in recordings for folder in unreadable_folders(path)):
-            print_message(console, f"skipped {folder}: it can't be listed")
+        for line in (line for path in recordings for line in skipped_entries(path)):
+            print_message(console, line)
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))
         advance = partial(progress.advance, task)

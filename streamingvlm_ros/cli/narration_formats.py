@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TextIO
 
+from ..recordings import webvtt
 from ..time_format import format_clock
 from ..types import NS_PER_S, Narration
+
+_NS_PER_MS = NS_PER_S // 1000
 
 
 class Format(str, Enum):
@@ -77,21 +79,19 @@ def _cue(narration: Narration) -> str:
     """
     if narration.silent or narration.end_ns <= 0:
         return ""
-    start, end = _vtt_time(max(0, narration.start_ns)), _vtt_time(narration.end_ns)
-    return f"{start} --> {end}\n{html.escape(_one_line(narration.text), quote=False)}\n"
-
-
-def _vtt_time(stamp_ns: int) -> str:
-    minutes, millis = divmod(stamp_ns // 1_000_000, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{millis // 1000:02}.{millis % 1000:03}"
+    start, end = (
+        webvtt.stamp(max(0, stamp_ns) // _NS_PER_MS)
+        for stamp_ns in (narration.start_ns, narration.end_ns)
+    )
+    return f"{start} --> {end}\n{webvtt.markup_of(narration.text)}\n"
 
 
 def _one_line(text: str) -> str:
-    """Join the lines of a narration: a line break would end its line or cue."""
+    """Join the lines of a narration: a line break would end its line."""
     return " ".join(text.split())
 
 
-_HEADERS = {Format.TEXT: "", Format.JSONL: "", Format.VTT: "WEBVTT\n"}
+_HEADERS = {Format.TEXT: "", Format.JSONL: "", Format.VTT: webvtt.HEADER.removesuffix("\n")}
 _ENTRIES: dict[Format, Callable[[Narration], str]] = {
     Format.TEXT: _text,
     Format.JSONL: _json_line,

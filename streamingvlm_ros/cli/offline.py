@@ -19,7 +19,7 @@ from ..errors import StreamingVLMError
 from ..session import Sink
 from ..time_format import clamp, format_clock
 from ..types import NS_PER_S, Chunk, Narration
-from .console import print_warning, stderr_console
+from .console import print_message, print_warning, stderr_console
 from .narration_formats import Format, Writer
 
 Write = Callable[[Narration], None]
@@ -68,6 +68,7 @@ def _narrate(
     from ..config import Settings
     from ..engine.engine import StreamingEngine
     from ..engine.model import checkpoint_settings, resolve
+    from ..recordings.bag_sink import check_stamps
     from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
@@ -75,7 +76,9 @@ def _narrate(
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)
-        console.print(f"Loading {checkpoint}", soft_wrap=True)
+        if format is Format.BAG:
+            check_stamps(recording, settings.frames)
+        print_message(console, f"Loading {checkpoint}")
         stream = StreamingEngine.from_pretrained(checkpoint, settings).open_stream()
         rounds = list[Narration]()
 
@@ -87,7 +90,7 @@ def _narrate(
             _progress_sink(console, start_ns, duration_s=recording.duration_s) as advance,
         ):
             session.run(recording.chunks(settings.frames), stream, sinks=[write, advance, collect])
-        for subject, reason in recording.losses.items():
+        for subject, reason in (*recording.notes.items(), *recording.losses.items()):
             print_warning(console, subject, reason=reason)
         if not rounds:
             reason = _TOO_SHORT.format(settings.frames.chunk_seconds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..config import Settings
 from ..errors import ConfigError
+from ..setting import settings_of
 from .chat_format import ChatFormat
 from .ledger import Segment
 from .window import token_bound
@@ -22,6 +24,25 @@ EARLIEST_S = -999_999_999.9
 
 MAX_INSTRUCTION_TOKENS = 4096
 """Maximum length of an instruction, which is that of the longest question."""
+
+_SIZES = (
+    "vision_rounds",
+    "max_frame_tokens",
+    "min_frame_tokens",
+    "fps",
+    "chunk_seconds",
+    "text_rounds",
+    "text_sink",
+    "text_window",
+    "max_new_tokens",
+    "question_frame_tokens",
+    "questions_at_once",
+    "recent_frames",
+    "history_moments",
+    "max_question_tokens",
+    "max_answer_tokens",
+)
+"""Settings that bound the tokens in the cache."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +110,24 @@ class Budget:
             opening + asking.history_moments * (self._turn + frame + narration) + own,
         )
 
+    def arena(self, streams: int, step_tokens: int, *, frame_tokens: int) -> int:
+        """Return the slots of the questions and of `streams`, each with its two regions."""
+        return self.questions(frame_tokens) + 2 * streams * self.window(step_tokens)
+
     @cached_property
     def _turn(self) -> int:
         """Maximum number of tokens of a user turn's headers and times."""
         return _tokens(self.chat_format.user_turn(0, (LATEST_S, LATEST_S)))
+
+
+def largest_setting(settings: Settings, slots: Callable[[Settings], int]) -> str:
+    """Return the name of the setting that saves most slots if it is lowered as far as it goes."""
+    declared = settings_of(Settings)
+    saving: dict[str, int] = {}
+    for name in _SIZES:
+        with suppress(ConfigError):  # Another setting forbids it.
+            saving[name] = slots(settings.updated({name: declared[name].low}))
+    return min(saving, key=lambda name: saving[name])
 
 
 def _tokens(segments: Sequence[Segment]) -> int:

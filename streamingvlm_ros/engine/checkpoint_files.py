@@ -106,7 +106,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _check_weights(path: Path) -> None:
     _check_file(path)
     try:
-        with safe_open(path, framework="pt"):
+        with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise ModelError(

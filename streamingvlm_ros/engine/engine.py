@@ -12,10 +12,11 @@ from torch import Tensor
 from ..config import Settings
 from ..errors import ConfigError, ModelError, QuestionError, StreamingVLMError
 from ..types import Ask, Chunk, ChunkPart, Narration
-from .budget import Budget
+from .budget import Budget, largest_setting
 from .kv_cache import SlotAllocator
 from .ledger import Grid
 from .loading import as_model_error
+from .memory import check_free
 from .model import LoadedModel, load
 from .questions import Questions
 from .qwen2_5.model import Model
@@ -47,7 +48,8 @@ class StreamingEngine:
         """Prepare for at most `max_streams` open streams; `on_device` is as in `Runner`.
 
         Raises:
-            ConfigError: the attention that the settings name doesn't work here.
+            ConfigError: the attention that the settings name doesn't work here, or there is no
+                memory for the cache.
         """
         self.settings, self.model = settings, Model(loaded, settings.model)
         decoder = self.model.decoder
@@ -56,6 +58,9 @@ class StreamingEngine:
         spec = self.model.frame_spec(settings.model)
         budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
         room = budget.questions(spec.for_questions(settings.asking).max_tokens)
+        self._max_streams = max_streams
+        # Frames of unknown size: at least as large as the smallest.
+        self._check_memory(settings, self._slots(settings, 0), step_tokens=0)
         self.runner = Runner(
             decoder,
             decoder.new_cache(room),
@@ -136,8 +141,8 @@ class StreamingEngine:
 
         Raises:
             ConfigError: a chunk has no frames, or more than a round was configured for; its time
-                is centuries from the stream's first; or a stream is closed, still narrating, in
-                the middle of another chunk, or named twice.
+                is centuries from the stream's first; there is no memory for its frames; or a
+                stream is closed, still narrating, in the middle of another chunk, or named twice.
             ImageError: the frames of a chunk differ in size, or are no images.
                 Nothing has changed in either case.
         """
@@ -273,6 +278,9 @@ class StreamingEngine:
         """Make a stream's regions large enough, and its next region free of readers."""
         needed = stream.slots_needed(grid)
         if needed > stream.capacity:
+            slots, step_tokens = self._regions.end + 2 * needed, grid[1] * grid[2] if grid else 0
+            if slots > self.runner.cache.slots:
+                self._check_memory(stream.settings, slots, step_tokens=step_tokens)
             if stream.capacity:
                 log.warning(
                     "a stream's frames became larger: its cache grows from %d to %d tokens",
@@ -282,6 +290,26 @@ class StreamingEngine:
             self._enlarge(stream, needed)
         if not stream.watching:
             self._wait_for_readers([stream.next_region])
+
+    def _check_memory(self, settings: Settings, slots: int, *, step_tokens: int) -> None:
+        """Raise ConfigError if the device has no memory for a cache of `slots`."""
+
+        def remedy() -> str:
+            name = largest_setting(settings, lambda lower: self._slots(lower, step_tokens))
+            return f"lower {name} (now {settings.flat()[name]})"
+
+        needed = self.model.decoder.cache_bytes(slots)
+        check_free(needed, self.device, what=f"{slots} tokens of KV cache", remedy=remedy)
+
+    def _slots(self, settings: Settings, step_tokens: int) -> int:
+        """Return the slots for all streams, whose frames have `step_tokens`, and the questions."""
+        spec = self.model.frame_spec(settings.model)
+        budget = Budget(self.model.chat_format, settings, spec.temporal_patch)
+        return budget.arena(
+            self._max_streams,
+            min(max(step_tokens, spec.min_tokens), spec.max_tokens),
+            frame_tokens=spec.for_questions(settings.asking).max_tokens,
+        )
 
     def _enlarge(self, stream: Stream, capacity: int) -> None:
         """Move a stream to larger regions, after the answers that read the old ones."""

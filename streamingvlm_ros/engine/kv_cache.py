@@ -25,6 +25,10 @@ class CacheShape:
     head_dim: int
     slots: int
 
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """Memory of an arena of this shape."""
+        return 3 * self.layers * self.heads * (self.slots + 1) * self.head_dim * dtype.itemsize
+
 
 class KVCache:
     """Slots 0 to `slots` - 1 hold tokens; one more, `scratch`, takes values that are never read."""

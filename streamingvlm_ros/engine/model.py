@@ -29,6 +29,7 @@ from . import hub
 from .checkpoint_files import CONFIG, GENERATION, check_config, check_files, has_adapter
 from .loading import as_model_error, reason
 from .qwen2_5 import checkpoint as family
+from .weight_files import check_weights
 
 log = logging.getLogger(__name__)
 
@@ -120,13 +121,16 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
 
     Raises:
         ModelError: it can't be loaded; the message names the file and the remedy.
-        ConfigError: the device that `config` names doesn't exist here.
+        ConfigError: the device that `config` names doesn't exist here, or there is no memory for
+            the weights.
     """
     device, dtype = _place(config)
     place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
     folder = hub.download(place) if isinstance(place, str) else place
     read_model_config(folder)
     check_files(folder)
+    if quantization is None:
+        check_weights(folder, dtype, device=device)
     with as_model_error(f"can't load {checkpoint}"):
         model, report = family.load_weights(
             folder,

@@ -11,8 +11,10 @@ from typing import Protocol
 from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
-from ..errors import BagError, EvaluationError, ModelError, SourceError, WordsError
+from ..errors import EvaluationError, ModelError
+from ..recordings.folder import unread_labels
 from ..recordings.recording import open_recording
+from ..recordings.skipping import skip_reason
 from ..types import NS_PER_S
 from .controls import CONTROLS
 from .results import Result, SkippedTrial, TrialResult, read_result
@@ -51,7 +53,7 @@ class Evaluation:
         return [trial for trial in self.trials[rank::world_size] if not self._is_done(trial)]
 
     def run(self, trials: Sequence[Trial], observer: TrialObserver, *, device: str) -> None:
-        """Run the trials on a device. Unreadable recordings are skipped, with the reason."""
+        """Run the trials on a device. A recording that fails is skipped, with the reason."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for candidate, group in groupby(trials, key=lambda trial: trial.candidate):
             # Not a part of the request: the results are the same on every device.
@@ -77,8 +79,10 @@ class Evaluation:
 def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
         return _stream(trial, engine, observer=observer)
-    except (BagError, EvaluationError, ModelError, SourceError, WordsError) as error:
+    except ModelError as error:  # it computes no numbers on these frames; others may be right
         return SkippedTrial(trial.request, str(error))
+    except Exception as error:  # readers may raise anything
+        return SkippedTrial(trial.request, skip_reason(error))
 
 
 def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> TrialResult:
@@ -86,9 +90,11 @@ def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -
     frames = engine.settings.frames
     with open_recording(item.recording, item.camera) as recording:
         start_ns = recording.start_ns(frames)
-        labels = item.labels.read(recording, start_ns=start_ns)
+        labels = item.labels.read(recording, start_ns=start_ns, chunk_s=frames.chunk_seconds)
         if not labels.reference and not labels.questions:
-            raise EvaluationError(f"{item.name} has neither a reference nor questions")
+            reasons = (f"; {file}, {reason}" for file, reason in labels.losses.items())
+            missing = f"{item.name} has neither a reference nor questions"
+            raise EvaluationError("".join((missing, *reasons, unread_labels(item.recording))))
         observer.on_start(trial, recording.duration_s)
         record = run_trial(
             engine,
@@ -98,5 +104,14 @@ def _stream(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -
             modes=trial.modes,
             on_narration=lambda _, n: observer.on_progress((n.end_ns - start_ns) / NS_PER_S),
         )
-        losses = dict(recording.losses)
-    return score_trial(trial.request, record, reference=labels.reference, losses=losses)
+        sources = (recording.notes, recording.losses, labels.losses)
+        notices = [notice for source in sources for notice in source.items()]
+    return score_trial(trial.request, record, reference=labels.reference, losses=_joined(notices))
+
+
+def _joined(notices: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return what is to be known of each part of a recording: notes and damage in one text."""
+    parts: dict[str, list[str]] = {}
+    for part, text in notices:
+        parts.setdefault(part, []).append(text)
+    return {part: "; ".join(texts) for part, texts in parts.items()}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -60,8 +60,10 @@ class LabelSource(Protocol):
     def fingerprints(self) -> Fingerprints:
         """Identify the labels without opening the recording."""
 
-    def read(self, recording: Recording, *, start_ns: int) -> Labels:
-        """Return the labels of an open recording. `start_ns` is the camera's time of second 0.
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
+        """Return the labels of an open recording.
+
+        `start_ns` is the camera's time of second 0, `chunk_s` the length of a round.
 
         Raises:
             WordsError, BagError: The labels can't be read; the item is skipped.
@@ -70,10 +72,14 @@ class LabelSource(Protocol):
 
 @dataclass(frozen=True)
 class Labels:
-    """The reference and the questions of a recording, both by time. Either may be empty."""
+    """The reference and the questions of a recording, both by time. Either may be empty.
+
+    `losses` describes what was left out or changed on reading, by file.
+    """
 
     reference: tuple[Utterance, ...] = ()
     questions: tuple[ScoredQuestion, ...] = ()
+    losses: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprints(self) -> Fingerprints:
         """Identify the labels by a hash of their content. Scorers are not part of it."""
@@ -83,7 +89,7 @@ class Labels:
             _hash(reference) if reference else None, _hash(questions) if questions else None
         )
 
-    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
         """Return these labels: they don't depend on the camera's clock."""
         return self
 

@@ -5,38 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
-
-import httpx2
 
 from ..atomic_write import write_text
 from ..errors import EvaluationError
 from ..recordings.annotations import Utterance
+from .judge_endpoint import JudgeEndpoint
 from .results import Judgement, Result, TrialResult, completed
+from .verdict import Verdict, parse_verdict
 
 DEFAULT_PROMPT = Path(__file__).with_name("judge_prompt.txt")
-API_KEY = "OPENAI_API_KEY"
-"""Environment variable with the endpoint's key, if it needs one."""
-
 SEGMENT_S = 30.0
 """Length of the narrations that are compared at once."""
 
-_TIMEOUT_S = 120.0
 _Z = 1.96
-
-
-class Verdict(Enum):
-    """The better of two narrations, as the judge names it."""
-
-    FIRST = "1"
-    SECOND = "2"
-    TIE = "TIE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +69,8 @@ class Judge:
     """Asks an endpoint in both orders, and caches every verdict on disk."""
 
     def __init__(self, url: str, model: str, *, cache: Path, prompt: Path = DEFAULT_PROMPT) -> None:
-        """`url` ends with /v1, as for OpenAI's clients. EvaluationError for an unusable prompt."""
-        self._url, self._model, self._cache = url.rstrip("/"), model, cache
+        """`url` is that of a `JudgeEndpoint`. EvaluationError for an unusable prompt or URL."""
+        self._model, self._cache = model, cache
         try:
             self._prompt = prompt.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -92,7 +78,7 @@ class Judge:
         for name in ("{reference}", "{first}", "{second}"):
             if name not in self._prompt:
                 raise EvaluationError(f"{prompt} lacks {name}, which a judge's prompt needs")
-        self._client = httpx2.Client(timeout=_TIMEOUT_S, headers=_headers())
+        self._endpoint = JudgeEndpoint(url)
 
     def compare(
         self,
@@ -126,27 +112,23 @@ class Judge:
         text = re.sub("|".join(map(re.escape, parts)), lambda m: parts[m[0]], self._prompt)
         message = {"role": "user", "content": text}
         request = {"model": self._model, "temperature": 0, "messages": [message]}
-        name = hashlib.sha256(json.dumps([self._url, request]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps([self._endpoint.url, request]).encode()).hexdigest()
         file = self._cache / f"{name[:32]}.json"
-        return _parse_verdict(_cached_answer(file)) or self._request_verdict(request, file)
+        return parse_verdict(_cached_answer(file)) or self._request_verdict(request, file)
 
     def _request_verdict(self, request: dict[str, Any], file: Path) -> Verdict:
         """Ask, and cache the answer only if it has a verdict, so others are requested again."""
-        answer = self._request(request)
-        verdict = _parse_verdict(answer)
+        answer = self._endpoint.reply_to(request)
+        verdict = parse_verdict(answer)
         if verdict is None:
-            raise EvaluationError(f"the judge answered neither 1 nor 2 nor TIE: {answer[:200]}")
+            line = " ".join(answer.split())[:200]
+            raise EvaluationError(
+                f"the judge answered neither 1 nor 2 nor TIE: {line} (use a --judge-model or "
+                "--judge-prompt whose replies end with a line of nothing else)"
+            )
         self._cache.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"asked": request, "answer": answer}, indent=1))
         return verdict
-
-    def _request(self, request: dict[str, Any]) -> str:
-        try:
-            response = self._client.post(f"{self._url}/chat/completions", json=request)
-            response.raise_for_status()
-            return str(response.json()["choices"][0]["message"]["content"])
-        except (httpx2.HTTPError, ValueError, LookupError, TypeError) as error:
-            raise EvaluationError(f"the judge at {self._url} gave no answer: {error!r}") from error
 
 
 def judge_all(judge: Judge, results: Sequence[Result]) -> dict[str, Judgement]:
@@ -178,29 +160,12 @@ def _match(
     )
 
 
-def _headers() -> dict[str, str]:
-    key = os.environ.get(API_KEY)
-    if not key:
-        return {}
-    # Checked here because the client's own error would show the key.
-    if not (key.isascii() and key.isprintable()):
-        raise EvaluationError(
-            f"{API_KEY} has characters that a key can't have, perhaps a line break; set it again"
-        )
-    return {"Authorization": f"Bearer {key}"}
-
-
 def _cached_answer(file: Path) -> str:
     """Return the answer in a file, empty if the file is missing or damaged."""
     try:
         return str(json.loads(file.read_text("utf-8"))["answer"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
-
-
-def _parse_verdict(answer: str) -> Verdict | None:
-    words = re.findall(r"\b(1|2|TIE)\b", answer.upper())
-    return Verdict(words[-1]) if words else None
 
 
 def _segments(reference: Sequence[Utterance]) -> list[float]:

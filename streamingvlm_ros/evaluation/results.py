@@ -196,7 +196,7 @@ class TrialResult:
 
     request: Request
     losses: Mapping[str, str]
-    """Parts of the recording that could not be read, each with the reason."""
+    """What is to be known of parts of the recording: damage, and where a video's time begins."""
     reference: tuple[Utterance, ...]
     narrations: tuple[Utterance, ...]
     """The narration of every round, silent rounds included, by time."""
@@ -265,7 +265,7 @@ def completed(results: Sequence[Result]) -> list[TrialResult]:
 def read_result(path: Path, request: Request) -> Result | None:
     """Read a results file. None if it is missing, damaged, or answers another request."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         if record["request"] != request.to_json():
             return None
         if "skipped" in record:

@@ -128,10 +128,17 @@ class _Streaming:
                 self._newest_frames.clear()
             else:
                 yield from self._due(self._seconds(event.end_ns))
-                self._newest_frames.extend(event.frames)
+                self._remember(event.frames)
                 self._round_start_s = time.perf_counter()
             yield event
         yield from self._due(float("inf"))
+
+    def _remember(self, frames: Sequence[Frame]) -> None:
+        """Keep the newest frames, all of one size, as the live node does."""
+        newest = self._newest_frames
+        if newest and newest[-1].image.shape != frames[0].image.shape:
+            newest.clear()
+        newest.extend(frames)
 
     def on_narration(self, chunk: Chunk, narration: Narration) -> None:
         """Record a narration, and store it for later questions in mode `history`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -41,6 +42,17 @@ CONVERTED_BYTES = {
     **{f"bayer_{order}16": 2 for order in ("rggb", "bggr", "gbrg", "grbg")},
 }
 """Encodings that cv_bridge or rosbags-image convert: bytes per pixel."""
+
+PLANAR_420 = {
+    "nv12": "COLOR_YUV2RGB_NV12",
+    "nv21": "COLOR_YUV2RGB_NV21",
+    "yuv420": "COLOR_YUV2RGB_I420",
+    "i420": "COLOR_YUV2RGB_I420",
+}
+"""Encodings with a plane of brightness and half as many bytes of colour, and OpenCV's names."""
+
+_MEASUREMENTS = re.compile(r"16UC1?|(8S|16S|32S|32F|64F)C\d*")
+"""Encodings of numbers that are no brightness, such as depth in millimetres or metres."""
 
 COMPRESSED_FORMATS = ("JPEG", "PNG")
 
@@ -105,13 +117,15 @@ def check(message: Picture) -> None:
     """Check a message without decoding it.
 
     Raises:
-        BadImageError: it has no stamp, no pixels, or too few bytes.
+        BadImageError: it has no stamp, no pixels, too few bytes, or isn't a picture.
     """
     if stamp_ns_of(message) == 0:
         raise BadImageError("stamp", "an image has no time stamp: the camera's driver must set it")
     if isinstance(message, CompressedPicture):
         if not len(message.data):
             raise BadImageError("size", "a compressed image is empty")
+        # image_transport puts the encoding first: "16UC1; png compressed ".
+        _refuse_measurements(message.format.partition(";")[0].strip())
         return
     pixel = _bytes_per_pixel(message.encoding)
     height, width, step, data = message.height, message.width, message.step, len(message.data)
@@ -123,8 +137,15 @@ def check(message: Picture) -> None:
             f"an image's step is {step} bytes, but {width} px in {message.encoding} take "
             f"{width * pixel}",
         )
-    if data < step * (height - 1) + width * pixel:
-        raise BadImageError("size", f"an image has {data} bytes, but {height} rows of {step} bytes")
+    rows = height
+    if message.encoding in PLANAR_420:
+        if height % 2 or step % 2:
+            raise BadImageError(
+                "size", f"an image of {height} rows of {step} bytes can't be {message.encoding}"
+            )
+        rows += height // 2
+    if data < step * (rows - 1) + width * pixel:
+        raise BadImageError("size", f"an image has {data} bytes, but {rows} rows of {step} bytes")
 
 
 def to_array(message: Picture) -> Image:
@@ -139,6 +160,8 @@ def to_array(message: Picture) -> Image:
     if message.encoding in RGB_CHANNELS:
         channels, reordering = RGB_CHANNELS[message.encoding]
         return _reordered(message, channels, reordering=reordering)
+    if message.encoding in PLANAR_420:
+        return _from_planes(message)
     return _converted(message)
 
 
@@ -170,10 +193,23 @@ def _bytes_per_pixel(encoding: str) -> int:
         return RGB_CHANNELS[encoding][0]
     if encoding in CONVERTED_BYTES:
         return CONVERTED_BYTES[encoding]
-    known = ", ".join([*RGB_CHANNELS, *CONVERTED_BYTES])
+    if encoding in PLANAR_420:
+        return 1
+    _refuse_measurements(encoding)
+    known = ", ".join([*RGB_CHANNELS, *CONVERTED_BYTES, *PLANAR_420])
     raise BadImageError(
-        "encoding", f"the encoding {encoding!r} is not a colour or grey picture; known: {known}"
+        "encoding",
+        f"the encoding {encoding!r} can't be read; set the camera's driver to one of: {known}",
     )
+
+
+def _refuse_measurements(encoding: str) -> None:
+    if _MEASUREMENTS.fullmatch(encoding):
+        raise BadImageError(
+            "encoding",
+            f"the encoding {encoding!r} holds measurements such as depth, not a picture; choose "
+            "the topic of a colour or grey camera",
+        )
 
 
 def _pixels(message: RawPicture, pixel: int) -> NDArray[np.uint8]:
@@ -199,6 +235,20 @@ def _reordered(message: RawPicture, channels: int, *, reordering: str | None) ->
     return np.asarray(cv2.cvtColor(pixels, getattr(cv2, reordering)), np.uint8)
 
 
+def _from_planes(message: RawPicture) -> Image:
+    """Convert planes of brightness and colour; padding is converted with them and then cut off."""
+    rows = message.height * 3 // 2
+    planes = np.zeros(rows * message.step, np.uint8)
+    data = np.frombuffer(message.data, np.uint8)[: planes.size]
+    planes[: data.size] = data  # the last row may be short
+    import cv2
+
+    image = cv2.cvtColor(
+        planes.reshape(rows, message.step), getattr(cv2, PLANAR_420[message.encoding])
+    )
+    return np.ascontiguousarray(image[:, : message.width], np.uint8)
+
+
 def _converted(message: RawPicture) -> Image:
     pixel = CONVERTED_BYTES[message.encoding]
     packed = _Packed(
@@ -212,21 +262,29 @@ def _converted(message: RawPicture) -> Image:
     import cv2
 
     try:
-        return np.ascontiguousarray(_converter()(packed), np.uint8)
+        converted = _converter()(packed)
     except (cv2.error, TypeError, ValueError) as error:
         raise BadImageError("encoding", f"can't convert {message.encoding}: {error}") from error
+    return np.ascontiguousarray(converted, np.uint8)
 
 
 @cache
 def _converter() -> Callable[[Any], Any]:
-    """Return the converter of less common encodings to rgb8: cv_bridge, or rosbags-image."""
+    """Return the converter of less common encodings to rgb8: cv_bridge, or rosbags-image.
+
+    ROS's cv_bridge fails where pip has installed another numpy or OpenCV, and some builds fail at
+    the first conversion only. Therefore one pixel is converted before cv_bridge is chosen.
+    """
+    from rosbags.image import message_to_cvimage
+
     try:
         from cv_bridge import CvBridge
-    except ImportError:
-        from rosbags.image import message_to_cvimage
 
+        convert = partial(CvBridge().imgmsg_to_cv2, desired_encoding="rgb8")
+        convert(_Packed(1, 1, "mono16", 0, 2, bytes(2)))
+    except Exception:  # A module for another numpy may raise anything.
         return lambda message: message_to_cvimage(message, "rgb8")
-    return lambda message: CvBridge().imgmsg_to_cv2(message, "rgb8")
+    return convert
 
 
 def _decompressed(message: CompressedPicture) -> Image:

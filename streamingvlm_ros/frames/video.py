@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import av
-import numpy as np
-from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from ..config import FrameConfig
 from ..errors import SourceError
 from ..plural import plural
 from ..time_format import format_clock
-from ..types import NS_PER_S, Chunk, Frame, Image
+from ..types import NS_PER_S, Chunk, Frame
 from .chunker import Chunker, RawChunk
+from .hold import Hold, Shown
+from .picture_reader import PictureReader, open_pictures
+from .upright import Picture
+from .video_file import VideoFile, open_video
 
 _CUT_S = 1.0
-"""A file counts as truncated if its declared length exceeds its last frame by this."""
+"""A file counts as truncated if its declared length exceeds its last packet by this."""
+_OFFSET_S = 0.1
+"""Smallest offset that is mentioned. Codecs delay a first picture or sound by less."""
 
 
 class VideoSource:
-    """The chunks of a video file, decoded while they are iterated. Time 0 is the first frame.
+    """The chunks of a video file, decoded while they are iterated.
 
-    Raises SourceError if the file can't be opened or has no video and, during iteration, if it is
-    broken. After iteration, `losses` describes damage that could be skipped.
+    Time 0 is the presentation start, see `VideoFile`. A picture that stands still is repeated for
+    `hold_last_frame` seconds.
+
+    Raises SourceError if the file can't be opened or has no video and, during iteration, if no
+    picture can be decoded or time jumps back. After iteration, `losses` describes damage that
+    could be skipped, and `notes` what else may surprise.
     """
 
     def __init__(
@@ -35,87 +39,68 @@ class VideoSource:
         """With `span_s`, read only [begin, end), in chunks that begin with the span."""
         self._path, self._config = Path(path), config
         self._begin_ns, self._end_ns = _span_ns(span_s)
+        self._other_sizes = self._first_ns = 0
         self.losses: dict[str, str] = {}
-        with self._open() as container:
-            self.duration_s: float | None = _duration_s(container, _video(container, self._path))
-            """Length in seconds; None where the file doesn't say."""
+        with open_video(self._path) as video:
+            self.duration_s: float | None = video.duration_s
+            """Seconds from time 0 to the end; None where the file doesn't say."""
+            self._notes = list(_notes(video))
+        self.notes: dict[str, str] = self._by_name(self._notes)
 
     def __iter__(self) -> Iterator[Chunk]:
-        chunker: Chunker[VideoFrame] = Chunker(self._config)
-        self.losses.clear()
-        try:
-            with self._open() as container:
-                for stamp_ns, picture in self._span_frames(container):
-                    if chunker.jumped_back(stamp_ns - self._begin_ns):
-                        raise SourceError(
-                            f"time goes back in {self._path} at {stamp_ns / NS_PER_S:.1f} s, as in "
-                            "joined recordings: narrate its parts one by one, or encode it anew"
-                        )
-                    _, done = chunker.offer(stamp_ns - self._begin_ns, picture)
-                    yield from map(self._decode, done)
-        except av.FFmpegError as error:
-            raise SourceError(f"{self._path} can't be read on: {error.strerror}") from error
-        yield from map(self._decode, chunker.close())
+        self._other_sizes = self._first_ns = 0
+        chunker: Chunker[Picture] = Chunker(self._config)
+        hold = Hold(self._config)
+        with open_pictures(self._path, self._begin_ns) as (reader, pictures):
+            for stamp_ns, picture in hold.frames(self._shown(reader, pictures)):
+                if chunker.jumped_back(stamp_ns):
+                    at_s = (self._begin_ns + stamp_ns) / NS_PER_S
+                    raise SourceError(
+                        f"time goes back in {self._path} at {at_s:.1f} s, as in joined "
+                        "recordings: narrate its parts one by one, or encode it anew"
+                    )
+                _, done = chunker.offer(stamp_ns, picture)
+                yield from map(self._decode, done)
+            yield from map(self._decode, chunker.close())
+            self.losses = self._by_name(_losses(reader, other_sizes=self._other_sizes))
+        notes = [*self._notes, *_late(self._first_ns), *_left_out(hold, self._config)]
+        self.notes = self._by_name(notes)
 
-    def _span_frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the frames of the span, and record damage in `losses`."""
-        corrupt, before_s, reached_s = 0, 0.0, 0.0
-        for stamp_ns, picture in self._frames(container):
-            if self._end_ns is not None and stamp_ns >= self._end_ns:
-                break
-            # Not counted from the first frame: some containers' lengths aren't, either.
-            before_s, reached_s = reached_s, picture.time or 0.0
-            if stamp_ns >= self._begin_ns:
-                corrupt += picture.is_corrupt
-                yield stamp_ns, picture
-        else:
-            self._record_end(reached_s, reached_s - before_s)
-        if corrupt:
-            self._add_loss(f"{plural(corrupt, 'frame')} damaged")
-
-    def _record_end(self, reached_s: float, frame_s: float) -> None:
-        if self.duration_s is not None and self.duration_s > reached_s + frame_s + _CUT_S:
-            ends, whole = format_clock(reached_s), format_clock(self.duration_s)
-            self._add_loss(f"its pictures end at {ends} of {whole}: it is damaged, or was cut off")
-
-    def _add_loss(self, loss: str) -> None:
-        earlier = self.losses.get(self._path.name)
-        self.losses[self._path.name] = f"{earlier}; {loss}" if earlier else loss
-
-    def _decode(self, chunk: RawChunk[VideoFrame]) -> Chunk:
+    def _shown(
+        self, reader: PictureReader, pictures: Iterable[tuple[int, Picture]]
+    ) -> Iterator[Shown[Picture]]:
+        """Yield the pictures until the end of the span; their times count from its begin."""
         begin_ns = self._begin_ns
-        frames = (Frame(_upright(picture), begin_ns + ns) for ns, picture in chunk.frames)
-        return Chunk(tuple(frames), begin_ns + chunk.start_ns, begin_ns + chunk.end_ns)
+        end_ns = None if self._end_ns is None else self._end_ns - begin_ns
+        last: tuple[int, Picture] | None = None
+        for stamp_ns, picture in pictures:
+            since_ns = stamp_ns - begin_ns
+            if last is not None:
+                until_ns = since_ns if end_ns is None else min(since_ns, end_ns)
+                yield Shown(last[1], last[0], until_ns, replaced=until_ns == since_ns)
+            if end_ns is not None and since_ns >= end_ns:
+                return
+            if since_ns < 0:
+                reader.damaged = 0
+            if last is None and not begin_ns:
+                self._first_ns = since_ns
+            last = since_ns, picture
+        if last is None:
+            raise SourceError(_nothing_decoded(reader))
+        until_ns = max(reader.picture_end_ns - begin_ns, last[0])
+        yield Shown(last[1], last[0], until_ns if end_ns is None else min(until_ns, end_ns))
 
-    def _open(self) -> InputContainer:
-        try:
-            return av.open(str(self._path))
-        except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"can't open {self._path} as a video: {error.strerror}") from error
+    def _decode(self, raw: RawChunk[Picture]) -> Chunk:
+        """Return a chunk of the newest picture's size; others are left out and counted."""
+        begin_ns = self._begin_ns
+        frames = [Frame(picture.upright(), begin_ns + ns) for ns, picture in raw.frames]
+        usable = [frame for frame in frames if frame.image.shape == frames[-1].image.shape]
+        self._other_sizes += len(frames) - len(usable)
+        return Chunk(tuple(usable), begin_ns + raw.start_ns, begin_ns + raw.end_ns)
 
-    def _frames(self, container: InputContainer) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield (stamp in ns, picture) of every frame; the file's first is at 0.
-
-        Frames before the span are skipped as far as the file can be searched.
-        """
-        stream = _video(container, self._path)
-        stream.thread_type = "AUTO"
-        first: int | None = None
-        for picture in container.decode(stream):
-            if picture.pts is None or picture.time_base is None:
-                raise SourceError(
-                    f"the frames of {self._path} have no time stamps: put them into a container, "
-                    "for instance with `ffmpeg -i VIDEO -c copy video.mp4`"
-                )
-            if first is None:
-                first = picture.pts
-                if self._begin_ns:
-                    begin = int(self._begin_ns / NS_PER_S / picture.time_base)
-                    container.seek(first + begin, stream=stream)
-                    continue
-            yield round((picture.pts - first) * picture.time_base * NS_PER_S), picture
-        if first is None:
-            raise SourceError(f"{self._path} has no frames")
+    def _by_name(self, texts: Iterable[str]) -> dict[str, str]:
+        text = "; ".join(texts)
+        return {self._path.name: text} if text else {}
 
 
 def _span_ns(span_s: tuple[float, float] | None) -> tuple[int, int | None]:
@@ -125,19 +110,49 @@ def _span_ns(span_s: tuple[float, float] | None) -> tuple[int, int | None]:
     return round(begin_s * NS_PER_S), round(end_s * NS_PER_S)
 
 
-def _video(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
-        raise SourceError(f"{path} has no video in it")
-    return container.streams.video[0]
+def _nothing_decoded(reader: PictureReader) -> str:
+    path = reader.video.path
+    if reader.damaged or reader.failure:
+        return f"no frame of {path} can be decoded: it is damaged or encrypted"
+    return f"{path} has no frames: it is empty, or its index is damaged"
 
 
-def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration is not None else None
+def _losses(reader: PictureReader, *, other_sizes: int) -> Iterator[str]:
+    if reader.damaged:
+        yield f"{plural(reader.damaged, 'frame')} damaged"
+    if other_sizes:
+        yield f"{plural(other_sizes, 'frame')} left out: their size changed within a round"
+    if not reader.ended:
+        return
+    reached_s, whole_s = reader.reached_ns / NS_PER_S, reader.video.declared_s
+    ends = format_clock(reader.picture_end_ns / NS_PER_S)
+    if reader.failure:
+        yield f"can't be read beyond {ends}: {reader.failure}"
+    elif whole_s is not None and whole_s > reached_s + _CUT_S:
+        yield (
+            f"its pictures end at {ends} of {format_clock(whole_s)}: it is damaged, or was cut off"
+        )
 
 
-def _upright(picture: VideoFrame) -> Image:
-    """Rotate an image as a player does: a phone held upright records rotated frames."""
-    array = picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    return np.ascontiguousarray(np.rot90(array, picture.rotation // 90))
+def _notes(video: VideoFile) -> Iterator[str]:
+    if abs(video.start_s) >= _OFFSET_S:
+        yield (
+            f"time 0 is where players begin, at {float(video.start_s):.2f} s of the file's own "
+            "clock"
+        )
+    if video.other_tracks:
+        number = video.container.streams.video.index(video.stream) + 1
+        yield f"it has {video.other_tracks + 1} video tracks: number {number} is used"
+
+
+def _late(first_ns: int) -> Iterator[str]:
+    if first_ns >= _OFFSET_S * NS_PER_S:
+        yield f"its first picture comes at {first_ns / NS_PER_S:.2f} s"
+
+
+def _left_out(hold: Hold, config: FrameConfig) -> Iterator[str]:
+    if hold.left_out_ns:
+        yield (
+            f"pictures stand still for longer than hold_last_frame, {config.hold_last_frame:g} s: "
+            f"{hold.left_out_ns / NS_PER_S:.1f} s have no frames"
+        )

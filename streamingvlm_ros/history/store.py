@@ -10,12 +10,10 @@ from ..file_lock import lock_file
 from ..types import Frame, HistoryMoment
 from .config import HistoryConfig
 from .database import open_database
+from .private_files import DATABASE_FILE, LOCK_FILE, restrict_access
 from .reader import HistoryReader
 from .types import Entry
 from .writer import HistoryWriter
-
-DATABASE_FILE = "history.sqlite"
-"""Name of the database in the folder."""
 
 
 class History:
@@ -106,15 +104,18 @@ class History:
 def lock_folder(folder: Path) -> IO[str]:
     """Create the folder and lock it until the returned file is closed or the process ends.
 
+    Only the owner can read what is in it.
+
     Raises:
         HistoryError: The folder can't be used, or another holder has the lock.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "history.lock").open("a")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("a")
         try:
             # Not the database itself: SQLite has its own locks on that.
             if lock_file(lock, wait=False):
+                restrict_access(folder)
                 return lock
         except OSError:
             lock.close()

@@ -103,13 +103,15 @@ class AnnotationFile:
     """All contents of an annotation file, in order.
 
     `suffix` is its format: '.jsonl', '.vtt' or '.srt'. `header` comes before the first
-    annotation, `footer` after the last; None for those of a new file.
+    annotation, `footer` after the last; None for those of a new file. `problems` names lines
+    that look like annotations and can't be read as such.
     """
 
     suffix: str
     annotations: tuple[Annotation, ...] = ()
     header: str | None = None
     footer: str | None = None
+    problems: tuple[str, ...] = field(default=(), compare=False)
 
 
 def utterances_of(narrations: Iterable[Narration], start_ns: int) -> list[Utterance]:

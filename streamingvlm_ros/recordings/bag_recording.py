@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import dropwhile, takewhile
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from ..bags.cdr import MessageDecoder
@@ -65,6 +66,8 @@ class BagRecording:
 
     Stamps, narrations and answers are remembered: each is read once, when first asked for.
     """
+
+    notes: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, bag: BagReader, camera: str | None) -> None:
         """Find the camera; `camera` may be None if there is only one.
@@ -197,8 +200,8 @@ class BagRecording:
             self._rejected.clear()
             yield from self._images()
 
-    def _images(self, since_ns: int = 0) -> Iterator[_Image]:
-        """Yield the usable images that were recorded at `since_ns` or later."""
+    def _images(self, since_ns: int | None = None) -> Iterator[_Image]:
+        """Yield the usable images that were recorded at `since_ns` or later, or all of them."""
         for message in self._bag.messages([self._topic.name], since_ns):
             try:
                 picture = self._messages.read(message)
@@ -258,17 +261,29 @@ def until_jump_back(
 
 
 def _find_camera(bag: BagReader, name: str | None) -> Topic:
-    cameras = {topic.name: topic for topic in bag.topics if topic.type in IMAGE_TYPES}
-    if name in cameras:
-        return cameras[name]
-    known = ", ".join(cameras)
-    if not cameras:
-        raise _error(bag, f"{bag.path} has no images")
+    announced = {topic.name: topic for topic in bag.topics if topic.type in IMAGE_TYPES}
+    if name in announced and (topic := announced[name]) in bag.cameras:
+        return topic
+    known = ", ".join(topic.name for topic in bag.cameras)
+    if name in announced:
+        raise _error(
+            bag, f"{name} in {bag.path} has no message; cameras with images: {known or 'none'}"
+        )
+    if not bag.cameras:
+        empty = ", ".join(announced)
+        reason = f": {empty} was announced, but nothing was recorded" if empty else ""
+        raise _error(bag, f"{bag.path} has no images{reason}{_foreign(bag)}")
     if name is not None:
         raise _error(bag, f"{name} is not a camera in {bag.path}; its cameras: {known}")
-    if len(cameras) > 1:
+    if len(bag.cameras) > 1:
         raise _error(bag, f"{bag.path} has several cameras; name one of: {known}")
-    return next(iter(cameras.values()))
+    return bag.cameras[0]
+
+
+def _foreign(bag: BagReader) -> str:
+    if not bag.foreign:
+        return ""
+    return f"; its topics with {', '.join(bag.foreign)} messages are no ROS 2 topics, and not read"
 
 
 def _error(bag: BagReader, message: str) -> SourceError:

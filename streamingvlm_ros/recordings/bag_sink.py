@@ -7,9 +7,35 @@ from typing import Any
 from ..bags.cdr import encode, known_types, topic_of
 from ..bags.types import NARRATION_TYPE
 from ..bags.writer import BagWriter
+from ..config import FrameConfig
+from ..errors import BagError
 from ..types import NS_PER_S, Narration
+from .recording import Recording
 
 _STRING = "std_msgs/msg/String"
+
+_END_NS = 2**31 * NS_PER_S
+"""End of the times that a ROS stamp can hold: 2038. A bag's own stamps begin in 1970."""
+
+
+def check_stamps(recording: Recording, config: FrameConfig) -> None:
+    """Check that a bag can hold the narrations of a recording. This reads the recording.
+
+    Raises:
+        BagError: Its images are from before 1970 or after 2038.
+    """
+    stamps_ns = [image.stamp_ns for image in recording.image_stamps]
+    chunk_ns = round(config.chunk_seconds * NS_PER_S)
+    if not stamps_ns:
+        return
+    begin_ns = min(stamps_ns) // chunk_ns * chunk_ns
+    end_ns = max(stamps_ns) // chunk_ns * chunk_ns + chunk_ns
+    if begin_ns < 0 or end_ns >= _END_NS:
+        raise BagError(
+            f"the images of {recording.path} are stamped from {begin_ns / NS_PER_S:.1f} s to "
+            f"{end_ns / NS_PER_S:.1f} s, and a bag can only hold 0 s to {2**31} s (1970 to 2038); "
+            "use another --format, or record again with the camera's clock set"
+        )
 
 
 class BagSink:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import WordsError
 from ..types import NS_PER_S
-from .annotation_files import convert
+from .annotation_files import JSON_LINES, convert
 from .annotations import Annotation, as_text, quoted
 from .bag_recording import RecordedAnswer
 
 LETTERS = string.ascii_uppercase
 """Names of the options, in order."""
+
+_LETTER = re.compile(
+    r"""
+    [\W_]*([A-Za-z])          # perhaps in brackets, quotes or asterisks
+    (?: \W*$                  # alone
+      | \s*[\r\n\t]           # before a line break
+      | \s*[,:;!?()\[\]{}。、]  # before punctuation or a bracket
+      | \s*[\u2013-\u2015]      # before a dash
+      | \s*\.(?!\w\.)          # before a point that abbreviates nothing, as in "e.g."
+      | \s*[-\u2010\u2212]+(?!\w) # before a hyphen that joins no word, as in "A-frame"
+      | ["”»」』】*_]            # at the end of a quotation or of emphasis
+    )""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +66,14 @@ class TimedQuestion:
     def _chosen(self, answer: str) -> str:
         """Return the letter of the option that the answer names; '' if it names none.
 
-        It names an option by its whole text or by its letter, either alone or before a bracket,
-        point or colon: "A dog" names none.
+        It names an option by its whole text, or by a letter that begins the answer, alone or before
+        punctuation, a dash, a bracket or a line break: "A dog" names none.
         """
         for letter, option in zip(LETTERS, self.options, strict=False):
             if plain(answer).rstrip(".") == plain(option).rstrip("."):
                 return letter
-        named = re.match(r"\W*([A-Za-z])(?:[).:]|\W*$)", answer)
+        # Full-width letters and punctuation count as well.
+        named = _LETTER.match(unicodedata.normalize("NFKC", answer))
         return named[1].upper() if named else ""
 
 
@@ -73,6 +90,8 @@ def read_questions(path: Path) -> list[TimedQuestion]:
     Raises:
         WordsError: the file can't be read.
     """
+    if path.suffix.lower() != JSON_LINES:
+        raise WordsError(f"can't read questions from {path}: its name must end in .jsonl")
     return sorted(convert(path, question_of), key=lambda question: question.time_s)
 
 

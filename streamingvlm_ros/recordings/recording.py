@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..bags.reader import BagReader
-from ..bags.storage import STORAGES
+from ..bags.storage import has_bag_suffix
 from ..errors import SourceError
 from .bag_recording import BagRecording
 from .video_recording import VideoRecording
@@ -18,7 +18,7 @@ Recording: TypeAlias = BagRecording | VideoRecording
 
 def is_bag(path: Path) -> bool:
     """Return True if a recording is a bag; otherwise it is a video."""
-    return path.is_dir() or path.name.endswith(STORAGES)
+    return path.is_dir() or has_bag_suffix(path.name)
 
 
 @contextmanager

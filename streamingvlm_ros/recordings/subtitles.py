@@ -1,65 +1,70 @@
-"""Cues of WebVTT and SRT files.
-
-pysubs2 reads times and turns markup into plain text. The rest is done here, as pysubs2 drops
-identifiers, settings, notes, styles and regions, and takes some of them for text.
-"""
+"""Cues of WebVTT and SRT files as annotations. A file's suffix decides by whose rules."""
 
 from __future__ import annotations
 
-import html
-import re
+from typing import Protocol
 
-import pysubs2
-from pysubs2.formats.subrip import SubripFormat
-from pysubs2.formats.webvtt import WebVTTFormat
-
+from . import subrip, webvtt
 from .annotations import Annotation
-
-SUBTITLES = (".vtt", ".srt")
-
-_STAMP = {".vtt": WebVTTFormat.TIMESTAMP, ".srt": SubripFormat.TIMESTAMP}
-_OVERRIDE = re.compile(r"\{(?:\\[^{}]*|/?[bius])\}")
-"""Markup in braces of SRT: a position such as {\\an8}, or a style such as {b}."""
-_SPECIAL = {ord(char): chr(0x10FF00 + n) for n, char in enumerate("{}\\")}
-"""Private characters in place of those that pysubs2 takes for its own markup."""
-_LITERAL = {ord(private): chr(char) for char, private in _SPECIAL.items()}
-_COUNTER = re.compile(r"\s*\d+\s*")
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+from .cues import Cues, Timing, split_lines
 
 
-def split_lines(text: str) -> list[str]:
-    """Return the lines with their ends. Unlike with str.splitlines, U+2028 is text."""
-    return _LINE.findall(text)
+class CueFormat(Protocol):
+    """The rules of a format: a module of functions."""
+
+    HEADER: str
+
+    def find_cues(self, lines: list[str]) -> Cues:
+        """Return where the cues are. ValueError if the file has another format."""
+
+    def timing_index(self, lines: list[str]) -> int:
+        """Return the index of the line of times in a cue's lines."""
+
+    def parse_timing(self, line: str) -> Timing | None:
+        """Return the times of a line; None if they are invalid."""
+
+    def plain_text(self, markup: str) -> str:
+        """Return the words of a cue's text, in one line."""
+
+    def markup_of(self, text: str) -> str:
+        """Return the cue's text for these words."""
+
+    def heading(self, cue_id: str, number: int) -> str:
+        """Return the line above the times, for an identifier or the cue's number."""
+
+    def stamp(self, time_ms: int) -> str:
+        """Return a time. ValueError if it is before 0."""
 
 
-def annotated_spans(lines: list[str], suffix: str) -> list[tuple[int, int]]:
-    """Return the cues as spans of lines [begin, end), identifiers included."""
-    timings = [n for n, line in enumerate(lines) if _is_timing(line, suffix)]
-    begins, previous = list[int](), -1
-    for timing in timings:
-        begins.append(timing - _has_id(lines, timing, suffix=suffix, previous_timing=previous))
-        previous = timing
-    spans = []
-    for begin, timing, limit in zip(begins, timings, [*begins, len(lines)][1:], strict=True):
-        spans.append((begin, _end(lines, timing, suffix=suffix, limit=limit)))
-    return spans
+_FORMATS: dict[str, CueFormat] = {".vtt": webvtt, ".srt": subrip}
+SUBTITLES = tuple(_FORMATS)
+
+
+def find_cues(lines: list[str], suffix: str) -> Cues:
+    """Return where the cues are. ValueError if the file has another format."""
+    return _FORMATS[suffix].find_cues(lines)
+
+
+def new_header(suffix: str) -> str:
+    """Return the beginning of a new file."""
+    return _FORMATS[suffix].HEADER
 
 
 def parse_cue(source: str, suffix: str, *, line: int = 0, before: str = "") -> Annotation:
     """Return a cue. ValueError if `source` isn't one."""
-    first, *others = [text.rstrip("\r\n") for text in split_lines(source)]
-    cue_id = ""
-    if not _is_timing(first, suffix):
-        cue_id, first, *others = first, *(others or [""])
-    stamps = list(_STAMP[suffix].finditer(first))
-    if len(stamps) != 2:
-        raise ValueError(f"line {line}: it must have two times, not {first!r}")
-    start_s, end_s, text = _plain(first, "\n".join(others), suffix=suffix)
+    rules = _FORMATS[suffix]
+    lines = [text.rstrip("\r\n") for text in split_lines(source)]
+    index = rules.timing_index(lines)
+    timing = rules.parse_timing(lines[index]) if index < len(lines) else None
+    if timing is None:
+        raise ValueError(f"line {line}: it must have two times, not {lines[0]!r}")
+    markup = "\n".join(lines[index + 1 :])
+    text = rules.plain_text(markup)
     return Annotation(
-        {"start_s": start_s, "end_s": end_s, "text": text},
-        cue_id=cue_id,
-        settings=first[stamps[1].end() :].strip(),
-        markup="\n".join(others),
+        {"start_s": timing.start_s, "end_s": timing.end_s, "text": text},
+        cue_id=lines[0] if index else "",
+        settings=timing.settings,
+        markup=markup,
         before=before,
         source=source,
         line=line,
@@ -70,66 +75,27 @@ def cue_text(annotation: Annotation, suffix: str, *, number: int) -> str:
     """Return an annotation as a cue, without the line end.
 
     A corrected text is written in place of the text. Markup is written if its text is unchanged.
-    `number` is the counter for an SRT cue that has none.
+    `number` is the counter for an SRT cue that has none. ValueError for a time before 0.
     """
-    start_s, end_s = annotation.time_field("start_s"), annotation.time_field("end_s")
+    rules = _FORMATS[suffix]
+    start_ms, end_ms = (round(annotation.time_field(name) * 1000) for name in ("start_s", "end_s"))
     text = annotation.text_field("corrected" if annotation.fields.get("corrected") else "text")
-    timing = f"{_stamp(start_s, suffix)} --> {_stamp(end_s, suffix)}"
-    if _plain(timing, annotation.markup, suffix=suffix)[2] != text or not annotation.markup:
-        text = " ".join(text.split())
-        markup = html.escape(text, quote=False) if suffix == ".vtt" else text
-    else:
-        markup = annotation.markup
-    cue_id = annotation.cue_id or (str(number) if suffix == ".srt" else "")
-    lines = [cue_id, f"{timing} {annotation.settings}".rstrip(), markup]
-    return "\n".join(line for line in lines if line)
+    heading = rules.heading(annotation.cue_id, number)
+    timing = f"{rules.stamp(start_ms)} --> {rules.stamp(end_ms)}"
+    # An annotation of another format may have settings or markup that this one doesn't know.
+    with_settings = f"{timing} {annotation.settings}".rstrip()
+    timing = with_settings if rules.parse_timing(with_settings) else timing
+    spelled = _cue(heading, timing, annotation.markup)
+    if rules.plain_text(annotation.markup) == text and _is_one_cue(spelled, rules):
+        return spelled
+    return _cue(heading, timing, rules.markup_of(text))
 
 
-def _is_timing(line: str, suffix: str) -> bool:
-    stamps = len(_STAMP[suffix].findall(line))
-    return stamps == 2 and (suffix == ".srt" or "-->" in line)
+def _cue(*lines: str) -> str:
+    return "\n".join(filter(None, lines))
 
 
-def _has_id(lines: list[str], timing: int, *, suffix: str, previous_timing: int) -> bool:
-    """Return True if the line before a timing is an identifier, not another cue's text."""
-    above = lines[timing - 1] if timing > previous_timing + 1 else ""
-    if suffix == ".srt":
-        return _COUNTER.fullmatch(above) is not None
-    if not above.strip("\r\n") or (timing == 1 and above.startswith("WEBVTT")):
-        return False
-    in_cue = previous_timing >= 0 and all(
-        line.strip("\r\n") for line in lines[previous_timing:timing]
-    )
-    return not in_cue or _COUNTER.fullmatch(above) is not None
-
-
-def _end(lines: list[str], timing: int, *, suffix: str, limit: int) -> int:
-    """Return the line after a cue. A blank line ends a WebVTT cue, only the next cue an SRT one."""
-    if suffix == ".vtt":
-        end = timing + 1
-        while end < limit and lines[end].strip("\r\n"):
-            end += 1
-        return end
-    end = limit
-    while end > timing + 1 and not lines[end - 1].strip():
-        end -= 1
-    return end
-
-
-def _plain(timing: str, markup: str, *, suffix: str) -> tuple[float, float, str]:
-    """Return beginning and end in seconds, and the text without markup in one line."""
-    if suffix == ".srt":
-        markup = _OVERRIDE.sub("", markup)
-    # pysubs2 takes a number in the last line for the next cue's counter, so one is added.
-    cue = f"{timing}\n{markup.strip().translate(_SPECIAL)}\n\n0"
-    events = pysubs2.SSAFile.from_string(cue, format_=suffix.removeprefix("."))
-    text = "\n".join(event.plaintext for event in events).replace("\n", " ").translate(_LITERAL)
-    # WebVTT writes & and < as entities.
-    text = html.unescape(text) if suffix == ".vtt" else text
-    return events[0].start / 1000, events[0].end / 1000, text
-
-
-def _stamp(time_s: float, suffix: str) -> str:
-    minutes, millis = divmod(round(max(0.0, time_s) * 1000), 60_000)
-    point = "." if suffix == ".vtt" else ","
-    return f"{minutes // 60:02}:{minutes % 60:02}:{millis // 1000:02}{point}{millis % 1000:03}"
+def _is_one_cue(text: str, rules: CueFormat) -> bool:
+    """Return True if a file with this text has one cue, which ends with it."""
+    lines = split_lines(rules.HEADER + text)
+    return [end for _, end in rules.find_cues(lines).spans] == [len(lines)]

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import av
-
 from ..config import FrameConfig
-from ..errors import SourceError, WordsError
+from ..errors import WordsError
+from ..frames.picture_reader import PictureReader
 from ..frames.video import VideoSource
+from ..frames.video_file import open_video
 from ..session import Event
 from ..types import NS_PER_S, Narration
 from .bag_recording import ImageStamp, RecordedAnswer
@@ -38,8 +38,13 @@ class VideoRecording:
         """Reasons for unusable parts of the video. Complete when all chunks are iterated."""
         return self._source.losses
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What may surprise in an intact video, such as a first picture after time 0."""
+        return self._source.notes
+
     def start_ns(self, config: FrameConfig) -> int:
-        """Return 0: a video's time begins with its first frame."""
+        """Return 0: a video's time begins with its presentation, see `VideoFile`."""
         return 0
 
     def chunks(
@@ -57,26 +62,17 @@ class VideoRecording:
     def image_stamps(self) -> Sequence[ImageStamp]:
         """Yield the times of all images by the packets' stamps. No pixels are decoded.
 
-        `stamp_ns` counts from the first image, `recorded_ns` is the file's own time.
+        `stamp_ns` counts from time 0, `recorded_ns` is the file's own time.
         """
-        stamps: list[int] = []
-        try:
-            with av.open(str(self.path)) as container:
-                if not container.streams.video:
-                    raise SourceError(f"{self.path} has no video in it")
-                stream = container.streams.video[0]
-                for packet in container.demux(stream):
-                    if packet.pts is not None and not packet.is_discard:
-                        stamps.append(packet.pts)
-                tick = stream.time_base
-        except av.FFmpegError as error:
-            raise SourceError(f"{self.path} can't be read: {error.strerror}") from error
-        if not stamps or tick is None:
-            return []
-        first = min(stamps)
-        first_ns = round(first * tick * NS_PER_S)
-        since_ns = sorted(round((stamp - first) * tick * NS_PER_S) for stamp in stamps)
-        return [ImageStamp(stamp_ns, first_ns + stamp_ns) for stamp_ns in since_ns]
+        with open_video(self.path) as video:
+            stamps_ns = [
+                video.since_start_ns(packet.pts * video.tick_s)
+                for packet in PictureReader(video).packets()
+                if packet.stream.index == video.stream.index
+                if packet.pts is not None and not packet.is_discard
+            ]
+            offset_ns = round(video.start_s * NS_PER_S)
+        return [ImageStamp(ns, offset_ns + ns) for ns in sorted(stamps_ns) if ns >= 0]
 
     def narrations(self, topic: str) -> Sequence[Narration]:
         """Raise WordsError: a video has no topics."""

@@ -302,18 +302,39 @@ def test_a_clip_without_disk_space_reports_the_problem(tmp_path: Path) -> None:
     assert recorder.recording.dropped.total() == recorder.received().total() == 20
 
 
+def test_a_clip_beyond_the_quota_is_refused_and_the_recording_goes_on(tmp_path: Path) -> None:
+    film = tmp_path / "clips" / "a film.mp4"
+    film.parent.mkdir()
+    film.write_bytes(bytes(1_500_000))
+    config = RecorderConfig(folder=str(tmp_path), keep_free_mb=0, quota_gb=0.003)
+    recorder = Recorder(config, BagConfig(split_mb=1))
+    record(recorder, range(100, 110))
+    with pytest.raises(BagError, match="clips is full: its clips take 2 MB"):
+        recorder.save_clip(ClipRequest("", 109 * S, 105 * S, 110 * S))
+    assert recorder.close()
+    assert (recorder.recording.problem, recorder.recording.dropped.total()) == ("", 0)
+    assert film.exists()
+
+
 @pytest.mark.parametrize(
     ("config", "bag", "error"),
     [
         ({"folder": ""}, {}, "set the parameter folder"),
         ({"quota_gb": 1.0}, {"split_mb": 0}, "set split_mb"),
         ({"quota_gb": 1.0}, {"split_mb": 600}, "raise quota_gb, or lower split_mb"),
+        ({"ring_mb": 10**5}, {}, r"may take 100256 MB, .* lower ring_mb \(now 100000\)"),
+        ({"queue_mb": 10**5, "ring_s": 0.0}, {}, r"may take 100000 MB, .* lower queue_mb"),
     ],
 )
 def test_contradicting_settings_are_an_error(
-    tmp_path: Path, config: dict[str, Any], bag: dict[str, Any], error: str
+    config: dict[str, Any],
+    bag: dict[str, Any],
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {"folder": str(tmp_path), **config}
+    monkeypatch.setattr("streamingvlm_ros.bags.config.available_bytes", lambda: 4 * 10**9)
     with pytest.raises(ConfigError, match=error):
         Recorder(RecorderConfig(**settings), BagConfig(**bag))
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.bags.cdr import topic_of
-from streamingvlm_ros.bags.quota import Quota, dated_path, is_own_bag, locked_folder
+from streamingvlm_ros.bags.quota import ClipQuota, Quota, dated_path, is_own_bag, locked_folder
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
@@ -84,6 +84,43 @@ def test_a_bag_of_a_recorder_killed_while_writing_metadata_is_deleted_like_other
         bag.flush()
         Quota(tmp_path, 0, max_bytes=15_000).trim(bag)
     assert names_in(tmp_path) == ["2026-01-02-120000"]
+
+
+def test_saved_clips_count_and_older_bags_go_for_them(tmp_path: Path) -> None:
+    bag_at(tmp_path, "2026-01-01-120000")
+    bag_at(tmp_path, "2026-01-02-120000")
+    clip = bag_at(tmp_path / "clips", "2025-12-01-120000-red-ball")
+    (clip / "clip.jsonl").write_text("words " * 100)
+    with BagWriter(tmp_path / "2026-01-03-120000", CONFIG) as bag:
+        Quota(tmp_path, 0, max_bytes=25_000).trim(bag)
+    assert names_in(tmp_path) == ["2026-01-02-120000", "2026-01-03-120000", "clips"]
+    assert names_in(clip) == ["2025-12-01-120000-red-ball_0.mcap", "clip.jsonl", "metadata.yaml"]
+
+
+def test_clips_that_leave_no_room_for_a_recording_are_named_in_the_error(tmp_path: Path) -> None:
+    bag_at(tmp_path / "clips", "2026-01-01-120000", size=3_000_000)
+    with BagWriter(tmp_path / "2026-01-02-120000", CONFIG) as bag:
+        bag.write(SPEECH, S, data=bytes(10_000))
+        bag.flush()
+        with pytest.raises(BagError, match=r"beside 4 MB of saved clips.*or move clips away"):
+            Quota(tmp_path, 0, max_bytes=2_000_000).trim(bag)
+
+
+def test_clips_on_another_disk_are_not_counted(tmp_path: Path) -> None:
+    bag_at(tmp_path / "elsewhere", "2026-01-01-120000-red-ball")
+    (tmp_path / "bags").mkdir()
+    (tmp_path / "bags" / "clips").symlink_to(tmp_path / "elsewhere")
+    ClipQuota(tmp_path / "bags", 0, max_clip_bytes=0).check_clips(0)
+
+
+def test_a_clip_may_fill_its_part_of_the_quota_but_no_more(tmp_path: Path) -> None:
+    quota = ClipQuota(tmp_path, 0, max_clip_bytes=25_000)
+    quota.check_disk(25_000)
+    bag_at(tmp_path / "clips", "2026-01-01-120000")
+    quota.check_disk(10_000)
+    with pytest.raises(BagError, match=r"clips take 1 MB.*leaves them 1 MB.*raise quota_gb"):
+        quota.check_disk(15_000)
+    ClipQuota(tmp_path, 0).check_disk(10**9)
 
 
 def test_without_a_quota_nothing_is_deleted(tmp_path: Path) -> None:

@@ -113,6 +113,54 @@ def test_unreadable_recordings_are_skipped_with_a_reason_and_not_scored(folder: 
     assert "skipped late: nothing of" in done.stderr
 
 
+TTML = '<tt xmlns="http://www.w3.org/ns/ttml"><body/></tt>'
+DEEP = '{"text": ' + "[" * 100_000
+CUE = "00:00:01,000 --> 00:00:02,000\n"
+
+
+def test_label_files_that_cannot_be_read_skip_their_recordings_only(tmp_path: Path) -> None:
+    labels = {
+        "good.srt": f"1\n{CUE}1 <STOP> {{EXIT}}\n\n2\n00:00:02,000 --> 00:00:02,000\nlast\n",
+        "capitals.SRT": f"1\n{CUE}a box\n",
+        "ttml.vtt": TTML,
+        "deep.jsonl": DEEP,
+        "latin.srt": f"1\n{CUE}caf\udce9\n",
+        "swapped.srt": f"WEBVTT\n\n{CUE.replace(',', '.')}a box\n",
+        "other.ass": "[Script Info]\n",
+        "language.en.vtt": "WEBVTT\n",
+    }
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    film(folder / "good", range(4))
+    for name, text in labels.items():
+        (folder / name).write_text(text, errors="surrogateescape")
+        if not (bag := folder / name.partition(".")[0]).exists():
+            shutil.copytree(folder / "good", bag)
+    done = evaluate(folder, "--model", "demo")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (row,) = summary(folder)
+    assert row["items"] == 2
+    reasons = {
+        "ttml": f"{folder}/ttml.vtt, line 1: a .vtt file must begin with WEBVTT, not",
+        "deep": f"{folder}/deep.jsonl, line 1: maximum recursion depth exceeded",
+        "latin": f"{folder}/latin.srt, line 3: byte 0xe9 is not UTF-8; save the file as UTF-8",
+        "swapped": f"{folder}/swapped.srt, line 1: it begins with WEBVTT: give it a name",
+        "other": "other has neither a reference nor questions; other.ass is not read: convert",
+        "language": "language.en.vtt is not read: rename it to language.vtt",
+    }
+    assert sorted(row["skipped"]) == sorted(reasons)
+    for name, reason in reasons.items():
+        assert reason in row["skipped"][name]
+    held = "line 5: 1 cue without length, shown until the next cue or for 1 s"
+    assert f"good, {folder}/good.srt: {held}" in " ".join(done.stderr.split())
+    result = json.loads((folder.parent / "out/results/good--demo--seen.json").read_text())
+    assert [(u["start_s"], u["end_s"], u["text"]) for u in result["reference"]] == [
+        (1, 2, "1 <STOP> {EXIT}"),
+        (2, 3, "last"),
+    ]
+
+
 def test_a_recording_without_reference_and_questions_is_skipped(folder: Path) -> None:
     film(folder / "alone", range(3))
     assert evaluate(folder, "--model", "demo").returncode == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streamingvlm_ros import __version__
 from streamingvlm_ros.config import SamplingConfig
 from streamingvlm_ros.setting import settings_of
 
@@ -58,6 +59,7 @@ def test_doctor_says_what_to_do_without_ros(tmp_path: Path) -> None:
 
 
 def test_doctor_names_a_middleware_that_cannot_be_loaded() -> None:
+    pytest.importorskip("rclpy")
     result = run("doctor", RMW_IMPLEMENTATION="rmw_missing_cpp")
     assert "rmw_missing_cpp can't be loaded" in result.stdout
     assert result.returncode == 1
@@ -82,3 +84,30 @@ def test_doctor_reports_a_dds_profile_that_does_not_exist(tmp_path: Path) -> Non
 def hide(folder: Path, module: str) -> None:
     """Put a module into `folder` that can't be imported and precedes the real one."""
     (folder / f"{module}.py").write_text(f"raise ImportError('no {module} here')\n")
+
+
+def test_version_is_the_packages() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"streamingvlm {__version__}\n")
+
+
+@pytest.mark.parametrize("command", [(), ("narrate",), ("evaluate",), ("demo",), ("doctor",)])
+def test_h_is_help(command: tuple[str, ...]) -> None:
+    short, long = run(*command, "-h"), run(*command, "--help")
+    assert short.returncode == 0
+    assert "Usage: streamingvlm" in short.stdout
+    assert short.stdout == long.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("streamingvlm na", {"narrate"}),
+        ("streamingvlm narrate --mod", {"--model"}),
+        ("streamingvlm narrate --format ", {"text", "jsonl", "vtt", "bag"}),
+    ],
+)
+def test_completion_offers_commands_options_and_choices(typed: str, expected: set[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    offered = run(_STREAMINGVLM_COMPLETE="complete_bash", **words)
+    assert expected == set(offered.stdout.split())

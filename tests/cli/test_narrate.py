@@ -18,6 +18,7 @@ from ..support.cli import (
     run,
     streamingvlm,
 )
+from ..support.videos import every_100_ms, write
 from .webvtt import read_cues
 
 SECONDS = 4
@@ -65,6 +66,19 @@ def test_vtt_is_written_to_a_file_and_is_valid(video: Path, tmp_path: Path) -> N
     subtitles = read_cues(output.read_text())
     assert subtitles
     assert all(0 <= start < end <= SECONDS for start, end, _ in subtitles)
+
+
+def test_an_odd_video_is_narrated_and_what_is_odd_is_reported(tmp_path: Path) -> None:
+    times_ms = [*every_100_ms(2, 2), 30_000, 30_500]
+    path = write(tmp_path / "2026-11-26T12:30:15.mkv", times_ms, sound_s=40)
+    for name in ("narrate", "replay"):
+        result = run(name, path, "--model", TINY_CHECKPOINT, "--format", "jsonl")
+        assert result.returncode == 0, result.stderr
+        starts_s = [json.loads(line)["start_s"] for line in result.stdout.splitlines()]
+        assert starts_s == [*range(2, 14), 30]
+        assert f"{path.name}: its first picture comes at 2.00 s" in result.stderr
+        assert "16.0 s have no frames" in result.stderr
+        assert "cut off" not in result.stderr
 
 
 def test_the_same_seed_gives_the_same_narration(video: Path) -> None:

@@ -2,14 +2,22 @@
 
 import io
 import json
+import re
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamingvlm_ros.cli.narration_formats import Format, Writer
+from streamingvlm_ros.recordings.annotation_files import parse_annotations
+from streamingvlm_ros.recordings.annotations import Utterance
 from streamingvlm_ros.time_format import clamp, format_clock
 from streamingvlm_ros.types import NS_PER_S, Narration
 
 from .webvtt import read_cues
+
+NS_PER_MS = NS_PER_S // 1000
 
 
 def narration(text: str, start_s: float = 0.0, *, end_s: float | None = None) -> Narration:
@@ -70,6 +78,37 @@ def test_times_before_the_start_are_negative_in_text_and_cut_in_vtt() -> None:
     early = narration("long ago", -75.0), narration("almost", -0.5), narration("now", 0.5)
     assert formatted(Format.TEXT, early[0]) == "[-1:15] long ago\n"
     assert read_cues(formatted(Format.VTT, *early)) == [(0.0, 0.5, "almost"), (0.5, 1.5, "now")]
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+MARKUP = st.sampled_from(["{a}", "\\N", "<b>", "-->", "&amp;", "42", "NOTE", "\n\n", "\u2028"])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 10**6 * 3_600_000),
+            st.lists(WORDS | MARKUP, min_size=1, max_size=5).map(" ".join),
+        ),
+        max_size=4,
+    )
+)
+def test_narrations_are_read_back_from_vtt_and_json_lines(rounds: list[tuple[int, str]]) -> None:
+    narrations = [
+        replace(narration(text), start_ns=ms * NS_PER_MS, end_ns=(ms + 1000) * NS_PER_MS)
+        for ms, text in rounds
+    ]
+    times_s = [(ms / 1000, (ms + 1000) / 1000) for ms, _ in rounds]
+    cues = parse_annotations(formatted(Format.VTT, *narrations), ".vtt")
+    assert not cues.problems
+    assert [cue.utterance() for cue in cues.annotations] == [
+        Utterance(*times, re.sub("[ \t\r\n\f]+", " ", text).strip(" "))
+        for times, (_, text) in zip(times_s, rounds, strict=True)
+    ]
+    lines = parse_annotations(formatted(Format.JSONL, *narrations), ".jsonl")
+    assert [line.utterance() for line in lines.annotations] == [
+        Utterance(*times, text) for times, (_, text) in zip(times_s, rounds, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,58 @@ def test_the_interval_is_wilsons_score_interval() -> None:
     low, high = Match(8, 0, 2).interval
     assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
     assert Match(1, 2, 1).share == 0.5
+
+
+SECRET = "s3cret"
+
+
+def with_password(url: str, password: str = SECRET) -> str:
+    return url.replace("http://", f"http://robot:{password}@")
+
+
+def test_a_password_in_the_url_is_sent_and_written_nowhere(tmp_path: Path) -> None:
+    with judge_server(fair_judge) as s:
+        judge = Judge(with_password(s.url) + "/?token=t0ken#x", "any", cache=tmp_path)
+        assert judge.compare(REFERENCE[:1], REFERENCE, other=NOTHING).count == 1
+        assert set(s.keys) == {f"Basic {base64.b64encode(f'robot:{SECRET}'.encode()).decode()}"}
+        assert {path.partition("?")[2] for path in s.paths} == {"token=t0ken"}
+        # The same endpoint has the same cache, whoever asks.
+        Judge(s.url, "any", cache=tmp_path).compare(REFERENCE[:1], REFERENCE, other=NOTHING)
+        assert len(s.prompts) == 2
+    written = "".join(file.read_text() for file in tmp_path.iterdir())
+    assert SECRET not in written
+    assert "t0ken" not in written
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/v2", "HTTP 404 Not Found"), ("/v1", "ConnectError")]
+)
+def test_a_password_in_the_url_is_not_shown_by_errors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, reason: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with judge_server(fair_judge) as s:
+        url = with_password(s.url).replace("/v1", path)
+        if reason == "ConnectError":
+            url = with_password("http://127.0.0.1:9/v1")
+        judge = Judge(f"{url}?token=t0ken", "any", cache=tmp_path)
+        with pytest.raises(EvaluationError, match=reason) as caught:
+            judge.compare(REFERENCE, REFERENCE, other=NOTHING)
+    shown = f"{caught.value} {caught.value!r} {vars(judge)}"
+    assert SECRET not in shown + caplog.text
+    assert "t0ken" not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://robot:s3/cret@host/v1", "http://robot:s3#cret@host/v1", "s3cret", ""),
+        *("ftp://robot:s3cret@host/v1", "http://robot:s3cret@/v1", "http://robot:s3?cret@host"),
+    ],
+)
+def test_an_impossible_url_is_refused_without_being_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(
+        EvaluationError, match="must be one like http://localhost:8000/v1"
+    ) as caught:
+        Judge(url, "any", cache=tmp_path)
+    assert "s3" not in str(caught.value)

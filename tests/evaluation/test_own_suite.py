@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from streamingvlm_ros.errors import EvaluationError
+from streamingvlm_ros.errors import EvaluationError, WordsError
 from streamingvlm_ros.evaluation.items import Item, SuiteArguments
 from streamingvlm_ros.evaluation.suites.own import LabelFiles, find_items
 
@@ -62,6 +63,30 @@ def test_names_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     touch(*(tmp_path / f"{240 * 'a'}{n}.mp4" for n in range(2)))
     items = items_in(tmp_path)
     assert [label_files(item).questions for item in items] == [None, None]
+
+
+def test_two_label_files_of_one_recording_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / "a.jsonl", tmp_path / "a.vtt")
+    touch(tmp_path / "b.mp4", tmp_path / "b.VTT")
+    ambiguous, clear = items_in(tmp_path)
+    assert label_files(clear).reference == tmp_path / "b.VTT"
+    ambiguous.labels.fingerprints()
+    unread: Any = None
+    with pytest.raises(WordsError, match=r"a\.vtt: keep one of them"):
+        ambiguous.labels.read(unread, start_ns=0, chunk_s=1.0)
+
+
+def test_a_label_file_that_cannot_be_read_has_a_fingerprint(tmp_path: Path) -> None:
+    gone = LabelFiles(tmp_path / "a.mp4", reference=tmp_path / "gone.vtt")
+    reference = gone.fingerprints().reference
+    assert reference == f"{tmp_path / 'gone.vtt'} No such file or directory"
+
+
+@pytest.mark.parametrize("name", ["truth.VTT", "truth.Jsonl", "truth.srt"])
+def test_a_reference_may_end_in_capitals(tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "a.mp4", tmp_path / name)
+    [item] = items_in(tmp_path / "a.mp4", reference=str(tmp_path / name))
+    assert label_files(item).reference == tmp_path / name
 
 
 def test_a_corrected_file_has_another_fingerprint(tmp_path: Path) -> None:

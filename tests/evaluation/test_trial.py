@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +203,27 @@ def test_a_question_before_the_first_frame_has_no_answer(
     record = stream(engine, short_bag, questions=early, modes=ALL_MODES)
     assert [a.answer for a in record.answers] == ["", "", ""]
     assert all("seen" in a.error for a in record.answers)
+
+
+def test_questions_about_the_newest_frames_are_answered_when_their_size_changes(
+    engine: StreamingEngine, short_bag: Path
+) -> None:
+    frames = engine.settings.frames
+    with open_recording(short_bag) as recording:
+        first, second = (e for e in recording.chunks(frames) if isinstance(e, Chunk))
+        start_ns = recording.start_ns(frames)
+    cropped = [replace(frame, image=frame.image[:56]) for frame in second.frames]
+    asked = TimedQuestion(2.0, "How many things are on the table?", "None.")
+    record = run_trial(
+        engine,
+        [first, replace(second, frames=tuple(cropped))],
+        start_ns=start_ns,
+        questions=[ScoredQuestion(asked)],
+        modes=["recent", "stream"],
+        on_narration=lambda chunk, narration: None,
+    )
+    assert [answer.error for answer in record.answers] == ["", ""]
+    assert len(record.narrations) == 2
 
 
 def test_an_option_is_chosen_by_its_letter_or_its_text() -> None:

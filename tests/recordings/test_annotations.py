@@ -103,6 +103,11 @@ def test_lines_of_a_saved_clip_are_placed_by_the_cameras_time(tmp_path: Path) ->
     assert read_utterances(path) == [Utterance(0.2, 1.2, "a")]
 
 
+def test_questions_are_in_json_lines(tmp_path: Path) -> None:
+    with pytest.raises(WordsError, match=r"a\.vtt: its name must end in \.jsonl"):
+        read_questions(file(tmp_path, "a.vtt", text=VTT))
+
+
 def test_options_are_answered_by_a_letter(tmp_path: Path) -> None:
     asked = {"time_s": 3, "question": "Which?", "answer": "B", "options": ["red", "blue"]}
     assert read_questions(lines(tmp_path, asked)) == [
@@ -173,11 +178,3 @@ def test_blocks_between_cues_are_not_spoken(tmp_path: Path) -> None:
         "A red <ball> & a dog roll left.",
         "An hour later.",
     ]
-
-
-@pytest.mark.parametrize(("name", "line"), [("a.vtt", 3), ("a.srt", 1)])
-def test_a_cue_that_ends_before_it_begins_is_an_error(tmp_path: Path, name: str, line: int) -> None:
-    cue = "1\n00:00:03.000 --> 00:00:03.000\nNow.\n"
-    text = {"a.vtt": f"WEBVTT\n\n{cue}", "a.srt": cue.replace(".0", ",0")}[name]
-    with pytest.raises(WordsError, match=f"{name}, line {line}: it must end after it begins at"):
-        read_utterances(file(tmp_path, name, text=text))

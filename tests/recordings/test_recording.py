@@ -11,7 +11,7 @@ from streamingvlm_ros.bags.cdr import encode, known_types, topic_of
 from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.config import FrameConfig
 from streamingvlm_ros.errors import SourceError
-from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.recording import is_bag, open_recording
 from streamingvlm_ros.session import Reset
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Chunk
@@ -121,7 +121,7 @@ def test_unusable_images_are_left_out_counted_and_reported(tmp_path: Path) -> No
         seen = [event for event in recording.chunks(FRAMES) if isinstance(event, Chunk)]
         assert [len(chunk.frames) for chunk in seen] == [1] * 4
         losses = recording.losses["/image"]
-    assert "4 images left out: the encoding 'infrared' is not a colour or grey picture" in losses
+    assert "4 images left out: the encoding 'infrared' can't be read" in losses
     assert "1 image left out: an image has no time stamp: the camera's driver must set it" in losses
     assert "1 image left out: a message is damaged" in losses
 
@@ -210,3 +210,9 @@ def test_a_video_has_no_topics(tmp_path: Path) -> None:
         open_recording(tmp_path / "a.mp4", "/image"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["a.mcap", "A.MCAP", "a.Db3", "a.MCAP.zstd"])
+def test_a_file_of_a_bag_is_known_by_its_ending_in_any_case(name: str) -> None:
+    assert is_bag(Path(name))
+    assert not is_bag(Path(f"{name}.mp4"))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 from array import array
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from streamingvlm_ros.frames import image_decoding
 from streamingvlm_ros.frames.image_decoding import (
     CONVERTED_BYTES,
     RGB_CHANNELS,
@@ -221,3 +225,46 @@ def test_a_truncated_jpeg_is_bad(part: float) -> None:
 @given(st.integers(0, 2**31 * 10**9 - 1))
 def test_stamps_convert_exactly(stamp_ns: int) -> None:
     assert to_ns(to_time(stamp_ns)) == stamp_ns
+
+
+# As compiled for numpy 1, beside numpy 2: some builds fail when imported, others when used.
+FAILING_BRIDGES = {
+    "at import": "raise AttributeError('_ARRAY_API not found')\n",
+    "at the first conversion": """
+class CvBridge:
+    def imgmsg_to_cv2(self, message, desired_encoding):
+        raise ImportError("numpy.core.multiarray failed to import")
+""",
+}
+
+
+@pytest.fixture
+def cv_bridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+    """Install a module cv_bridge with this source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
+    image_decoding._converter.cache_clear()
+    yield (tmp_path / "cv_bridge.py").write_text
+    image_decoding._converter.cache_clear()
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "yuv422", "bayer_rggb8"])
+@pytest.mark.parametrize("source", FAILING_BRIDGES.values(), ids=FAILING_BRIDGES)
+def test_a_cv_bridge_that_fails_stops_no_image(
+    source: str, encoding: str, *, cv_bridge: Callable[[str], int]
+) -> None:
+    cv_bridge(source)
+    rows = np.full((24, 32 * CONVERTED_BYTES[encoding]), 128, np.uint8)
+    assert to_array(message(rows, encoding, width=32)).shape == (24, 32, 3)
+
+
+def test_a_cv_bridge_that_works_converts_the_images(cv_bridge: Callable[[str], int]) -> None:
+    cv_bridge("""
+import numpy as np
+
+class CvBridge:
+    def imgmsg_to_cv2(self, message, desired_encoding):
+        return np.full((message.height, message.width, 3), 7, np.uint8)
+""")
+    rows = np.full((24, 32 * 2), 128, np.uint8)
+    assert (to_array(message(rows, "mono16", width=32)) == 7).all()

@@ -11,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class JudgeServer:
-    """Answers each prompt with `reply(prompt)`; records prompts and authorization headers."""
+    """Answers each prompt with `reply(prompt)`; records prompts, paths and credentials."""
 
     def __init__(self, reply: Callable[[str], str]) -> None:
         self.prompts: list[str] = []
         self.keys: list[str | None] = []
+        self.paths: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -23,10 +24,11 @@ class JudgeServer:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 prompt = request["messages"][0]["content"]
                 outer.prompts.append(prompt)
+                outer.paths.append(self.path)
                 outer.keys.append(self.headers["Authorization"])
                 answer = {"choices": [{"message": {"content": reply(prompt)}}]}
                 body = json.dumps(answer).encode()
-                self.send_response(200 if self.path == "/v1/chat/completions" else 404)
+                self.send_response(200 if self.path.startswith("/v1/chat/completions") else 404)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

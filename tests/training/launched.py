@@ -2,12 +2,13 @@
 
 Two changes are for CPUs only: accelerate's check that FSDP has GPUs is bypassed, and DeepSpeed's
 shared-memory extension, which takes two minutes to compile, is off. Each process records its share
-of the weights and of the optimizer's state, and one may be killed.
+of the weights and of the optimizer's state, and one may be killed or given a NaN.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ from streamingvlm_training.trainer import trainer_for
 
 KILL_AT_STEP = "TEST_KILL_AT_STEP"
 """Environment variable: the step at whose beginning the last process is killed."""
+
+POISON_AT_STEP = "TEST_POISON_AT_STEP"
+"""Environment variable: the step whose loss is NaN in the last process alone."""
 
 
 def main() -> int:
@@ -75,9 +79,13 @@ class Watch(TrainerCallback):
     def __init__(self, trainer: Trainer, output: Path, *, rank: Rank) -> None:
         self._trainer, self._output, self._rank = trainer, output, rank
         self._kill_at_step = int(os.environ.get(KILL_AT_STEP, "-1"))
+        self._poison_at_step = int(os.environ.get(POISON_AT_STEP, "-1"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         is_last = self._rank.number == self._rank.count - 1
+        if state.global_step + 1 == self._poison_at_step and is_last:
+            head = self._trainer.model.lm_head
+            head.register_forward_hook(lambda _, inputs, logits: logits * math.nan)
         if state.global_step + 1 == self._kill_at_step and is_last:
             last = Path(args.output_dir) / f"checkpoint-{state.global_step}" / TRAINER_STATE_NAME
             while not last.exists():

@@ -131,10 +131,10 @@ def load(path: Path, frames: FrameConfig = FRAMES) -> AnnotatedRecording:
         return load_annotated(recording, frames)
 
 
-def times_of(path: Path) -> ImageTimes:
+def times_of(path: Path, frames: FrameConfig = FRAMES) -> ImageTimes:
     """When the recording has images."""
     with open_recording(path) as recording:
-        return image_times(recording, FRAMES)
+        return image_times(recording, frames)
 
 
 def _narrations(shift_s: float, header_s: float) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from streamingvlm_training.progress import Progress
 from streamingvlm_training.sft import train
@@ -83,6 +86,24 @@ def resumed_after_a_crash(
             train(recipe, output)
     before_resuming()
     return train(recipe, output, resume=True)
+
+
+def changed_copy(
+    model: Path,
+    folder: Path,
+    *,
+    weights: Callable[[dict[str, Tensor]], object] = lambda weights: None,
+    config: Callable[[dict[str, Any]], object] = lambda config: None,
+) -> Path:
+    """Copy a model, and change the weights and the configuration of the copy."""
+    shutil.copytree(model, folder)
+    tensors = load_file(folder / "model.safetensors")
+    weights(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    content = json.loads((folder / "config.json").read_text())
+    config(content)
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
 
 
 def losses(folder: Path) -> list[float]:

@@ -26,6 +26,8 @@ from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.frames import image_decoding
 from streamingvlm_ros.frames.image_decoding import Picture
 from streamingvlm_ros.recordings import bag_recording
+from streamingvlm_ros.recordings.annotation_files import write_annotations
+from streamingvlm_ros.recordings.annotations import Annotation, AnnotationFile, Utterance
 from streamingvlm_ros.types import NS_PER_S as S
 from streamingvlm_ros.types import Frame, Image
 from streamingvlm_training.datasets import export as exporting
@@ -39,6 +41,7 @@ from ..support.world_bags import BEGIN_S, RATE_HZ, SIDE_PX, WORLD, film
 from .exports import BAG_SECONDS, CUT, edit_first_clip
 from .recordings import (
     ANSWER,
+    FRAMES,
     NARRATION,
     annotate,
     frame_times,
@@ -81,6 +84,22 @@ def test_an_exported_clip_has_the_frames_and_words_of_its_bag(bags: Path, tmp_pa
             truth = WORLD.frame(number + part, SIDE_PX, SIDE_PX)
             assert alike(image, truth) < 1
     assert alike(sample.rounds[0].images[0], sample.rounds[-1].images[0]) > 2
+
+
+def test_an_exported_clip_has_the_still_pictures_of_its_video_and_no_more(tmp_path: Path) -> None:
+    times_s = [0, 0.5, 1, 5, 5.5, 6, 6.5, 30, 30.5, 31, 31.5]
+    video = annotate(write_video(tmp_path / "still.mp4", times_s), range(32))
+    settings = Settings()
+    export([video], tmp_path / "out", settings=settings, config=CUT, validation=0)
+    clips = list(Conversations(tmp_path / "out" / "train.jsonl"))
+    assert [clip.hold for clip in clips] == [False] * len(clips)
+    for clip in clips[0], clips[4], clips[-1]:
+        original = clip_of(replace(clip, recording=video, hold=True), settings.frames)
+        exported = clip_of(clip, settings.frames)
+        assert [r.start_s for r in exported.rounds] == [r.start_s for r in original.rounds]
+        for one, other in zip(exported.rounds, original.rounds, strict=True):
+            assert len(one.images) == len(other.images) == 2
+            assert all(map(lambda a, b: alike(a, b) < 2, one.images, other.images))
 
 
 def test_an_export_opens_a_bag_once_and_decodes_only_the_images_that_a_model_sees(
@@ -215,6 +234,62 @@ def test_a_recording_without_a_clip_is_reported_with_the_times_of_its_words(tmp_
     assert f"{path}: gives no clip: it has words from 60.00 to 70.00 s" in done.skipped[path]
 
 
+ACTIONS = [
+    '{"action": "stop"}',
+    '{"action": "turn", "path": "C:\\\\New"}',
+    "{}",
+    "{EXIT} 42",
+    "<stop> & --> {\\an8}",
+]
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".srt"])
+def test_subtitles_of_braces_and_tags_are_exported_as_these_words(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = write_video(tmp_path / "robot.mp4", frame_times((0, 8)))
+    cues = (Annotation.of(Utterance(n, n + 1, text)) for n, text in enumerate(ACTIONS))
+    write_annotations(path.with_suffix(suffix), AnnotationFile(suffix, tuple(cues)))
+    done = export([path], tmp_path / "out", settings=Settings(), config=CUT, validation=0)
+    assert done
+    assert not done.problems
+    first, second, *_ = Conversations(tmp_path / "out" / "train.jsonl")
+    texts = [round_.text for clip in (first, second) for round_ in clip_of(clip, FRAMES).rounds]
+    # Clips of four seconds overlap by two.
+    assert texts == [*ACTIONS[:4], *ACTIONS[2:], ""]
+
+
+def test_cues_that_were_left_out_or_changed_are_reported_by_an_export(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frame_times((0, 8)))
+    path.with_suffix(".vtt").write_text(
+        "WEBVTT\n\n00:01.000 --> 00:01.000\na box\n\n00:61.000 --> 00:62.000\nlost\n"
+    )
+    (path.parent / "a.questions.jsonl").touch()
+    done = export([path], tmp_path / "out", settings=Settings(), config=CUT, validation=0)
+    assert done
+    words = tmp_path / "a.vtt"
+    assert done.problems[path] == [
+        f"{words}, line 6: '00:61.000 --> 00:62.000' has no times such as 00:00:01.000 --> "
+        "00:00:02.500: the cue is left out",
+        f"{words}, line 3: 1 cue without length, shown until the next cue or for 1 s",
+    ]
+
+
+def test_a_label_file_that_cannot_be_read_leaves_the_recording_out(tmp_path: Path) -> None:
+    good = annotate(write_video(tmp_path / "good.mp4", frame_times((0, 4))), range(4))
+    bad = {"ttml.vtt": "<tt/>", "deep.jsonl": '{"a":' * 100_000, "other.ttml": "<tt/>"}
+    paths = [write_video(tmp_path / f"{name.split('.')[0]}.mp4", [0, 1]) for name in bad]
+    for name, text in bad.items():
+        (tmp_path / name).write_text(text)
+    done = export([good, *paths], tmp_path / "o", settings=Settings(), config=CUT, validation=0)
+    assert done
+    assert list(done.train) == [good]
+    ttml, deep, other = (done.skipped[path] for path in paths)
+    assert "ttml.vtt, line 1: a .vtt file must begin with WEBVTT" in ttml
+    assert "deep.jsonl, line 1: maximum recursion depth exceeded" in deep
+    assert "; other.ttml is not read: convert other subtitles" in other
+
+
 def test_recordings_stay_on_their_side_when_others_are_added(tmp_path: Path) -> None:
     first = [Path(f"bag{n}") for n in range(40)]
     more = [Path("a"), *first, Path("z")]
@@ -326,7 +401,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
         pytest.skip("every folder is open to root")
     done = run("export", tmp_path, "--output", tmp_path / "out", "--model", "demo")
     assert done.returncode == 0, done.stderr
-    assert f"skipped {closed}: it can't be listed\n" in done.stderr
+    assert f"skipped lost+found in {tmp_path}: can't be listed\n" in done.stderr
 
 
 def test_a_bag_with_several_cameras_is_exported_by_topic_beside_a_video(tmp_path: Path) -> None:

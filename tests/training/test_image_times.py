@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import wave
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from streamingvlm_training.datasets.cutting import CutConfig, cut
 
 from ..support.world_bags import BEGIN_S, WORLD, film
 from .recordings import (
+    FRAMES,
     annotate,
     frame_times,
     load,
@@ -32,13 +34,25 @@ from .recordings import (
 
 
 def test_stretches_with_images_are_known_without_decoding(tmp_path: Path) -> None:
-    times = times_of(write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10))))
+    unheld = replace(FRAMES, hold_last_frame=0.0)
+    times = times_of(write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10))), unheld)
     assert times.late_s == 3.0
     assert times.stretches == ((0.0, 1.9), (6.0, 6.9))
     assert times.away_s(1.0, 2.5) == times.away_s(5.0, 6.1) == 0
     assert times.away_s(2.4, 3.0) == pytest.approx(0.5)
-    slow = times_of(write_video(tmp_path / "b.mp4", [0, 2, 4, 9]))
+    slow = times_of(write_video(tmp_path / "b.mp4", [0, 2, 4, 9]), unheld)
     assert (slow.frame_s, slow.stretches) == (2.0, ((0.0, 4.0), (9.0, 9.0)))
+
+
+@pytest.mark.parametrize(
+    ("hold_s", "stretches"),
+    [(2.0, ((0.0, 3.9), (6.0, 6.9))), (4.0, ((0.0, 5.9), (6.0, 6.9))), (4.2, ((0.0, 6.9),))],
+)
+def test_a_video_has_an_image_while_its_picture_stands_still(
+    tmp_path: Path, hold_s: float, stretches: tuple[tuple[float, float], ...]
+) -> None:
+    path = write_video(tmp_path / "a.mp4", frame_times((3, 5), (9, 10)))
+    assert times_of(path, replace(FRAMES, hold_last_frame=hold_s)).stretches == stretches
 
 
 def test_images_after_the_clock_was_set_back_do_not_count(tmp_path: Path) -> None:
@@ -112,9 +126,9 @@ def test_labels_that_fit_are_no_problem(tmp_path: Path, capsys: pytest.CaptureFi
     [
         ([(3, 11)], range(8), "is at 3.00 s of the file, and seconds count from it"),
         (
-            [(0, 4), (8, 12)],
-            range(12),
-            "words without images: 2; word5 at 5 s is 1.10 s from the nearest one",
+            [(0, 4), (18, 22)],
+            range(22),
+            "words without images: 2; word15 at 15 s is 1.10 s from the nearest one",
         ),
         (
             [(0, 8)],
@@ -143,15 +157,19 @@ def test_words_away_from_the_images_of_a_video_are_reported_with_the_distance(
     assert why in out, out
 
 
-def test_a_gap_in_an_exported_file_is_reported_like_one_in_its_recording(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("hold", "second"), [(True, 15), (False, 5)])
+def test_a_gap_in_a_file_of_clips_is_reported_and_no_picture_of_an_export_is_held(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], hold: bool, second: int
 ) -> None:
-    recording = annotate(write_video(tmp_path / "a.mp4", frame_times((0, 4), (8, 12))), range(12))
-    records = list(cut(load(recording), CutConfig(), settings=Settings()))
+    gap = frame_times((0, 4), (second + 3, second + 7))
+    recording = annotate(write_video(tmp_path / "a.mp4", gap), range(second + 7))
+    clips = cut(load(recording), CutConfig(), settings=Settings())
+    records = [replace(clip, hold=hold) for clip in clips]
     folder = tmp_path / "data"
     folder.mkdir()
     write_conversations(folder / "train.jsonl", [line_of(record, folder) for record in records])
-    assert "word5 at 5 s is 1.10 s from" in run_prepare(folder / "train.jsonl", capsys)[1]
+    reported = f"word{second} at {second} s is 1.10 s from"
+    assert reported in run_prepare(folder / "train.jsonl", capsys)[1]
 
 
 def test_words_where_a_bag_lacks_images_are_reported(

@@ -19,11 +19,11 @@ from streamingvlm_ros.engine.engine import StreamingEngine
 from streamingvlm_ros.engine.model import load
 from streamingvlm_ros.errors import ConfigError
 from streamingvlm_training import weights
+from streamingvlm_training.clip_trainer import loss_positions
 from streamingvlm_training.memory import clip_tokens, estimate_memory
 from streamingvlm_training.packing import IGNORED
 from streamingvlm_training.recipe import DataConfig, read_recipe
 from streamingvlm_training.sft import main, train
-from streamingvlm_training.trainer import loss_positions
 from streamingvlm_training.weights import initial_model
 
 from .runs import RECIPES, losses, resumed_after_a_crash

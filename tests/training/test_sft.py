@@ -39,12 +39,13 @@ from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 from streamingvlm_training import sft, sharding, world_draws
 from streamingvlm_training.attention import EQUAL_CHUNKS, register_attention
 from streamingvlm_training.checkpoints import translate_write_errors
+from streamingvlm_training.clip_trainer import ClipTrainer
 from streamingvlm_training.data import training_clips
 from streamingvlm_training.progress import Progress
 from streamingvlm_training.recipe import Recipe, TrainConfig, read_recipe
 from streamingvlm_training.sft import main, train
 from streamingvlm_training.tiny_model import new_model
-from streamingvlm_training.trainer import ClipTrainer, collator_for
+from streamingvlm_training.trainer import collator_for
 from streamingvlm_training.world_clips import WorldClips
 
 from .runs import ROOT, losses, resumed_after_a_crash

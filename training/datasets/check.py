@@ -9,14 +9,14 @@ from operator import itemgetter
 from pathlib import Path
 
 from streamingvlm_ros.config import FrameConfig
-from streamingvlm_ros.errors import StreamingVLMError
 from streamingvlm_ros.recordings.annotations import Utterance
 from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import Chunk
 
 from .cutting import AnnotatedRecording, unused_questions, words_after_end
 from .image_times import ROUNDING_S, ImageTimes, image_times
-from .record import ClipRecord, Word
+from .record import ClipRecord, Word, frames_of
 
 Finding = tuple[str, str]
 """The kind of a problem, and its description."""
@@ -43,12 +43,12 @@ class Checker:
 
     def __init__(self, frames: FrameConfig) -> None:
         self._frames = frames
-        self._images: dict[tuple[Path, str | None], tuple[ImageTimes | None, str]] = {}
+        self._images: dict[tuple[Path, str | None, bool], tuple[ImageTimes | None, str]] = {}
 
     def problems(self, clip: ClipRecord) -> Iterator[Problem]:
         """Yield the problems of a clip."""
         path = str(clip.recording)
-        images, why = self._images_of(clip.recording, clip.camera)
+        images, why = self._images_of(clip.recording, clip.camera, hold=clip.hold)
         if images is None:
             yield Problem(UNREADABLE, path, clip.origin, why, usable=False)
             return
@@ -67,8 +67,8 @@ class Checker:
         """Yield the problems of a recording's words. `clips` is the number of its clips."""
         path = annotated.path
         if annotated.images:
-            self._images[path, annotated.camera] = annotated.images, ""
-        images, why = self._images_of(path, annotated.camera)
+            self._images[path, annotated.camera, True] = annotated.images, ""
+        images, why = self._images_of(path, annotated.camera, hold=True)
         if images is None:
             yield Problem(UNREADABLE, str(path), str(path), why, usable=False)
             return
@@ -80,7 +80,8 @@ class Checker:
                 f"{images.begin_s:.2f} to {images.end_s:.2f} s"
             )
             yield Problem("no clip", str(path), str(path), what, usable=False)
-        findings: list[Finding] = [*_set_back(images), *_disordered(annotated.words)]
+        findings: list[Finding] = [("label file", what) for what in annotated.label_problems]
+        findings += [*_set_back(images), *_disordered(annotated.words)]
         if annotated.by_hand:
             findings += _early(spoken, images)
         findings += _offset_narrations(annotated, images)
@@ -122,23 +123,28 @@ class Checker:
                 f"not learnt: {' '.join(late[:5])}",
             )
 
-    def _images_of(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+    def _images_of(
+        self, path: Path, camera: str | None, *, hold: bool
+    ) -> tuple[ImageTimes | None, str]:
         """Return the times of a recording's images, or the reason why it can't be used."""
-        if (path, camera) not in self._images:
-            self._images[path, camera] = self._read_times(path, camera)
-        return self._images[path, camera]
+        if (path, camera, hold) not in self._images:
+            frames = frames_of(self._frames, hold=hold)
+            self._images[path, camera, hold] = self._read_times(path, camera, frames=frames)
+        return self._images[path, camera, hold]
 
-    def _read_times(self, path: Path, camera: str | None) -> tuple[ImageTimes | None, str]:
+    def _read_times(
+        self, path: Path, camera: str | None, *, frames: FrameConfig
+    ) -> tuple[ImageTimes | None, str]:
         try:
             if path.is_file() and not path.stat().st_size:
                 return None, f"{path} is empty (0 bytes)"
             with open_recording(path, camera) as recording:
-                chunks = recording.chunks(self._frames)
+                chunks = recording.chunks(frames)
                 if not any(isinstance(event, Chunk) for event in chunks):
                     return None, f"{path} has no chunk of frames"
-                return image_times(recording, self._frames), ""
-        except (StreamingVLMError, OSError) as error:
-            return None, str(error)
+                return image_times(recording, frames), ""
+        except Exception as error:  # readers may raise anything
+            return None, skip_reason(error)
 
 
 def _disordered(words: Sequence[Word]) -> Iterator[Finding]:
@@ -160,8 +166,9 @@ def _times(clip: ClipRecord, images: ImageTimes) -> Iterator[Finding]:
     if images.late_s > images.frame_s:
         yield (
             "late first image",
-            f"the first image of {clip.recording} is at {images.late_s:.2f} s of the file, and "
-            "seconds count from it: words timed by the file's clock come that much too late",
+            f"the first image or sound of {clip.recording} is at {images.late_s:.2f} s of the "
+            "file, and seconds count from it, as in players: words timed by the file's clock come "
+            "that much too late",
         )
     distances = [(images.away_s(word.start_s, word.end_s), word) for word in clip.words]
     limit_s = images.frame_s + ROUNDING_S

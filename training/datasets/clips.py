@@ -10,15 +10,16 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from streamingvlm_ros.config import FrameConfig, Settings
-from streamingvlm_ros.errors import DataError, StreamingVLMError
+from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.file_lock import lock_file
 from streamingvlm_ros.recordings.recording import open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import NS_PER_S, Chunk
 
 from ..samples import ClipRound, ClipSample
 from .conversations import Conversations
 from .image_times import ROUNDING_S
-from .record import ClipRecord, Exchange, Word
+from .record import ClipRecord, Exchange, Word, frames_of
 
 EMPTY_SAMPLE = ClipSample(())
 """Replaces a clip that can't be read: nothing is learnt from it."""
@@ -85,18 +86,20 @@ class RecordedClips(Dataset[ClipSample]):
             record = reader[number]
             origin = record.origin
             return clip_of(record, self._frames)
-        except (StreamingVLMError, OSError) as error:
+        except Exception as error:  # readers may raise anything
             if index not in self._unread:
-                self._unread[index] = str(error)
-                note_skipped(self._skipped_file, origin, why=str(error))
+                self._unread[index] = skip_reason(error)
+                note_skipped(self._skipped_file, origin, why=self._unread[index])
             return EMPTY_SAMPLE
 
 
 def note_skipped(file_path: Path, clip: str, *, why: str) -> None:
     """Add a line to a file, unless it has it: processes and resumed runs share the file."""
     line = json.dumps({"clip": clip, "why": why}, ensure_ascii=False)
+    # JSON's spelling of what UTF-8 lacks, such as bytes of a file's name that aren't UTF-8.
+    line = line.encode("utf-8", "backslashreplace").decode()
     file_path.parent.mkdir(parents=True, exist_ok=True)
-    with file_path.open("a+", encoding="utf-8", errors="surrogateescape") as file:
+    with file_path.open("a+", encoding="utf-8", errors="backslashreplace") as file:
         lock_file(file)
         file.seek(0)
         if f"{line}\n" not in file:
@@ -112,7 +115,7 @@ def clip_of(record: ClipRecord, frames: FrameConfig) -> ClipSample:
         DataError: there are fewer than two rounds.
         BagError, SourceError: the recording can't be read.
     """
-    span_s = (record.start_s, record.end_s)
+    frames, span_s = frames_of(frames, hold=record.hold), (record.start_s, record.end_s)
     with open_recording(record.recording, record.camera) as recording:
         events = recording.chunks(frames, span_s)
         chunks = [event for event in events if isinstance(event, Chunk)]

@@ -11,25 +11,33 @@ A line is a conversation of two messages (arXiv 2510.09608, appendix; arXiv 2504
 
 Offsets are a JSON list: in `NAME_seeks.jsonl` beside `NAME.jsonl` or `NAME_with_seeks.jsonl`
 (StreamingVLM), or in the file's own last line (LiveCC). Without them the file is read once to find
-its lines. We write two more fields: "camera" beside a bag's path, and "asked",
-[[TIME_S, QUESTION, ANSWER], …], the questions after the clip's end.
+its lines. We write three more fields: "camera" beside a bag's path, "hold": false beside the path
+of an exported video, and "asked", [[TIME_S, QUESTION, ANSWER], …], the questions after the clip's
+end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 from streamingvlm_ros.atomic_write import write_text
 from streamingvlm_ros.errors import DataError
-from streamingvlm_ros.recordings.annotations import as_time
+from streamingvlm_ros.recordings.annotations import as_text, as_time
+from streamingvlm_ros.recordings.skipping import one_line
+from streamingvlm_ros.setting import brief
 
 from .record import ClipRecord, Exchange, Word
 from .videos import Videos
 
 _SEEKS = "_seeks.jsonl"
+_MAX_LINE_BYTES = 10**7
+"""Maximum length of a clip's line: a thousand times that of the published ones."""
+_MAX_OFFSETS_BYTES = 10**8
+"""Maximum length of a line of offsets: those of several million clips."""
 
 
 class Conversations(Sequence[ClipRecord]):
@@ -55,16 +63,24 @@ class Conversations(Sequence[ClipRecord]):
         """Read a clip. DataError if the line isn't a conversation, or its video is missing."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
+        offset = self._offsets[index]
         origin = f"{self.path}, clip {index + 1}"
-        with self.path.open("rb") as file:
-            file.seek(self._offsets[index])
-            line = file.readline()
         try:
-            return _record(json.loads(line), self.videos, origin=origin)
+            return _record(json.loads(self._line(offset)), self.videos, origin=origin)
         except DataError:
             raise
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise DataError(f"{origin} isn't a conversation about a video: {error!r}") from error
+        except Exception as error:  # a line can be wrong in any way
+            raise DataError(
+                f"{origin} isn't a conversation about a video: {_why(error)}"
+            ) from error
+
+    def _line(self, offset: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            line = file.readline(_MAX_LINE_BYTES + 1)
+        if len(line) > _MAX_LINE_BYTES:
+            raise ValueError(f"the line is longer than {_MAX_LINE_BYTES:,} bytes")
+        return line
 
 
 def line_of(record: ClipRecord, folder: Path) -> str:
@@ -92,12 +108,13 @@ def _offsets(path: Path) -> list[int]:
     try:
         if beside.exists():
             return _checked(json.loads(beside.read_text()), path)
-        last = _last_line(path)
-        if last.startswith(b"[") and not last.startswith(b"[{"):
-            return _checked(json.loads(last), path)
-        return _scanned(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the clips of {path} can't be read: {error}") from error
+        offsets = _last_line_offsets(path)
+        if offsets is not None:
+            return _checked(offsets, path)
+        with path.open("rb") as file:
+            return [offset for offset, line in _lines(file) if line.strip()]
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise DataError(f"the clips of {path} can't be read: {_why(error)}") from error
 
 
 def _beside(path: Path) -> Path:
@@ -107,7 +124,7 @@ def _beside(path: Path) -> Path:
 def _checked(offsets: Any, path: Path) -> list[int]:
     """Return the offsets if they are those of lines, and the last is that of the last line."""
     size = path.stat().st_size
-    if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
+    if not _are_offsets(offsets):
         raise ValueError("its offsets must be a list of whole numbers")
     beside = _beside(path).name
     remedy = (
@@ -121,61 +138,101 @@ def _checked(offsets: Any, path: Path) -> list[int]:
                 raise ValueError(f"no clip begins at its offset {offset}; {remedy}")
         file.seek(offsets[-1] + 1 if offsets else 0)
         # A line of offsets may follow.
-        if any(line.startswith(b"[{") for line in file):
+        if any(line.startswith(b"[{") for _, line in _lines(file)):
             raise ValueError(f"it has more clips than offsets; {remedy}")
     return offsets
 
 
+def _are_offsets(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(offset, int) for offset in value)
+
+
+def _last_line_offsets(path: Path) -> list[int] | None:
+    """Return the offsets in a file's last line; None if that is something else."""
+    line = _last_line(path)
+    if not line.startswith(b"[") or line.startswith(b"[{"):
+        return None
+    try:
+        offsets = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return offsets if _are_offsets(offsets) else None
+
+
 def _last_line(path: Path) -> bytes:
-    """Return the last line without its line end."""
+    """Return the last line without its line end; nothing of one longer than offsets can be."""
     with path.open("rb") as file:
         at = file.seek(0, 2)
         tail = b""
-        while at and b"\n" not in tail.rstrip(b"\n"):
-            step = min(1 << 20, at)
+        while b"\n" not in tail.rstrip(b"\n"):
+            if not at:
+                return tail.rstrip(b"\n")
+            if len(tail) > _MAX_OFFSETS_BYTES:
+                return b""
+            step = min(max(1 << 20, len(tail)), at)
             at = file.seek(at - step)
             tail = file.read(step) + tail
     return tail.rstrip(b"\n").rpartition(b"\n")[2]
 
 
-def _scanned(path: Path) -> list[int]:
-    offsets, at = [], 0
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                offsets.append(at)
-            at += len(line)
-    return offsets
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the offset of each line from here on, and its beginning: a line may have no end."""
+    begins_line = True
+    while piece := file.readline(_MAX_LINE_BYTES):
+        if begins_line:
+            yield file.tell() - len(piece), piece
+        begins_line = piece.endswith(b"\n")
 
 
 def _record(conversation: Any, videos: Videos, *, origin: str) -> ClipRecord:
-    user, assistant = conversation
-    video, query = user["content"]
-    stream = assistant["content"][0]
-    previous = str(query.get("previous") or "")
+    user, assistant = _list(conversation)
+    video, query = _list(user["content"])
+    stream = _list(assistant["content"])[0]
+    previous = _text(query.get("previous") or "")
+    camera = video.get("camera")
     return ClipRecord(
-        videos.find(video["video"]),
+        videos.find(_text(video["video"])),
         _seconds(video["video_start"]),
         _seconds(video["video_end"]),
-        tuple(map(_word, stream["text_stream"])),
-        tuple(_exchange(entry[-3:]) for entry in stream.get("qa_stream", ())),
-        tuple(map(_exchange, stream.get("asked", ()))),
+        tuple(map(_word, _list(stream["text_stream"]))),
+        tuple(_exchange(_list(entry)[-3:]) for entry in _list(stream.get("qa_stream", []))),
+        tuple(map(_exchange, _list(stream.get("asked", [])))),
         previous,
         # The instruction begins a stream; later clips no longer see it.
-        "" if previous else str(query.get("text") or ""),
-        video.get("camera"),
+        "" if previous else _text(query.get("text") or ""),
+        None if camera is None else _text(camera),
         origin,
+        hold=video.get("hold") is not False,
     )
 
 
-def _word(record: Sequence[Any]) -> Word:
-    start_s, end_s, text = record
-    return Word(_seconds(start_s), _seconds(end_s), str(text))
+def _word(record: Any) -> Word:
+    start_s, end_s, text = _list(record)
+    return Word(_seconds(start_s), _seconds(end_s), _text(text))
 
 
-def _exchange(record: Sequence[Any]) -> Exchange:
-    time_s, question, answer = record
-    return Exchange(_seconds(time_s), str(question), str(answer))
+def _exchange(record: Any) -> Exchange:
+    time_s, question, answer = _list(record)
+    return Exchange(_seconds(time_s), _text(question), _text(answer))
+
+
+def _why(error: Exception) -> str:
+    """Return an error with its type: of a KeyError the message is only the key."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def _list(value: Any) -> list[Any]:
+    """Return a list as it is; text and objects would be taken apart as lists are."""
+    if not isinstance(value, list):
+        raise TypeError(f"{brief(value)} isn't a list")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Return text, or a number as text, that a tokenizer can encode."""
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise TypeError(f"{value} isn't text")
+    return as_text(value, "text")
 
 
 def _seconds(value: Any) -> float:
@@ -192,6 +249,7 @@ def _conversation(record: ClipRecord, folder: Path) -> list[dict[str, Any]]:
         "video_start": record.start_s,
         "video_end": record.end_s,
         **({"camera": record.camera} if record.camera else {}),
+        **({} if record.hold else {"hold": False}),
     }
     query = {"type": "text", "text": record.instruction, "previous": record.previous}
     stream: dict[str, Any] = {

@@ -16,7 +16,12 @@ from streamingvlm_ros.errors import BagError, ConfigError, DataError
 from streamingvlm_ros.recordings.annotation_files import read_utterances
 from streamingvlm_ros.recordings.annotations import Utterance, utterances_of
 from streamingvlm_ros.recordings.bag_recording import until_jump_back
-from streamingvlm_ros.recordings.folder import annotations_beside, name_of, questions_beside
+from streamingvlm_ros.recordings.folder import (
+    annotations_beside,
+    name_of,
+    questions_beside,
+    unread_labels,
+)
 from streamingvlm_ros.recordings.questions import TimedQuestion, questions_of, read_questions
 from streamingvlm_ros.recordings.recording import Recording, is_bag
 from streamingvlm_ros.recordings.subtitles import SUBTITLES
@@ -52,6 +57,7 @@ class AnnotatedRecording:
     With `gaps_are_silence`, time that no utterance covers is learnt as silence. This holds for
     subtitles, which never say when nobody speaks. An evaluation scores nothing there, as the
     author may have left something out. `by_hand` is true for a file beside the recording.
+    `label_problems` names what was left out or changed on reading that file.
     `duration_s` is None if the recording doesn't know it. `images` is None if nobody has read
     their times; `load_annotated` reads those of bags. `narration_offsets_s` says how far each
     narration of a bag is from the newest image that it is about; empty if the words are by hand.
@@ -64,6 +70,7 @@ class AnnotatedRecording:
     questions: Sequence[TimedQuestion] = ()
     gaps_are_silence: bool = False
     by_hand: bool = False
+    label_problems: Sequence[str] = ()
     images: ImageTimes | None = None
     narration_offsets_s: Sequence[float] = ()
 
@@ -91,12 +98,21 @@ def load_annotated(recording: Recording, frames: FrameConfig) -> AnnotatedRecord
     # A bag's own duration is by the recorder's clock, which differs in a simulation.
     images = image_times(recording, frames) if is_bag(path) else None
     words_file, questions_file = annotations_beside(path), questions_beside(path)
+    label_problems = list[str]()
     if words_file:
-        utterances = read_utterances(words_file, start_ns if is_bag(path) else None)
+        utterances = read_utterances(
+            words_file,
+            start_ns if is_bag(path) else None,
+            chunk_s=frames.chunk_seconds,
+            report=label_problems.append,
+        )
     elif images:
         utterances = _narrated(recording, images, frames=frames)
     else:
-        raise DataError(f"{path} has no labels: put {name_of(path)}.jsonl, .vtt or .srt beside it")
+        raise DataError(
+            f"{path} has no labels: put {name_of(path)}.jsonl, .vtt or .srt beside it"
+            + unread_labels(path)
+        )
     # The words in a saved clip are from a narrator that may have seen more than was saved.
     by_hand = words_file is not None and words_file.parent != path
     back_ns = images.back_ns if images else None
@@ -110,8 +126,9 @@ def load_annotated(recording: Recording, frames: FrameConfig) -> AnnotatedRecord
             if questions_file
             else _answered(recording, start_ns, back_ns=back_ns)
         ),
-        gaps_are_silence=words_file is not None and words_file.suffix in SUBTITLES,
+        gaps_are_silence=words_file is not None and words_file.suffix.lower() in SUBTITLES,
         by_hand=by_hand,
+        label_problems=[f"{words_file}, {problem}" for problem in label_problems],
         images=images,
         narration_offsets_s=() if by_hand else _narration_offsets_s(recording),
     )
@@ -206,7 +223,7 @@ def _narrated(recording: Recording, images: ImageTimes, *, frames: FrameConfig) 
         problem = f"several narrations ({', '.join(topics)})" if topics else "no narration"
         raise DataError(
             f"{recording.path} has {problem}: put {name_of(recording.path)}.jsonl, .vtt or .srt "
-            "beside it"
+            f"beside it{unread_labels(recording.path)}"
         )
     utterances = utterances_of(recording.narrations(topics[0]), recording.start_ns(frames))
     if images.back_ns is None:

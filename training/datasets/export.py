@@ -18,10 +18,11 @@ import av
 
 from streamingvlm_ros.atomic_write import DISK_FULL, atomic_path
 from streamingvlm_ros.config import FrameConfig, Settings
-from streamingvlm_ros.errors import DataError, StreamingVLMError
+from streamingvlm_ros.errors import DataError
 from streamingvlm_ros.rank import ALONE, Rank
 from streamingvlm_ros.recordings.folder import annotation_paths, name_of
 from streamingvlm_ros.recordings.recording import Recording, is_bag, open_recording
+from streamingvlm_ros.recordings.skipping import skip_reason
 from streamingvlm_ros.types import NS_PER_S, Chunk, Frame
 
 from .check import Checker
@@ -164,11 +165,9 @@ def _export_one(
                 return CachedClips((), f"{path}: {reason}")
             if not video.exists():
                 _write_video(recording, video, frames=frames)
-    except (StreamingVLMError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise  # the recording isn't at fault and must not be left out
-        return CachedClips((), str(error))
-    exported = (replace(record, recording=video, camera=None) for record in records)
+    except Exception as error:  # readers may raise anything
+        return CachedClips((), skip_reason(error))
+    exported = (replace(record, recording=video, camera=None, hold=False) for record in records)
     lines = tuple(line_of(record, video.parent.parent) for record in exported)
     return CachedClips(lines, problems=problems)
 
@@ -273,7 +272,7 @@ def _from_start(frames: Iterable[Frame], start_ns: int) -> Iterator[Frame]:
 
 
 def _encode(path: Path, frames: Iterable[Frame], *, start_ns: int) -> None:
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(str(path.absolute()), "w", format="mp4") as container:
         stream = container.add_stream(_CODEC, options=_QUALITY)
         stream.time_base = Fraction(1, _TICKS)
         stream.codec_context.time_base = Fraction(1, _TICKS)

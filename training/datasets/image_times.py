@@ -23,9 +23,10 @@ _DAY_S = 86_400
 class ImageTimes:
     """Stretches of time with images, in the seconds of the words, ends included.
 
-    Gaps between stretches are longer than two frames. `filmed_s` is the camera's interval, 0 for
+    Gaps between stretches are longer than two frames; in a video, in which a picture is held,
+    they begin where it no longer is. `filmed_s` is the camera's interval, 0 for
     a single image; `frame_s` is that or the model's sampling interval, whichever is longer.
-    `late_s` is the time by the file of a video's first image, from which seconds are counted.
+    `late_s` is the time by the file's own clock from which the seconds of a video are counted.
     The times end where a bag's stamps jump back; `back_ns` is the recorder's time of that, None
     if they don't.
     """
@@ -67,7 +68,8 @@ def image_times(recording: Recording, frames: FrameConfig) -> ImageTimes:
     gaps_s = _gaps_s(recording.path, stamps_ns)
     filmed_s = median(gaps_s) if gaps_s else 0.0
     frame_s = max(1 / frames.fps, filmed_s)
-    stretches = tuple(_stretches(stamps_ns, 2 * frame_s))
+    hold_s = 0.0 if is_bag(recording.path) else frames.hold_last_frame
+    stretches = tuple(_stretches(stamps_ns, max(2 * frame_s, hold_s), hold_s=hold_s))
     return ImageTimes(stretches, frame_s, filmed_s, late_ns / NS_PER_S, back_ns)
 
 
@@ -83,10 +85,12 @@ def _gaps_s(path: Path, stamps_ns: Sequence[int]) -> list[float]:
     return gaps_s
 
 
-def _stretches(stamps_ns: list[int], gap_s: float) -> Iterator[tuple[float, float]]:
+def _stretches(
+    stamps_ns: list[int], gap_s: float, *, hold_s: float
+) -> Iterator[tuple[float, float]]:
     begin_ns = stamps_ns[0]
     for before_ns, after_ns in pairwise(stamps_ns):
         if (after_ns - before_ns) / NS_PER_S > gap_s:
-            yield begin_ns / NS_PER_S, before_ns / NS_PER_S
+            yield begin_ns / NS_PER_S, before_ns / NS_PER_S + hold_s
             begin_ns = after_ns
     yield begin_ns / NS_PER_S, stamps_ns[-1] / NS_PER_S

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from streamingvlm_ros.config import FrameConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class ClipRecord:
     time without a word is silence. `exchanges` come in the rounds of their times, like remembered
     questions; `asked` are independent questions after the last round. `previous` has the words
     before the clip. `instruction` is '' if it has left the stream's window. `origin` is where
-    this was read, for messages.
+    this was read, for messages. `hold` is false for a video of an export: it has each frame that
+    the model sees, so none is repeated.
     """
 
     recording: Path
@@ -45,8 +48,14 @@ class ClipRecord:
     instruction: str = ""
     camera: str | None = None
     origin: str = ""
+    hold: bool = True
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.end_s - self.start_s
+
+
+def frames_of(frames: FrameConfig, *, hold: bool) -> FrameConfig:
+    """Return the settings to read a clip's frames with."""
+    return frames if hold else replace(frames, hold_last_frame=0.0)

@@ -58,8 +58,14 @@ class Decoder:
 
     def new_cache(self, slots: int) -> KVCache:
         """Return an empty arena of `slots` tokens."""
-        shape = CacheShape(len(self._layers), self._key_heads, self._head_dim, slots)
-        return KVCache(shape, self.dtype, device=self.device)
+        return KVCache(self._cache_shape(slots), self.dtype, device=self.device)
+
+    def cache_bytes(self, slots: int) -> int:
+        """Return the memory that `new_cache` takes."""
+        return self._cache_shape(slots).nbytes(self.dtype)
+
+    def _cache_shape(self, slots: int) -> CacheShape:
+        return CacheShape(len(self._layers), self._key_heads, self._head_dim, slots)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return (tokens, hidden) embeddings of (tokens,) ids."""

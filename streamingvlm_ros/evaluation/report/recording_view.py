@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...config import FrameConfig
+from ...config import FrameConfig, Settings
+from ...setting import settings_of
 from ..results import TrialResult
 from .replay import Replay
 from .thumbnails import thumbnails
@@ -47,7 +48,7 @@ class RecordingView:
 
     @property
     def losses(self) -> dict[str, str]:
-        """Parts that could not be read, with the reasons."""
+        """What is to be known of parts of the recording, such as damage."""
         return {part: why for result in self.results for part, why in result.losses.items()}
 
     @property
@@ -90,7 +91,8 @@ def view_recording(
     """
     request = results[0].request
     path, settings = Path(request.recording), request.settings
-    frames = FrameConfig(float(settings["fps"]), float(settings["chunk_seconds"]))
+    names = settings_of(FrameConfig)
+    frames = Settings().updated({n: v for n, v in settings.items() if n in names}).frames
     times_s = [*_picture_times(results[0], step_s).values(), *times_s]
     return RecordingView(
         name=name,

@@ -9,7 +9,6 @@ from pathlib import Path
 from ...bags.cdr import MessageDecoder
 from ...bags.reader import BagReader
 from ...bags.types import IMAGE_TYPES
-from ...errors import BagError
 from ...frames.image_decoding import stamp_ns_of
 from ...recordings.recording import is_bag
 from ...types import NS_PER_S
@@ -71,6 +70,6 @@ def _bag_offset_s(path: Path, camera: str | None, *, chunk_s: float) -> float:
             ]
             first, image = next(bag.messages()), next(bag.messages(cameras))
             stamp_ns = stamp_ns_of(MessageDecoder().decode(image))
-    except (BagError, StopIteration):
+    except Exception:  # readers may raise anything, and the offset is only a convenience
         return 0.0
     return (image.stamp_ns - first.stamp_ns - stamp_ns % chunk_ns) / NS_PER_S

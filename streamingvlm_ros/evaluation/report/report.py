@@ -38,7 +38,7 @@ def _page(results: Sequence[Result], rows: Sequence[SummaryRow]) -> str:
     done = completed(results)
     originals = _by_item([result for result in done if result.request.is_original])
     cases = _cases_by_model(originals, rows)
-    script = (PAGE / "script.js").read_text()
+    script = (PAGE / "script.js").read_text("utf-8")
     template = _environment().get_template("report.html")
     return template.render(
         rows=rows,
@@ -54,7 +54,7 @@ def _page(results: Sequence[Result], rows: Sequence[SummaryRow]) -> str:
         cases=cases,
         recordings=_view_recordings(originals, cases),
         written=datetime.now().astimezone(),
-        style=(PAGE / "style.css").read_text(),
+        style=(PAGE / "style.css").read_text("utf-8"),
         script=script,
         script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
     )

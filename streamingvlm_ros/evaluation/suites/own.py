@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import EvaluationError
+from ...errors import EvaluationError, WordsError
 from ...file_hash import sha256_of
 from ...recordings.annotation_files import read_utterances
 from ...recordings.annotations import Utterance, utterances_of
 from ...recordings.folder import (
     ANNOTATION_SUFFIXES,
+    CONVERSION,
     annotations_beside,
     find_recordings,
     name_of,
@@ -18,7 +19,14 @@ from ...recordings.folder import (
 )
 from ...recordings.questions import read_questions
 from ...recordings.recording import Recording, is_bag
-from ..items import Fingerprints, Item, Labels, ScoredQuestion, SuiteArguments
+from ..items import (
+    Fingerprints,
+    Item,
+    Labels,
+    LabelSource,
+    ScoredQuestion,
+    SuiteArguments,
+)
 
 
 @dataclass(frozen=True)
@@ -33,20 +41,40 @@ class LabelFiles:
         """Identify the files by their paths and contents, a topic by its name."""
         return Fingerprints(_fingerprint(self.reference), _fingerprint(self.questions))
 
-    def read(self, recording: Recording, *, start_ns: int) -> Labels:
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
         """Read the files. WordsError or BagError if that fails."""
         questions = read_questions(self.questions) if self.questions else []
-        reference = self._read_reference(recording, start_ns)
-        return Labels(tuple(reference), tuple(map(ScoredQuestion, questions)))
-
-    def _read_reference(self, recording: Recording, start_ns: int) -> list[Utterance]:
+        reference, problems = list[Utterance](), list[str]()
         match self.reference:
-            case None:
-                return []
-            case Path():
-                return read_utterances(self.reference, start_ns if is_bag(self.recording) else None)
-            case topic:
-                return utterances_of(recording.narrations(topic), start_ns)
+            case Path() as file:
+                reference = read_utterances(
+                    file,
+                    start_ns if is_bag(self.recording) else None,
+                    chunk_s=chunk_s,
+                    report=problems.append,
+                )
+            case str(topic):
+                reference = utterances_of(recording.narrations(topic), start_ns)
+        return Labels(
+            tuple(reference),
+            tuple(map(ScoredQuestion, questions)),
+            losses={str(self.reference): "; ".join(problems)} if problems else {},
+        )
+
+
+@dataclass(frozen=True)
+class UnusableLabels:
+    """Labels that can't be read, and why. Their recording is skipped, the others are not."""
+
+    reason: str
+
+    def fingerprints(self) -> Fingerprints:
+        """Identify the labels by the reason."""
+        return Fingerprints(self.reason, None)
+
+    def read(self, recording: Recording, *, start_ns: int, chunk_s: float) -> Labels:
+        """Raise WordsError."""
+        raise WordsError(self.reason)
 
 
 def find_items(arguments: SuiteArguments) -> list[Item]:
@@ -73,32 +101,32 @@ def find_items(arguments: SuiteArguments) -> list[Item]:
             "NAME.questions.jsonl beside each instead"
         )
     return [
-        Item(
-            name,
-            path,
-            LabelFiles(
-                path,
-                reference or annotations_beside(path),
-                arguments.questions or questions_beside(path),
-            ),
-            arguments.camera,
-        )
+        Item(name, path, _labels(path, reference, questions=arguments.questions), arguments.camera)
         for name, path in zip(names, recordings, strict=True)
     ]
+
+
+def _labels(path: Path, reference: Path | str | None, *, questions: Path | None) -> LabelSource:
+    try:
+        beside = reference or annotations_beside(path)
+    except WordsError as error:
+        return UnusableLabels(str(error))
+    return LabelFiles(path, beside, questions or questions_beside(path))
 
 
 def _parse_reference(text: str) -> Path | str:
     """Return a file, or the text itself if it is a topic."""
     path = Path(text)
-    if path.suffix in ANNOTATION_SUFFIXES and path.is_file():
+    is_labels = path.suffix.lower() in ANNOTATION_SUFFIXES
+    if is_labels and path.is_file():
         return path
-    if path.suffix in ANNOTATION_SUFFIXES and not path.exists():
+    if is_labels and not path.exists():
         raise EvaluationError(f"--reference {text}: there is no such file")
     if text.startswith("/") and not path.exists():
         return text
     raise EvaluationError(
         f"--reference {text} is neither a {', '.join(ANNOTATION_SUFFIXES)} file nor a narration "
-        "topic, which begins with a slash"
+        f"topic, which begins with a slash; {CONVERSION}"
     )
 
 
@@ -106,4 +134,7 @@ def _fingerprint(source: Path | str | None) -> str | None:
     """Include a file's content, so that a corrected file has another fingerprint."""
     if not isinstance(source, Path):
         return source
-    return f"{source} {sha256_of([source])[:16]}"
+    try:
+        return f"{source} {sha256_of([source])[:16]}"
+    except OSError as error:  # reading it fails again, and that skips the recording
+        return f"{source} {error.strerror}"

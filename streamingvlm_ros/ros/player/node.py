@@ -64,7 +64,7 @@ class Player(Node):
         super().__init__("player")
         self._config = config or params.declare_all(self, PlayerConfig)
         self._bag = BagReader(self._config.bag)
-        self._topics = topics_to_play(self._bag.topics, self._config.camera)
+        self._topics = topics_to_play(self._bag.used_topics, self._config.camera)
         self._clock_publisher = self.create_publisher(Clock, "/clock", qos.PUBLISHED)
         self._bag_publishers = dict(self._create_publishers())
         self._cameras = [t.name for t in self._topics if t.type in IMAGE_TYPES]

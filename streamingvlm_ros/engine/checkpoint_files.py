@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no JSON object: {_AGAIN}")
     return content
+
+
+def stored_numbers(folder: Path) -> int:
+    """Return how many numbers the weights of a checked folder hold."""
+    count = 0
+    for path in _weight_files(folder):
+        # As numpy: torch would map the file as memory to write to, which Linux may refuse.
+        with safe_open(path, framework="numpy") as file:
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  it is no mapping
+    return count
 
 
 def has_adapter(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Protocol
 from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
-from ..errors import BagError, EvaluationError, SourceError, WordsError
+from ..errors import BagError, EvaluationError, ModelError, SourceError, WordsError
 from ..recordings.recording import open_recording
 from ..types import NS_PER_S
 from .controls import CONTROLS
@@ -77,7 +77,7 @@ class Evaluation:
 def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
         return _stream(trial, engine, observer=observer)
-    except (BagError, EvaluationError, SourceError, WordsError) as error:
+    except (BagError, EvaluationError, ModelError, SourceError, WordsError) as error:
         return SkippedTrial(trial.request, str(error))
 
 

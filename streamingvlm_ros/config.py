@@ -177,7 +177,8 @@ class PromptConfig:
 
     instruction: str = setting(
         "Describe what the robot sees.",
-        "Instruction in the first round. It leaves the cache together with that round.",
+        "Instruction in the first round, at most 4,096 tokens. It leaves the cache together with "
+        "that round.",
     )
     previous_text: str = setting(
         "",
@@ -185,6 +186,11 @@ class PromptConfig:
         "the cache for ever: the place for the robot's mission, names and surroundings. Empty "
         "means none.",
     )
+
+    def __post_init__(self) -> None:
+        for name, text in vars(self).items():
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ConfigError(f"{name} is no valid Unicode text: it holds surrogates")
 
 
 @settings_group
@@ -255,23 +261,22 @@ CHECKPOINT_SETTINGS = "streaming.json"
 """File in a checkpoint's folder with the settings that it was trained for."""
 
 
-def settings_for(checkpoint: Path | str) -> Settings:
+def settings_for(checkpoint: Path) -> Settings:
     """Return the defaults, updated from the checkpoint folder's `streaming.json` if it has one.
 
     Training writes that file: a checkpoint trained with another window or frame size than the
-    published one would be useless with the general defaults. A Hub id (a str) has the general
-    defaults, as its files may not be downloaded yet.
+    published one would be useless with the general defaults.
 
     Raises:
-        ConfigError: The file is not JSON, or a setting in it is unknown or wrong.
+        ConfigError: The file can't be read, is not JSON, or a setting in it is unknown or wrong.
     """
-    if isinstance(checkpoint, str):
-        return Settings()
     path = checkpoint / CHECKPOINT_SETTINGS
-    if not path.is_file():
+    if not path.exists():
         return Settings()
     try:
         changes = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(changes, dict):

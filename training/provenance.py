@@ -50,7 +50,8 @@ def record_start(start: str, folder: Path) -> None:
     """Write into `folder` what a run starts from, and the notes of the stages that made it.
 
     `start.json` holds the name and, for a local folder, the SHA-256 of its `*.safetensors` files,
-    one after another in the order of their names. A hub id has only its name.
+    one after another in the order of their names. A hub id has only its name, unless
+    it is in the local cache.
     """
     source = resolve(start)
     record = {"start": start}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from streamingvlm_ros.config import Settings, settings_for
-from streamingvlm_ros.engine.model import resolve
-from streamingvlm_ros.errors import ConfigError
+from streamingvlm_ros.engine.model import checkpoint_settings, resolve
+from streamingvlm_ros.errors import ConfigError, ModelError
 from streamingvlm_ros.setting import (
     brief,
     located,
@@ -23,6 +25,8 @@ from streamingvlm_ros.setting import (
 
 from .tiny_model import ScratchConfig
 from .world_clips import ClipConfig
+
+log = logging.getLogger(__name__)
 
 
 @settings_group
@@ -157,9 +161,27 @@ class Recipe:
     @property
     def settings(self) -> Settings:
         """Settings of the start model, updated with `streaming`."""
-        base = settings_for(resolve(self.start)) if self.start else Settings()
+        base = _settings_of(self.start) if self.start else Settings()
         with located("streaming"):
             return base.updated(self.streaming)
+
+
+def _settings_of(start: str) -> Settings:
+    checkpoint = resolve(start)
+    return _hub_settings(checkpoint) if isinstance(checkpoint, str) else settings_for(checkpoint)
+
+
+@cache
+def _hub_settings(hub_id: str) -> Settings:
+    """Return a start's settings; the general ones if it is neither in the cache nor in reach.
+
+    Data can be prepared without a network: only training itself needs the model.
+    """
+    try:
+        return checkpoint_settings(hub_id)
+    except ModelError as error:
+        log.warning("the general settings are used: %s", error)
+        return Settings()
 
 
 def read_recipe(path: Path, start: str | None = None) -> Recipe:

@@ -78,8 +78,7 @@ def export(
     from streamingvlm_training.datasets.export import export as export_clips
     from streamingvlm_training.datasets.export import share
 
-    from ..config import settings_for
-    from ..engine.model import resolve
+    from ..engine.model import checkpoint_settings, resolve
     from ..recordings.folder import find_recordings, skipped_entries
 
     rank = process_rank()
@@ -87,7 +86,7 @@ def export(
     lengths = {"clip_s": clip, "overlap_s": overlap}
     config = CutConfig(**{name: value for name, value in lengths.items() if value is not None})
     checkpoint = resolve(model)
-    settings = settings_for(checkpoint)
+    settings = checkpoint_settings(checkpoint)
     console = stderr_console()
     if rank.number == 0:
         source = f"{checkpoint} (--model {model})"

@@ -65,14 +65,14 @@ def _narrate(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # torch takes seconds to import: `--help` and usage errors must not wait for it.
     from .. import session
-    from ..config import Settings, settings_for
+    from ..config import Settings
     from ..engine.engine import StreamingEngine
-    from ..engine.model import resolve
+    from ..engine.model import checkpoint_settings, resolve
     from ..recordings.bag_sink import check_stamps
     from ..recordings.recording import open_recording
 
     checkpoint = resolve(changes.get("model", Settings().model.model))
-    settings = settings_for(checkpoint).updated(changes)
+    settings = checkpoint_settings(checkpoint).updated(changes)
     with open_recording(path, topic) as recording:
         start_ns = recording.start_ns(settings.frames)
         check_output(format, output, recording=path)

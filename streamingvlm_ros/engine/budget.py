@@ -21,7 +21,6 @@ LATEST_S = 9_999_999_999.9
 EARLIEST_S = -999_999_999.9
 """The earliest such time: a minus sign takes as much room as a digit."""
 
-
 _SIZES = (
     "vision_rounds",
     "max_frame_tokens",
@@ -41,17 +40,32 @@ _SIZES = (
 )
 """Settings that bound the tokens in the cache."""
 
+MAX_INSTRUCTION_TOKENS = 4096
+"""Maximum length of an instruction, which is that of the longest question."""
+
 
 @dataclass(frozen=True)
 class Budget:
     """Token bounds that follow from settings.
 
     `temporal_patch` is the number of frames that become one temporal step of vision tokens.
+
+    Raises:
+        ConfigError: the instruction is longer than there is room for.
     """
 
     chat_format: ChatFormat
     settings: Settings
     temporal_patch: int
+
+    def __post_init__(self) -> None:
+        tokens = len(self.chat_format.encode(self.settings.prompt.instruction))
+        if tokens > MAX_INSTRUCTION_TOKENS:
+            raise ConfigError(
+                f"instruction has {tokens:,} tokens, {tokens - MAX_INSTRUCTION_TOKENS:,} more than "
+                f"the {MAX_INSTRUCTION_TOKENS:,} that a round has room for: shorten it, or put "
+                "what the model shall remember into previous_text"
+            )
 
     @cached_property
     def steps_per_round(self) -> int:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..config import Settings
-from ..errors import ConfigError, QuestionError, StreamingVLMError
+from ..errors import ConfigError, ModelError, QuestionError, StreamingVLMError
 from ..types import Ask, Chunk, ChunkPart, Narration
 from .budget import Budget, largest_setting
 from .kv_cache import SlotAllocator
 from .ledger import Grid
+from .loading import as_model_error
 from .memory import check_free
 from .model import LoadedModel, load
 from .questions import Questions
@@ -90,8 +91,10 @@ class StreamingEngine:
 
         Raises:
             ModelError: it can't be loaded.
+            ConfigError: the settings don't fit the machine or the checkpoint.
         """
-        return cls(load(checkpoint, settings.model), settings, max_streams=max_streams)
+        with as_model_error(f"can't load {checkpoint}"):
+            return cls(load(checkpoint, settings.model), settings, max_streams=max_streams)
 
     @property
     def device(self) -> torch.device:
@@ -191,10 +194,21 @@ class StreamingEngine:
 
     @torch.inference_mode()
     def advance(self) -> None:
-        """Start waiting questions if there is room, and decode a token for every open turn."""
+        """Start waiting questions if there is room, and decode a token for every open turn.
+
+        Raises:
+            ModelError: the model computes values that are no numbers. All turns have ended, all
+                questions got this error, and all streams are cleared.
+        """
         if self._questions.waiting:
             self._questions.open_next()
-        self.scheduler.step()
+        try:
+            self.scheduler.step()
+        except ModelError as error:
+            self.abort(error)
+            # A NaN that is left in the cache spoils a sum even where its weight is 0.
+            self.runner.cache.clear()
+            raise
 
     def take_rounds(self) -> list[Round]:
         """Return the rounds narrated since the last call, in order."""

@@ -61,6 +61,11 @@ class KVCache:
             values[:, target] = values.index_select(1, sources)
             keys[:, target] = rotate(unrotated[:, target], cos, sin)
 
+    def clear(self) -> None:
+        """Set all slots to zero."""
+        for arena in self._arenas:
+            arena.zero_()
+
     def copy_from(self, other: KVCache, *, source: int, target: int, tokens: int) -> None:
         """Copy tokens unchanged from an arena of the same model, possibly this one."""
         for written, read in zip(self._arenas, other._arenas, strict=True):

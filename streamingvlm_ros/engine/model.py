@@ -6,19 +6,32 @@ in `qwen2_5/`.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import GenerationConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 from transformers.utils import is_flash_attn_2_available
 
-from ..config import DEMO_CHECKPOINT, PUBLISHED_MODEL, ModelConfig, SamplingConfig
-from ..errors import ModelError
+from ..config import (
+    DEMO_CHECKPOINT,
+    PUBLISHED_MODEL,
+    ModelConfig,
+    SamplingConfig,
+    Settings,
+    settings_for,
+)
+from ..errors import ConfigError, ModelError
+from . import hub
+from .checkpoint_files import CONFIG, GENERATION, check_config, check_files, has_adapter
+from .loading import as_model_error, reason
 from .qwen2_5 import checkpoint as family
-from .weight_files import check_weights
+from .weights_size import check_weights
+
+log = logging.getLogger(__name__)
 
 _TOP_K = 50
 """Default of transformers' generate for checkpoints without a top_k."""
@@ -48,75 +61,159 @@ class LoadedModel:
 def resolve(name: str) -> Path | str:
     """Return the folder or hub id for a model's name as users write it.
 
-    'auto' is the published model where there is a GPU and the demo model elsewhere. Raises
-    ModelError if the name looks like a path and doesn't exist.
+    'auto' is the published model where there is a GPU and the demo model elsewhere. A hub id leads
+    to the folder in the local cache if the checkpoint is complete there. The network isn't asked.
+
+    Raises:
+        ModelError: the name looks like a path and isn't a folder's.
     """
     if name == "auto":
         name = PUBLISHED_MODEL if torch.cuda.is_available() else "demo"
     if name == "demo":
         return DEMO_CHECKPOINT
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, or no valid name
+        why = reason(error).rstrip(".")
+        raise _no_model(name, f" ({why})") from error
+    if is_folder:
         return folder
+    if is_file:
+        raise _no_model(name, ", which is a file")
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise ModelError(
-            f"no model at {name}: give a checkpoint's folder, a hub id such as {PUBLISHED_MODEL}, "
-            "or 'demo'"
-        )
-    return name
+        raise _no_model(name)
+    return hub.complete_snapshot(name) or name
+
+
+def _no_model(name: str, why: str = "") -> ModelError:
+    return ModelError(
+        f"no model at {name}{why}: give a checkpoint's folder, a hub id such as {PUBLISHED_MODEL}, "
+        "or 'demo'"
+    )
+
+
+def checkpoint_settings(checkpoint: Path | str) -> Settings:
+    """Return the settings that a checkpoint was trained for; see `settings_for`.
+
+    Of a hub id, only small files are downloaded.
+
+    Raises:
+        ConfigError: its streaming.json is wrong.
+        ModelError: a hub id is neither in the cache nor in reach.
+    """
+    return settings_for(_small_files(checkpoint))
 
 
 def read_model_config(checkpoint: Path | str) -> PreTrainedConfig:
     """Return a checkpoint's configuration without loading weights; ModelError if none."""
-    try:
-        return family.read_config(checkpoint)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"can't read a model at {checkpoint}: {_first_line(error)}") from error
+    folder = _small_files(checkpoint)
+    check_config(folder)
+    remedy = "Copy the file from the model that this one was made from"
+    with as_model_error(f"can't read {folder / CONFIG}", remedy):
+        return family.read_config(folder)
 
 
 def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = None) -> LoadedModel:
-    """Load a checkpoint in Hugging Face format. ModelError says what is wrong with it.
+    """Load a checkpoint in Hugging Face format: its folder, or a name as for `resolve`.
 
     `quantization` is transformers' configuration of quantised layers.
 
     Raises:
-        ConfigError: there is no memory for the weights.
+        ModelError: it can't be loaded; the message names the file and the remedy.
+        ConfigError: the device that `config` names doesn't exist here, or has no memory for the
+            weights.
     """
-    read_model_config(checkpoint)
     device, dtype = _place(config)
+    place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
+    folder = hub.download(place) if isinstance(place, str) else place
+    read_model_config(folder)
+    check_files(folder)
     if quantization is None:
-        check_weights(checkpoint, dtype, device=device)
-    try:
+        check_weights(folder, dtype, device=device)
+    with as_model_error(f"can't load {checkpoint}"):
         model, report = family.load_weights(
-            checkpoint,
+            folder,
             dtype=dtype,
             device_map={"": device},
             attn_implementation=attention_backend(device, dtype),
             quantization_config=quantization,
         )
-        tokenizer = family.load_tokenizer(checkpoint)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"can't load {checkpoint}: {_first_line(error)}") from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ModelError(f"{checkpoint} lacks {len(missing)} weights, such as {missing[0]}")
-    own = model.generation_config
-    stop = own.eos_token_id if own.eos_token_id is not None else []
-    stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
-    top_k, top_p = _limits(own, model.config.get_text_config().vocab_size)
-    return LoadedModel(model.eval(), tokenizer, top_k, top_p, stop_ids)
+        _check_report(checkpoint, report)
+        _check_quantisation(checkpoint, model, unexpected=report["unexpected_keys"])
+        family.run_first_forward_hooks(model)
+        tokenizer = family.load_tokenizer(folder)
+        if has_adapter(folder):
+            log.warning(
+                "%s holds adapter files beside the weights: they are taken for merged already, "
+                "and not applied",
+                folder,
+            )
+        return LoadedModel(model.eval(), tokenizer, **_own_sampling(model, folder))
 
 
-def _limits(own: GenerationConfig, vocabulary: int) -> tuple[int, float]:
-    """Return a checkpoint's own top_k and top_p, as transformers' generate uses them."""
+def _small_files(checkpoint: Path | str) -> Path:
+    place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
+    return hub.download_small_files(place) if isinstance(place, str) else place
+
+
+def _check_report(checkpoint: Path | str, report: dict[str, Any]) -> None:
+    """Raise ModelError if weights are missing or have another shape than config.json says."""
+    if wrong := sorted(report["mismatched_keys"]):
+        name, stored, expected = wrong[0]
+        raise ModelError(
+            f"can't load {checkpoint}: {len(wrong)} weights have another shape than config.json "
+            f"says, such as {name} with {list(stored)}, not {list(expected)}. Save the model again "
+            "(DeepSpeed ZeRO-3: gather the weights first), or copy its own config.json"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"can't load {checkpoint}: it lacks {len(missing)} weights, such as {missing[0]}. Copy "
+            "or download it again"
+        )
+
+
+def _check_quantisation(checkpoint: Path | str, model: Any, *, unexpected: Collection[str]) -> None:
+    """Raise ModelError if quantised weights were read as plain ones."""
+    stated = getattr(model.config, "quantization_config", None)
+    if stated and getattr(model, "hf_quantizer", None) is None:
+        raise ModelError(
+            f"can't load {checkpoint}: this transformers can't run the quantization_config in its "
+            "config.json. Use the unquantised checkpoint"
+        )
+    scales = sorted(name for name in unexpected if name.endswith(("_scale", "_scale_inv")))
+    if scales:
+        raise ModelError(
+            f"can't load {checkpoint}: its weights are quantised ({scales[0]}), but its "
+            "config.json has no quantization_config for them. Copy config.json again"
+        )
+
+
+def _own_sampling(model: Any, folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's own top_k, top_p and stop ids, as transformers' generate uses them."""
+    own, vocabulary = model.generation_config, model.config.get_text_config().vocab_size
     top_k = _TOP_K if own.top_k is None else own.top_k
     top_p = 1.0 if own.top_p is None else own.top_p
-    if top_k < 0 or top_p < 0.0:
+    stop = [] if own.eos_token_id is None else own.eos_token_id
+    stop_ids = stop if isinstance(stop, list | tuple) else [stop]
+    if not _is_number(top_k) or not _is_number(top_p) or top_k < 0 or not top_p >= 0.0:
         raise ModelError(
-            f"generation_config.json asks for top_k {top_k} and top_p {top_p}: neither may be "
-            "negative"
+            f"{folder / GENERATION} asks for top_k {top_k!r} and top_p {top_p!r}: they must be "
+            "numbers, neither negative. Correct or remove them"
         )
-    return min(top_k, vocabulary), min(top_p, 1.0)
+    if not all(isinstance(id, int) and not isinstance(id, bool) for id in stop_ids):
+        raise ModelError(
+            f"{folder / GENERATION} has the eos_token_id {stop!r}: give an id or a list of ids"
+        )
+    return {
+        "top_k": min(int(top_k), vocabulary),
+        "top_p": min(top_p, 1.0),
+        "stop_ids": frozenset(stop_ids),
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def own_device(number: int) -> str:
@@ -136,7 +233,14 @@ def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
 def _place(config: ModelConfig) -> tuple[torch.device, torch.dtype]:
     """Return the device and the data type, with 'auto' resolved."""
     cuda = torch.cuda.is_available()
-    device = torch.device(("cuda" if cuda else "cpu") if config.device == "auto" else config.device)
+    try:
+        device = torch.device(
+            ("cuda" if cuda else "cpu") if config.device == "auto" else config.device
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            f"device {config.device!r} is no device of torch: use auto, cpu, cuda or cuda:N"
+        ) from error
     if device.type == "cuda" and not cuda:
         raise ModelError(
             "device cuda was asked for, but torch sees no GPU: see `streamingvlm doctor`"
@@ -145,7 +249,3 @@ def _place(config: ModelConfig) -> tuple[torch.device, torch.dtype]:
         return device, torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype: torch.dtype = getattr(torch, config.dtype)
     return device, dtype
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

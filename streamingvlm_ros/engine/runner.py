@@ -8,7 +8,7 @@ host knows anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,12 @@ from .sampler import RowSampler
 
 NO_TOKEN = -1
 """Emitted by a row that chose a stop token, reached its limit, or is not open."""
+
+NOT_A_NUMBER = -2
+"""Emitted by a row whose logits hold a NaN or an infinity; the row is then done."""
+
+MAX_PREFILL_TOKENS = 2048
+"""Maximum number of tokens in one pass: it bounds the memory of attention and its masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,24 @@ class Feed:
     positions: Tensor
     opens: bool = True
 
+    def split(self, tokens: int) -> tuple[Feed, Feed | None]:
+        """Return the first `tokens` tokens, and the rest if there is one."""
+        if tokens >= len(self.embedded):
+            return self, None
+        first = replace(
+            self,
+            embedded=self.embedded[:tokens],
+            positions=self.positions[:, :tokens],
+            opens=False,
+        )
+        rest = replace(
+            self,
+            place=self.place.grown(tokens),
+            embedded=self.embedded[tokens:],
+            positions=self.positions[:, tokens:],
+        )
+        return first, rest
+
 
 @dataclass(frozen=True)
 class RowLimits:
@@ -79,7 +103,7 @@ class Pass:
             self._ready.record()
 
     def tokens(self) -> list[int]:
-        """Wait for the copy; return each row's token, or NO_TOKEN."""
+        """Wait for the copy; return each row's token, NO_TOKEN or NOT_A_NUMBER."""
         if self._ready:
             self._ready.synchronize()
         ids: list[int] = self._tokens.tolist()
@@ -115,7 +139,7 @@ class Runner:
         self._places = [Place(0, 0)] * self.rows
         self._open = [False] * self.rows
         self.sampler = RowSampler(self.rows, decoder.vocabulary, device=device)
-        self._stop_ids = torch.tensor(sorted(stop_ids), device=device)
+        self._stop_ids = torch.tensor(sorted({*stop_ids, NOT_A_NUMBER}), device=device)
         self._logits = torch.zeros(
             self.rows, decoder.vocabulary, dtype=decoder.dtype, device=device
         )
@@ -144,7 +168,11 @@ class Runner:
             self._graph.forget()
 
     def prefill(self, feeds: Sequence[Feed]) -> None:
-        """Append the tokens of several rows in one pass."""
+        """Append the tokens of several rows, together in as few passes as memory allows."""
+        for part in _passes(feeds, MAX_PREFILL_TOKENS):
+            self._prefill(part)
+
+    def _prefill(self, feeds: Sequence[Feed]) -> None:
         decoder, device = self._decoder, self._decoder.device
         places = [feed.place.grown(len(feed.embedded)) for feed in feeds]
         spans = [
@@ -221,20 +249,22 @@ class Runner:
         """Run `step` with the lengths that the host knows: finished rows cost no attention."""
         self._choose(rows)
         emitted = self._emitted[rows].tolist()
-        if all(token == NO_TOKEN for token in emitted):
+        if all(token < 0 for token in emitted):
             return
         self._grow(rows)
         scratch = (self.cache.scratch, self.cache.scratch + 1)
         spans = [
-            Span(1, scratch) if token == NO_TOKEN else Span(1, (p.start, p.end + 1), p.shared)
+            Span(1, scratch) if token < 0 else Span(1, (p.start, p.end + 1), p.shared)
             for token, p in zip(emitted, self._places[rows], strict=True)
         ]
         self._feed(rows, over_spans(self._backend, spans, device=self._decoder.device))
 
     def _choose(self, rows: slice) -> None:
-        token = self.sampler.choose(self._logits[rows], rows)
-        self._done[rows] |= torch.isin(token, self._stop_ids)
-        self._emitted[rows] = token.masked_fill(self._done[rows], NO_TOKEN)
+        logits, done = self._logits[rows], self._done[rows]
+        finite = torch.linalg.vector_norm(logits, torch.inf, dim=-1) < torch.inf  # not NaN, either
+        token = self.sampler.choose(logits, rows).masked_fill(~finite, NOT_A_NUMBER)
+        done |= torch.isin(token, self._stop_ids)
+        self._emitted[rows] = token.masked_fill(done & finite, NO_TOKEN)
 
     def _grow(self, rows: slice) -> RowSpans:
         """Extend each unfinished row by a slot; return the spans that the rows then see."""
@@ -261,3 +291,20 @@ class Runner:
         self._position[rows] += ~done
         self._left[rows] -= (~done).long()
         self._done[rows] |= self._left[rows] <= 0
+
+
+def _passes(feeds: Sequence[Feed], limit: int) -> Iterator[list[Feed]]:
+    """Pack feeds into passes of at most `limit` tokens; a feed may be split over several."""
+    part: list[Feed] = []
+    room = limit
+    for feed in feeds:
+        rest: Feed | None = feed
+        while rest:
+            if not room:
+                yield part
+                part, room = [], limit
+            piece, rest = rest.split(room)
+            part.append(piece)
+            room -= len(piece.embedded)
+    if part:
+        yield part

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .runner import NO_TOKEN, Pass, RowLimits, Runner
+from ..errors import ModelError
+from .runner import NO_TOKEN, NOT_A_NUMBER, Pass, RowLimits, Runner
 
 
 @dataclass(eq=False)
@@ -56,7 +57,11 @@ class Scheduler:
             self._runner.close(turn.row)
 
     def step(self) -> None:
-        """Run one pass: each open turn gets a token, or ends."""
+        """Run one pass: each open turn gets a token, or ends.
+
+        Raises:
+            ModelError: the model computed values that are no numbers; the turn is cancelled.
+        """
         if not self._turns:
             return
         self._passes.append((self._runner.decode(), list(self._turns.values())))
@@ -79,6 +84,13 @@ class Scheduler:
             raise errors[0]
 
     def _add(self, turn: Turn, token: int) -> None:
+        if token == NOT_A_NUMBER:
+            self.cancel(turn)
+            raise ModelError(
+                "the model computes values that are no numbers (NaN or infinity): its weights are "
+                "damaged, or float16 is too narrow for them. Set dtype to bfloat16 or float32, or "
+                "download the checkpoint again"
+            )
         if token == NO_TOKEN:
             turn.complete = True
             return self._end(turn)

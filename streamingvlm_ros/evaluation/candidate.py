@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from ..config import Settings, settings_for
-from ..engine.model import resolve
+from ..config import Settings
+from ..engine.model import checkpoint_settings, resolve
 from ..errors import EvaluationError
 from ..setting import located, settings_of
 
@@ -40,11 +40,12 @@ def parse_candidate(label: str) -> Candidate:
 
     Raises:
         EvaluationError: The label has no model, or a part without "=".
+        ModelError: There is no such model.
         ConfigError: A setting is unknown or wrong.
     """
     model, changes = split_label(label)
     checkpoint = resolve(model)
-    settings = settings_for(checkpoint)
+    settings = checkpoint_settings(checkpoint)
     with located(repr(label)):
         values = {name: _parse_value(name, text) for name, text in changes.items()}
         return Candidate(label, checkpoint, settings.updated(values))

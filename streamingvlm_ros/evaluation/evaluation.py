@@ -11,7 +11,7 @@ from typing import Protocol
 from ..atomic_write import write_text
 from ..engine.engine import StreamingEngine
 from ..engine.memory import release_memory
-from ..errors import EvaluationError
+from ..errors import EvaluationError, ModelError
 from ..recordings.folder import unread_labels
 from ..recordings.recording import open_recording
 from ..recordings.skipping import skip_reason
@@ -79,6 +79,8 @@ class Evaluation:
 def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
         return _stream(trial, engine, observer=observer)
+    except ModelError as error:  # loaded, but it computes no numbers for this recording
+        return SkippedTrial(trial.request, str(error))
     except Exception as error:  # readers may raise anything
         return SkippedTrial(trial.request, skip_reason(error))
 

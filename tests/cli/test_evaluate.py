@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
+
+from streamingvlm_ros.config import DEMO_CHECKPOINT
 
 from ..support.cli import run
 from ..support.judge import fair_judge, judge_server
@@ -294,3 +297,22 @@ def test_an_unreachable_judge_leaves_scores_and_a_report(folder: Path) -> None:
     assert "error: the judge at http://127.0.0.1:9/v1 gave no answer" in done.stderr
     assert all("judged" not in row for row in summary(folder))
     assert (folder.parent / "out" / "report.html").exists()
+
+
+def test_recordings_of_a_model_without_numbers_are_skipped_and_the_others_go_on(
+    folder: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(DEMO_CHECKPOINT, damaged)
+    weights = load_file(damaged / "model.safetensors")
+    name = next(name for name in weights if "layers.0.mlp.up_proj" in name)
+    weights[name].fill_(float("nan"))
+    save_file(weights, damaged / "model.safetensors", metadata={"format": "pt"})
+    done = evaluate(folder, "--model", damaged, "--model", "demo")
+    assert done.returncode == 0, done.stderr
+    broken, sound = summary(folder)
+    assert broken["items"] == 0
+    assert list(broken["skipped"]) == ["early", "late"]
+    assert all("no numbers" in reason for reason in broken["skipped"].values())
+    assert sound["items"] == 2
+    assert not sound["skipped"]

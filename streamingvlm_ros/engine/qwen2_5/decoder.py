@@ -12,9 +12,11 @@ from functools import partial
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import ModelError
 from ..attention import Attend, rotate, signed
 from ..kv_cache import CacheShape, KVCache
 
@@ -41,6 +43,7 @@ class Decoder:
         text = model.model.language_model
         config = text.config
         self._embed, self._norm, self._head = text.embed_tokens, text.norm, model.lm_head
+        self._to_logits = _linear(self._head)
         self._rotary = text.rotary_emb
         self._layers = [_layer(layer) for layer in text.layers]
         self._query_heads: int = config.num_attention_heads
@@ -51,6 +54,7 @@ class Decoder:
         self.dtype: torch.dtype = self._embed.weight.dtype
         self.device: torch.device = self._embed.weight.device
         self.vocabulary: int = self._head.out_features
+        self.rotation(torch.zeros(3, 1, device=self.device))  # raises before the first round
 
     def new_cache(self, slots: int) -> KVCache:
         """Return an empty arena of `slots` tokens."""
@@ -72,9 +76,18 @@ class Decoder:
         """Return cosine and signed sine, each float32 (tokens, head_dim).
 
         `positions` are float32 (3, tokens).
+
+        Raises:
+            ModelError: transformers is older than 5.17, and doesn't merge the three positions.
         """
         like = torch.empty(0, dtype=torch.float32, device=self.device)
         cos, sin = self._rotary(like, positions[:, None])
+        expected = (1, positions.shape[1], self._head_dim)
+        if cos.shape != expected or sin.shape != expected:
+            raise ModelError(
+                f"transformers {transformers.__version__} gives rotary embeddings of shape "
+                f"{tuple(cos.shape)}, not {expected}: pip install -U 'transformers>=5.17,<6'"
+            )
         return cos[0], signed(sin[0])
 
     def forward(
@@ -114,8 +127,7 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return (tokens, vocabulary) logits of (tokens, hidden) after all layers."""
-        logits: Tensor = self._head(_normed(hidden, self._norm))
-        return logits
+        return self._to_logits(_normed(hidden, self._norm))
 
 
 def _layer(layer: Any) -> _Layer:
@@ -123,10 +135,10 @@ def _layer(layer: Any) -> _Layer:
     return _Layer(
         layer.input_layernorm,
         _merged([attention.q_proj, attention.k_proj, attention.v_proj]),
-        attention.o_proj,
+        _linear(attention.o_proj),
         layer.post_attention_layernorm,
         _merged([mlp.gate_proj, mlp.up_proj]),
-        mlp.down_proj,
+        _linear(mlp.down_proj),
     )
 
 
@@ -137,13 +149,33 @@ def _normed(hidden: Tensor, norm: Any) -> Tensor:
 def _merged(linears: Sequence[nn.Module]) -> Linear:
     """Merge linear maps of one input; the originals become views, so memory use doesn't grow.
 
-    Maps without plain weights, such as quantised ones, stay separate.
+    Maps with more than plain weights, such as quantised ones, stay separate.
     """
-    if any(type(linear) is not nn.Linear for linear in linears):
-        return lambda x: torch.cat([linear(x) for linear in linears], dim=-1)
+    if not all(map(_is_plain, linears)):
+        separate = [_linear(linear) for linear in linears]
+        return lambda x: torch.cat([linear(x) for linear in separate], dim=-1)
     weight, bias = _merge_parameters(linears, "weight"), _merge_parameters(linears, "bias")
     assert weight is not None
     return partial(F.linear, weight=weight, bias=bias)
+
+
+def _linear(linear: nn.Module) -> Linear:
+    """Return a map of (tokens, features); a quantiser's gets the batch axis that it expects.
+
+    Without that axis compressed-tensors rounds all tokens by one scale, not each by its own.
+    """
+    if _is_plain(linear):
+        return linear
+    return lambda x: linear(x[None])[0]
+
+
+def _is_plain(linear: nn.Module) -> bool:
+    """Return True if a map is nothing but its weights: no subclass, and nothing wrapped round it.
+
+    compressed-tensors rounds the inputs of an ordinary nn.Linear in a forward of its own.
+    """
+    wrapped = "forward" in vars(linear) or linear._forward_pre_hooks or linear._forward_hooks
+    return type(linear) is nn.Linear and not wrapped
 
 
 def _merge_parameters(linears: Sequence[Any], name: str) -> Tensor | None:

@@ -123,5 +123,7 @@ class ConfiguredNarrator:
         pipeline = self._pipeline()
         if not pipeline:
             return Trigger.Response(success=False, message=INACTIVE)
+        if pipeline.problem:
+            return Trigger.Response(success=False, message=pipeline.problem)
         pipeline.reset()
         return Trigger.Response(success=True)

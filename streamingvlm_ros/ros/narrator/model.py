@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
-from ...config import DEMO_CHECKPOINT, SamplingConfig, settings_for
+from ...config import DEMO_CHECKPOINT, SamplingConfig
 from .. import params
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class NarratorModel:
         """
         # Importing torch takes seconds: other nodes shall see this one before that.
         from ...engine.engine import StreamingEngine
-        from ...engine.model import resolve
+        from ...engine.model import checkpoint_settings, resolve
 
         self.checkpoint = resolve(model)
         if model == "auto" and self.checkpoint == DEMO_CHECKPOINT:
@@ -33,7 +33,7 @@ class NarratorModel:
                 "no GPU found: narrating with the small demo model, which knows only the synthetic "
                 "camera's world. Set the parameter `model` to use another"
             )
-        settings = params.declare_settings(node, settings_for(self.checkpoint))
+        settings = params.declare_settings(node, checkpoint_settings(self.checkpoint))
         self.frames, self.asking = settings.frames, settings.asking
         self.engine = StreamingEngine.from_pretrained(self.checkpoint, settings)
         node.get_logger().info(f"attention: {self.engine.model.attention} on {self.engine.device}")

@@ -147,7 +147,8 @@ class Narrator(LifecycleNode):
         values = {"state": self._phase, "model": str(model)}
         values |= configured.diagnostics() if configured else {}
         values |= pipeline.diagnostics() if pipeline else {}
-        message = DiagnosticArray(status=[self._status.status(self._problem, values)])
+        problem = self._problem or (pipeline.problem if pipeline else "")
+        message = DiagnosticArray(status=[self._status.status(problem, values)])
         message.header.stamp = self.get_clock().now().to_msg()
         with drop_on_timeout():
             self._diagnostics.publish(message)

@@ -78,6 +78,11 @@ class NarrationPipeline:
         # Last: if anything above fails, no thread is left behind.
         self._worker.start()
 
+    @property
+    def problem(self) -> str:
+        """What ended the narration; empty while it runs."""
+        return self._worker.problem
+
     def diagnostics(self) -> dict[str, str]:
         """Return values for /diagnostics, by key."""
         return {

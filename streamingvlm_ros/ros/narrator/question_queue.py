@@ -183,7 +183,8 @@ class QuestionQueue:
     ) -> None:
         """Have `question` answered, and call `on_text` with each text. Return when it is done."""
         request = Ask(question, pending.on_done, pending.on_token, pending.on_start)
-        self._inbox.post(CAMERA, request)
+        if not self._inbox.post(CAMERA, request):
+            pending.on_done(QuestionError("narration has stopped: see /diagnostics"))
         try:
             for text in pending.text_chunks():
                 on_text(text)

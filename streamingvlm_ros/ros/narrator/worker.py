@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import session
 from ...config import SamplingConfig
-from ...errors import StreamingVLMError
+from ...errors import ModelError, StreamingVLMError
 from ...inbox import Inbox
 from ...session import CameraSink, PartEvent, Request, RequestEvent
 from ...types import Ask
@@ -25,7 +25,8 @@ class Worker:
     """Serves an inbox's frames and requests until it is stopped.
 
     An exception is logged and counted, the stream is reset, and narration continues with the next
-    chunk. Every request gets a reply, also when the worker stops.
+    chunk. A ModelError would come back with every chunk: it ends the worker. Every request gets a
+    reply, also when the worker stops.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Worker:
         self._sinks, self._log_error = sinks, log_error
         self._requests: list[Request] = []
         self._sampling: SamplingConfig | None = None
+        self.problem = ""
+        """The ModelError that ended the worker."""
         self._stale = True  # what the stream saw before this worker started doesn't count
         self._thread = threading.Thread(target=self._run, name="narration")
 
@@ -80,8 +83,17 @@ class Worker:
                 return session.serve(
                     self, self._engine, streams={CAMERA: self._stream}, sinks=self._sinks
                 )
+            except ModelError as error:
+                return self._give_up(error)
             except Exception as error:
                 self._recover(error)
+
+    def _give_up(self, error: ModelError) -> None:
+        self.problem = f"narration has stopped: {error}"
+        self._counters.add(FAILURES)
+        self._log_error(self.problem)
+        self._engine.abort(error)
+        _refuse([*self._requests, *self._inbox.close()], error)
 
     def _recover(self, error: Exception) -> None:
         self._stale = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from rcl_interfaces.srv import ListParameters
+from safetensors.torch import load_file, save_file
+from std_srvs.srv import Trigger
 from streamingvlm_ros.msg import Narration
 from streamingvlm_ros.srv import Ask
 
@@ -62,6 +65,37 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_the_node_lives_on(
         assert reason in process.log()
         assert not change_state(peer, Transition.TRANSITION_CONFIGURE)
         assert lifecycle_state(peer) == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def is_broken(values: dict[str, str]) -> bool:
+    return "no numbers" in values["message"]
+
+
+def test_a_model_that_computes_no_numbers_ends_the_narration_until_the_next_activation(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(CHECKPOINT, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    parameters = {**TINY, **reliable("/image"), "model": str(tmp_path)}
+    with Peer() as peer, peer.process("narrator", **parameters) as process:
+        for activation in (1, 2):
+            before = len(peer.diagnostics)
+            peer.wait_for_status(lambda v: "topic" in v and not is_broken(v), before)
+            publish_seconds(peer, 100 * activation)
+            status = peer.wait_for_status(is_broken, before)
+            assert status["state"] == "active"
+            assert status["failures"] == str(activation)
+            answer = peer.call(Ask, "/narrator/ask", Ask.Request(question="?"))
+            assert not answer.success
+            assert "narration has stopped" in answer.message
+            reset = peer.call(Trigger, "/narrator/reset", Trigger.Request())
+            assert not reset.success
+            assert process.log().count("narration has stopped") == activation
+            assert "Traceback" not in process.log()
+            assert change_state(peer, Transition.TRANSITION_DEACTIVATE)
+            assert change_state(peer, Transition.TRANSITION_ACTIVATE)
 
 
 def test_parameters_override_the_checkpoints_own_settings(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streamingvlm_ros.config import FrameConfig, SamplingConfig
-from streamingvlm_ros.errors import StreamingVLMError
+from streamingvlm_ros.errors import ModelError, StreamingVLMError
 from streamingvlm_ros.frames.chunk_buffer import ChunkBuffer
 from streamingvlm_ros.inbox import Inbox
 from streamingvlm_ros.ros.diagnostics import Counters
@@ -46,6 +46,7 @@ class BreakableStream:
 
     def __init__(self) -> None:
         self.broken = False
+        self.error: Exception = RuntimeError("out of memory")
         self.parts: list[ChunkPart] = []
         self.asks: list[Ask] = []
         self.passes_left = 0
@@ -98,7 +99,7 @@ class BreakableStream:
 
     def check(self) -> None:
         if self.broken:
-            raise RuntimeError("out of memory")
+            raise self.error
 
 
 class BreakableEngine:
@@ -306,6 +307,35 @@ def test_a_reset_in_a_failed_batch_gets_a_reply() -> None:
     bench.stream.broken = True
     bench.worker.start()
     assert "out of memory" in str(outcomes.get(timeout=PATIENCE_S))
+    assert outcomes.get(timeout=PATIENCE_S) == "reset"
+    bench.worker.stop("the test is over")
+
+
+def test_a_model_that_cannot_go_on_ends_the_narration_and_says_so_once() -> None:
+    with running_bench() as bench:
+        bench.second(1)
+        bench.next_narration()
+        bench.stream.broken, bench.stream.error = True, ModelError("no numbers")
+        outcome = bench.ask()
+        assert isinstance(outcome, ModelError)
+        assert bench.logged.get(timeout=PATIENCE_S) == "narration has stopped: no numbers"
+        assert bench.worker.problem == "narration has stopped: no numbers"
+        for second in range(2, 6):
+            bench.second(second)
+        assert not bench.post(Ask(Question("?"), lambda outcome: None))
+        assert not bench.inbox.restart(CAMERA, Reset())
+    assert bench.logged.empty()
+    assert bench.counters.counts()["failures"] == 1
+
+
+def test_open_requests_get_the_error_of_a_model_that_cannot_go_on() -> None:
+    bench = Bench()
+    outcomes: Queue[Any] = Queue()
+    bench.post(Ask(Question("?"), outcomes.put))
+    bench.post(Reset(lambda: outcomes.put("reset")))
+    bench.stream.broken, bench.stream.error = True, ModelError("no numbers")
+    bench.worker.start()
+    assert "no numbers" in str(outcomes.get(timeout=PATIENCE_S))
     assert outcomes.get(timeout=PATIENCE_S) == "reset"
     bench.worker.stop("the test is over")
 

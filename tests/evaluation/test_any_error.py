@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamingvlm_ros.config import DEMO_CHECKPOINT, Settings
 from streamingvlm_ros.engine.engine import StreamingEngine
-from streamingvlm_ros.errors import ConfigError, ModelError
+from streamingvlm_ros.errors import ConfigError
 from streamingvlm_ros.evaluation import evaluation
 from streamingvlm_ros.evaluation.candidate import Candidate, parse_candidate
 from streamingvlm_ros.evaluation.evaluation import Evaluation
@@ -109,8 +109,7 @@ def test_an_unexpected_error_is_named_with_its_place(
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ConfigError("fps"), ModelError("no weights"), OSError(errno.ENOSPC, "No space left")],
+    "error", [ConfigError("fps"), OSError(errno.ENOSPC, "No space left")], ids=["setting", "disk"]
 )
 def test_an_error_that_is_not_the_recordings_ends_the_evaluation(
     patched: pytest.MonkeyPatch,

@@ -21,10 +21,6 @@ LATEST_S = 9_999_999_999.9
 EARLIEST_S = -999_999_999.9
 """The earliest such time: a minus sign takes as much room as a digit."""
 
-
-MAX_INSTRUCTION_TOKENS = 4096
-"""Maximum length of an instruction, which is that of the longest question."""
-
 _SIZES = (
     "vision_rounds",
     "max_frame_tokens",
@@ -43,6 +39,9 @@ _SIZES = (
     "max_answer_tokens",
 )
 """Settings that bound the tokens in the cache."""
+
+MAX_INSTRUCTION_TOKENS = 4096
+"""Maximum length of an instruction, which is that of the longest question."""
 
 
 @dataclass(frozen=True)

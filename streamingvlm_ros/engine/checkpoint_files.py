@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def check_files(folder: Path) -> None:
     for name in _JSON_FILES:
         if (folder / name).exists():
             read_object(folder / name)
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         _check_weights(path)
     _check_tokenizer_files(folder)
 
@@ -67,16 +66,6 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def stored_numbers(folder: Path) -> int:
-    """Return how many numbers the weights of a checked folder hold."""
-    count = 0
-    for path in _weight_files(folder):
-        # As numpy: torch would map the file as memory to write to, which Linux may refuse.
-        with safe_open(path, framework="numpy") as file:
-            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  it is no mapping
-    return count
-
-
 def has_adapter(folder: Path) -> bool:
     """Return True if an adapter was saved into a folder."""
     return (folder / _ADAPTER).exists()
@@ -96,8 +85,8 @@ def _remedy_without_config(folder: Path) -> str:
     return "it is not a checkpoint's folder, or a download or copy was cut off"
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """Return the files that transformers reads the weights from."""
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that transformers reads the weights from; ModelError if there are none."""
     if (folder / _WEIGHTS).exists():
         return [folder / _WEIGHTS]
     if (folder / _INDEX).exists():
@@ -117,6 +106,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _check_weights(path: Path) -> None:
     _check_file(path)
     try:
+        # As numpy: torch would map the file as memory to write to, which Linux may refuse.
         with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, ValueError, RuntimeError) as error:

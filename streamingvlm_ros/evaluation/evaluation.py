@@ -79,7 +79,7 @@ class Evaluation:
 def _run(trial: Trial, engine: StreamingEngine, *, observer: TrialObserver) -> Result:
     try:
         return _stream(trial, engine, observer=observer)
-    except ModelError as error:  # it computes no numbers on these frames; others may be right
+    except ModelError as error:  # loaded, but it computes no numbers for this recording
         return SkippedTrial(trial.request, str(error))
     except Exception as error:  # readers may raise anything
         return SkippedTrial(trial.request, skip_reason(error))

@@ -55,10 +55,19 @@ class Hold:
                 yield stamp_ns, each.picture
 
     def _slot_after(self, shown: Shown[T]) -> int:
-        """Return the first slot that doesn't belong to a picture."""
+        """Return the first slot that doesn't belong to a picture.
+
+        The last picture of a film has a slot in which it ends only if it stands still: most films
+        end some milliseconds after a second.
+        """
         slot = self._slot(shown.end_ns)
-        ends_within = not shown.replaced and self._first_stamp(slot) < shown.end_ns
-        return slot + ends_within
+        if shown.replaced or not self._stands_still(shown):
+            return slot
+        return slot + (self._first_stamp(slot) < shown.end_ns)
+
+    def _stands_still(self, shown: Shown[T]) -> bool:
+        """Return True if a picture is shown for longer than a slot."""
+        return (shown.end_ns - shown.start_ns) * self._slots > self._chunk_ns
 
     def _slot(self, stamp_ns: int) -> int:
         return stamp_ns * self._slots // self._chunk_ns

@@ -1,6 +1,7 @@
 """`streamingvlm narrate` on a generated video."""
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -76,7 +77,8 @@ def test_an_odd_video_is_narrated_and_what_is_odd_is_reported(tmp_path: Path) ->
         assert result.returncode == 0, result.stderr
         starts_s = [json.loads(line)["start_s"] for line in result.stdout.splitlines()]
         assert starts_s == [*range(2, 14), 30]
-        assert f"{path.name}: its first picture comes at 2.00 s" in result.stderr
+        # Some versions of FFmpeg shift pictures by the sound's first 21 ms.
+        assert re.search(rf"{path.name}: its first picture comes at 2\.0\d s", result.stderr)
         assert "16.0 s have no frames" in result.stderr
         assert "cut off" not in result.stderr
 

@@ -109,8 +109,7 @@ def test_an_unexpected_error_is_named_with_its_place(
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ConfigError("fps"), OSError(errno.ENOSPC, "No space left")],
+    "error", [ConfigError("fps"), OSError(errno.ENOSPC, "No space left")], ids=["setting", "disk"]
 )
 def test_an_error_that_is_not_the_recordings_ends_the_evaluation(
     patched: pytest.MonkeyPatch,

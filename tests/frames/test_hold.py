@@ -35,6 +35,8 @@ def frames(hold: Hold, stamps_s: list[float], *, end_s: float) -> list[tuple[flo
         ([0], 1.5, [(0.5, 0), (1, 0)]),
         ([-3, 1.2], 1.5, [(0, 0), (0.5, 0)]),
         ([-0.04, 0.02], 0.5, []),
+        ([0, 0.421], 0.521, []),
+        ([0, 0.421], 0.922, [(0.5, 1)]),
     ],
 )
 def test_a_picture_is_repeated_until_the_slot_of_the_next_or_the_end(

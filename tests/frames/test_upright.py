@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -64,6 +65,8 @@ def test_a_video_is_seen_as_its_container_says(
 def test_a_video_is_seen_as_its_codec_says(
     tmp_path: Path, orientation: str, shown: str, ending: str
 ) -> None:
+    if ending == "mkv" and av.library_versions["libavcodec"] < (62,):
+        pytest.skip("FFmpeg 7 copies H.264 to MKV without its header")
     plain = write(tmp_path / f"plain.{ending}", range(0, 1000, 100), picture=quarters)
     turn = f"h264_metadata=display_orientation=insert:{orientation}"
     assert (

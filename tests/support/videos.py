@@ -93,7 +93,7 @@ def sound(path: Path, *, cover: bytes = b"") -> Path:
         if cover:
             picture = container.add_stream("mjpeg", rate=1)
             picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            picture.disposition = Disposition.attached_pic
+            picture.disposition = Disposition.attached_pic.value
             packet = av.Packet(cover)
             packet.stream, packet.pts, packet.dts = picture, 0, 0
             container.start_encoding()
@@ -112,7 +112,7 @@ def two_tracks(path: Path, *, default: int) -> Path:
         tracks = [container.add_stream("libx264", rate=10) for _ in range(2)]
         for number, track in enumerate(tracks):
             track.width, track.height, track.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-            track.disposition = Disposition.default if number == default else Disposition(0)
+            track.disposition = Disposition.default.value if number == default else 0
         for time_ms in every_100_ms(2):
             for number, track in enumerate(tracks):
                 pixels = np.full((HEIGHT, WIDTH, 3), 255 * number, np.uint8)

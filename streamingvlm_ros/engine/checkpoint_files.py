@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds no JSON object: {_AGAIN}")
     return content
+
+
+def stored_numbers(folder: Path) -> int:
+    """Return how many numbers the weights of a checked folder hold."""
+    count = 0
+    for path in weight_files(folder):
+        with safe_open(path, framework="numpy") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+        count += sum(map(math.prod, shapes))
+    return count
 
 
 def has_adapter(folder: Path) -> bool:

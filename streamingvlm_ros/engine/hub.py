@@ -32,12 +32,12 @@ def complete_snapshot(hub_id: str) -> Path | None:
 
 
 def download(hub_id: str) -> Path:
-    """Return the folder of a checkpoint; the network is asked for what the cache lacks.
+    """Download what the cache lacks of a checkpoint, and return the cached folder.
 
     Raises:
-        ModelError: it is in neither.
+        ModelError: it isn't in reach.
     """
-    return complete_snapshot(hub_id) or _from_network(hub_id, ALL_FILES)
+    return _from_network(hub_id, ALL_FILES)
 
 
 def download_small_files(hub_id: str) -> Path:

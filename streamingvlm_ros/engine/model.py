@@ -26,7 +26,14 @@ from ..config import (
 )
 from ..errors import ConfigError, ModelError
 from . import hub
-from .checkpoint_files import CONFIG, GENERATION, check_config, check_files, has_adapter
+from .checkpoint_files import (
+    CONFIG,
+    GENERATION,
+    check_config,
+    check_files,
+    has_adapter,
+    stored_numbers,
+)
 from .loading import as_model_error, reason
 from .qwen2_5 import checkpoint as family
 from .weights_size import check_weights
@@ -127,11 +134,12 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
     device, dtype = _place(config)
     place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
     folder = hub.download(place) if isinstance(place, str) else place
-    read_model_config(folder)
+    model_config = read_model_config(folder)
     check_files(folder)
     if quantization is None:
         check_weights(folder, dtype, device=device)
     with as_model_error(f"can't load {checkpoint}"):
+        _check_size(checkpoint, model_config, stored=stored_numbers(folder))
         model, report = family.load_weights(
             folder,
             dtype=dtype,
@@ -155,6 +163,21 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
 def _small_files(checkpoint: Path | str) -> Path:
     place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
     return hub.download_small_files(place) if isinstance(place, str) else place
+
+
+def _check_size(checkpoint: Path | str, config: PreTrainedConfig, *, stored: int) -> None:
+    """Raise ModelError if config.json describes a far larger model than the weights are.
+
+    transformers would allocate all of it before it reports what is missing.
+    """
+    if getattr(config, "quantization_config", None):
+        return  # packed: a stored number holds several weights
+    described = family.count_parameters(config)
+    if described > 2 * stored:
+        raise ModelError(
+            f"can't load {checkpoint}: its config.json describes a model of {described:,} numbers, "
+            f"but its weights hold {stored:,}. One of them is another model's: copy it again"
+        )
 
 
 def _check_report(checkpoint: Path | str, report: dict[str, Any]) -> None:

@@ -182,6 +182,23 @@ def test_weights_of_another_shape_are_named(folder: Path, part: str) -> None:
     assert part in error_of(folder)
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("text_config", "num_hidden_layers", 500),
+        ("text_config", "intermediate_size", 10**9),
+        ("vision_config", "spatial_merge_size", 1000),
+        ("vision_config", "patch_size", 10**4),
+    ],
+)
+def test_a_config_of_a_far_larger_model_is_refused_before_memory_is_allocated(
+    folder: Path, section: str, name: str, value: int
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit_json(folder / "config.json", **{section: config[section] | {name: value}, name: value})
+    assert "but its weights hold 242,272." in error_of(folder)
+
+
 @pytest.mark.parametrize("part", ["layers.2.", "visual.merger", "embed_tokens"])
 def test_weights_that_are_missing_are_named(folder: Path, part: str) -> None:
     edit_weights(folder, lambda name, w: None if part in name else w)

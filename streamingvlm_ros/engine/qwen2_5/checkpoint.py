@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -41,6 +42,13 @@ def read_config(folder: Path) -> PreTrainedConfig:
             "Qwen2.5-VL checkpoints only"
         )
     return config
+
+
+def count_parameters(config: PreTrainedConfig) -> int:
+    """Return how many numbers a model of this configuration holds, without allocating it."""
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def load_weights(folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:

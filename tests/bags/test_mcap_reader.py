@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from streamingvlm_ros.bags.cdr import topic_of
 from streamingvlm_ros.bags.mcap_chunks import MAGIC
 from streamingvlm_ros.bags.reader import BagReader
 from streamingvlm_ros.bags.types import IMAGE_TYPES
+from streamingvlm_ros.bags.writer import BagConfig, BagWriter
 from streamingvlm_ros.errors import BagError
 from streamingvlm_ros.types import NS_PER_S as S
 
@@ -220,3 +222,21 @@ def test_a_broken_record_between_indexed_chunks_costs_only_itself(tmp_path: Path
     stamps_ns, losses = stamps_and_losses(file)
     assert stamps_ns == STAMPS_NS
     assert "broken at byte 8" in losses["a.mcap"]
+
+
+@pytest.mark.parametrize(
+    ("qos", "is_kept"),
+    [
+        ("- {durability: transient_local}", True),
+        ("- {durability: volatile}", False),
+        ("", False),
+    ],
+)
+def test_incomplete_qualities_of_service_still_say_what_is_transient_local(
+    tmp_path: Path, qos: str, is_kept: bool
+) -> None:
+    topic = replace(topic_of("/where", "std_msgs/msg/String"), qos=qos)
+    with BagWriter(tmp_path / "bag", BagConfig()) as writer:
+        writer.write(topic, S, data=b"\0\1\0\0")
+    with BagReader(tmp_path / "bag") as reader:
+        assert [topic.transient_local for topic in reader.topics] == [is_kept]

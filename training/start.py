@@ -11,12 +11,11 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 
+from streamingvlm_ros.engine.hub import CARRIED_FILES
 from streamingvlm_ros.engine.model import read_model_config, resolve
 from streamingvlm_ros.errors import ConfigError, ModelError
 from streamingvlm_ros.recordings.skipping import one_line
 
-_SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
-"""Files that other programs read beside the weights: processors, chat templates, vocabularies."""
 _NOT_CARRIED = ("*.index.json", "adapter_config.json", "trainer_state.json", "start.json")
 """Files about the start's own weights, adapters and training."""
 
@@ -63,7 +62,7 @@ def _small_files(source: Path) -> Iterator[Path]:
     for path in sorted(source.iterdir()):
         carried, excluded = (
             any(fnmatch(path.name, pattern) for pattern in patterns)
-            for patterns in (_SMALL_FILES, _NOT_CARRIED)
+            for patterns in (CARRIED_FILES, _NOT_CARRIED)
         )
         if carried and not excluded and path.is_file():
             yield path
@@ -71,7 +70,7 @@ def _small_files(source: Path) -> Iterator[Path]:
 
 def _download(hub_id: str) -> Path:
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(_SMALL_FILES)))
+        return Path(snapshot_download(hub_id, allow_patterns=list(CARRIED_FILES)))
     except (OSError, ValueError) as error:
         raise ModelError(f"can't read the files of {hub_id}: {one_line(str(error))}") from error
 

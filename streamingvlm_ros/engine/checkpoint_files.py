@@ -18,7 +18,7 @@ _INDEX = "model.safetensors.index.json"
 _ADAPTER = "adapter_config.json"
 _TOKENIZER = "tokenizer.json"
 _VOCABULARY = ("vocab.json", "merges.txt")
-_JSON_FILES = (CONFIG, GENERATION, _INDEX, "tokenizer_config.json")
+_JSON_FILES = (GENERATION, _INDEX, "tokenizer_config.json")
 _LFS_POINTER = b"version https://git-lfs"
 _OTHER_FORMATS = {
     "*.gguf": "GGUF files",

@@ -13,8 +13,11 @@ from ..errors import ModelError
 from .checkpoint_files import CONFIG, check_files
 from .loading import reason
 
-SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.yaml", "*.jsonl")
-"""Configuration, settings, tokenizer and notes: megabytes."""
+CARRIED_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "LICENSE*", "NOTICE*")
+"""Files that other programs read beside the weights: processors, chat templates, vocabularies."""
+
+SMALL_FILES = (*CARRIED_FILES, "*.yaml", "*.jsonl")
+"""Configuration, settings, tokenizer, license and notes: megabytes."""
 
 ALL_FILES = (*SMALL_FILES, "*.safetensors")
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
+from ..atomic_write import DISK_FULL
 from ..errors import ModelError, StreamingVLMError
 
 _MAX_LENGTH = 400
@@ -34,7 +35,7 @@ def as_model_error(action: str, remedy: str = "") -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """Return the cause of an exception in one line, with a remedy where one is known."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if len(text) > _MAX_LENGTH:
         text = text[:_MAX_LENGTH] + " …"
     if _is_out_of_memory(error):
@@ -45,7 +46,7 @@ def reason(error: Exception) -> str:
     match error:
         case ImportError():
             return f"a library is missing. {text}"
-        case OSError(errno=errno.ENOSPC):
+        case OSError(errno=number) if number in DISK_FULL:
             return f"the disk is full: free space on it ({text})"
         case OSError(filename=str(file), strerror=str(problem)):
             return f"{file}: {problem}"

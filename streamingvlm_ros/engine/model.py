@@ -82,8 +82,7 @@ def resolve(name: str) -> Path | str:
         folder = Path(name).expanduser()
         is_folder, is_file = folder.is_dir(), folder.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # no such user, or no valid name
-        why = reason(error).rstrip(".")
-        raise _no_model(name, f" ({why})") from error
+        raise _no_model(name, f" ({reason(error)})") from error
     if is_folder:
         return folder
     if is_file:

@@ -29,7 +29,7 @@ class Hub:
     def __init__(self) -> None:
         self.requests: list[str] = []
         self.files = {name: (DEMO_CHECKPOINT / name).read_bytes() for name in FILES + TOKENIZER}
-        self.files["pytorch_model.bin"] = b"pickled"
+        self.files |= {"pytorch_model.bin": b"pickled", "LICENSE": b"Apache", "NOTICE.md": b"2026"}
         self.status = 200
         hub = self
 
@@ -145,9 +145,14 @@ def test_settings_come_without_the_weights(cache: Path, hub: Hub) -> None:
     assert resolve(HUB_ID) == HUB_ID
 
 
-def test_a_model_is_downloaded_without_pickled_weights(cache: Path, hub: Hub) -> None:
+def test_a_model_is_downloaded_with_its_license_and_without_pickled_weights(
+    cache: Path, hub: Hub
+) -> None:
     load(HUB_ID, ModelConfig())
     assert not list(cache.rglob("*.bin"))
+    folder = resolve(HUB_ID)
+    assert isinstance(folder, Path)
+    assert {"LICENSE", "NOTICE.md"} <= {path.name for path in folder.iterdir()}
     asked = len(hub.requests)
     load(HUB_ID, ModelConfig())
     assert len(hub.requests) == asked

@@ -63,6 +63,7 @@ def test_any_exception_becomes_a_model_error_in_one_line(
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: …"), "not enough memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full: free space"),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied"),
         (ImportError("Loading needs x: pip install x"), "a library is missing. Loading needs x"),
         (KeyError("model"), "the entry 'model' is missing in a file"),
@@ -77,6 +78,12 @@ def test_the_error_says_what_to_do(error: Exception, words: str) -> None:
     with pytest.raises(ModelError) as caught, as_model_error("can't load it"):
         raise error
     assert str(caught.value).startswith(f"can't load it: {words}")
+
+
+def test_a_message_with_a_full_stop_gets_no_second_one() -> None:
+    with pytest.raises(ModelError) as caught, as_model_error("can't load it", "Copy it again"):
+        raise ValueError("no such revision.")
+    assert str(caught.value) == "can't load it: no such revision. Copy it again"
 
 
 @pytest.mark.parametrize("error", [ModelError("a"), ConfigError("b")])

@@ -56,23 +56,40 @@ def one_line(text: str) -> str:
     return _WHITE_SPACE.sub(" ", text.replace("\0", "\ufffd")).strip(" ")
 
 
-def clock_time_s(hours: str, minutes: str, *, seconds: str, fraction: str) -> float | None:
-    """Return a time in seconds from its digits; None if no stamp can express it."""
-    if len(hours.lstrip("0")) > _MAX_HOUR_DIGITS:
+def timing_of(match: re.Match[str] | None) -> Timing | None:
+    """Return the times of a line; None if it doesn't match, or if no stamp can express them.
+
+    The groups are hours, minutes, seconds and fraction, twice, and the settings. Hours and fraction
+    may be missing.
+    """
+    if not match:
         return None
-    whole_s = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
-    return as_time(f"{whole_s}.{fraction}")
+    start_s, end_s = (
+        _seconds(match[n] or "", match[n + 1], seconds=match[n + 2], fraction=match[n + 3] or "0")
+        for n in (1, 5)
+    )
+    if start_s is None or end_s is None:
+        return None
+    return Timing(start_s, end_s, match[9].strip())
 
 
-def clock_parts(time_ms: int) -> tuple[int, int, int, int]:
-    """Return hours, minutes, seconds and milliseconds. ValueError for a time before 0."""
+def clock(time_ms: int, point: str) -> str:
+    """Return a time as HH:MM:SS, `point` and milliseconds. ValueError for a time before 0."""
     if time_ms < 0:
         raise ValueError(f"subtitles can't express a time before 0, such as {time_ms / 1000} s")
     seconds, millis = divmod(time_ms, 1000)
-    return seconds // 3600, seconds // 60 % 60, seconds % 60, millis
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{millis:03}"
 
 
 def quoted_line(line: str) -> str:
     """Return a line in quotes, shortened for a message."""
     line = line.rstrip("\r\n")
     return repr(line if len(line) <= _QUOTED_CHARACTERS else f"{line[:_QUOTED_CHARACTERS]}…")
+
+
+def _seconds(hours: str, minutes: str, *, seconds: str, fraction: str) -> float | None:
+    """Return a time in seconds from its digits; None if no stamp can express it."""
+    if len(hours.lstrip("0")) > _MAX_HOUR_DIGITS:
+        return None
+    whole_s = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
+    return as_time(f"{whole_s}.{fraction}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from .cues import WHITE_SPACE, Cues, Timing, clock_parts, clock_time_s, one_line
+from .cues import WHITE_SPACE, Cues, Timing, clock, one_line, timing_of
 
 HEADER = ""
 """The beginning of a new file."""
@@ -54,18 +54,7 @@ def timing_index(lines: list[str]) -> int:
 
 def parse_timing(line: str) -> Timing | None:
     """Return the times of a line; None if they are invalid."""
-    match = _TIMING.fullmatch(line)
-    if not match:
-        return None
-    start_s, end_s = (
-        clock_time_s(
-            match[n] or "", match[n + 1], seconds=match[n + 2], fraction=match[n + 3] or "0"
-        )
-        for n in (1, 5)
-    )
-    if start_s is None or end_s is None:
-        return None
-    return Timing(start_s, end_s, match[9].strip())
+    return timing_of(_TIMING.fullmatch(line))
 
 
 def plain_text(markup: str) -> str:
@@ -85,8 +74,7 @@ def heading(cue_id: str, number: int) -> str:
 
 def stamp(time_ms: int) -> str:
     """Return a time. ValueError if it is before 0."""
-    hours, minutes, seconds, millis = clock_parts(time_ms)
-    return f"{hours:02}:{minutes:02}:{seconds:02},{millis:03}"
+    return clock(time_ms, ",")
 
 
 def _headings(lines: list[str]) -> list[tuple[int, int]]:

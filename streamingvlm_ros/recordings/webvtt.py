@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from .cues import ARROW, Cues, Timing, clock_parts, clock_time_s, one_line, quoted_line
+from .cues import ARROW, Cues, Timing, clock, one_line, quoted_line, timing_of
 
 HEADER = "WEBVTT\n\n"
 """The beginning of a new file."""
@@ -43,16 +43,7 @@ def timing_index(lines: list[str]) -> int:
 
 def parse_timing(line: str) -> Timing | None:
     """Return the times of a line; None if they are invalid."""
-    match = _TIMING.fullmatch(line)
-    if not match:
-        return None
-    start_s, end_s = (
-        clock_time_s(match[n] or "", match[n + 1], seconds=match[n + 2], fraction=match[n + 3])
-        for n in (1, 5)
-    )
-    if start_s is None or end_s is None:
-        return None
-    return Timing(start_s, end_s, match[9].strip())
+    return timing_of(_TIMING.fullmatch(line))
 
 
 def plain_text(markup: str) -> str:
@@ -72,8 +63,7 @@ def heading(cue_id: str, number: int) -> str:
 
 def stamp(time_ms: int) -> str:
     """Return a time. ValueError if it is before 0."""
-    hours, minutes, seconds, millis = clock_parts(time_ms)
-    return f"{hours:02}:{minutes:02}:{seconds:02}.{millis:03}"
+    return clock(time_ms, ".")
 
 
 def _add_block(cues: Cues, lines: list[str], *, begin: int) -> int:

@@ -13,6 +13,9 @@ from typing import BinaryIO
 import lz4.frame
 import zstandard
 
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+"""First bytes of what zstd compressed."""
+
 _MAX_RATIO = 1000
 """Beyond this ratio, data is refused if it also exceeds one of the next two limits."""
 _MAX_MEMORY_BYTES = 256 * 2**20

@@ -12,12 +12,9 @@ from pathlib import Path
 from ..errors import BagError
 from ..plural import plural
 from ..types import NS_PER_S
-from .decompression import decompress
+from .decompression import ZSTD_MAGIC, decompress
 from .parts import open_parts
 from .types import BEFORE_FIRST_NS, IMAGE_TYPES, BagMessage, Topic
-
-_ZSTD = b"\x28\xb5\x2f\xfd"
-"""First bytes of a message that was compressed by itself. CDR begins with a zero."""
 
 _NOTHING = "nothing of it can be read: "
 _PARTIAL = "unfinished or damaged, read as far as it goes: "
@@ -75,9 +72,7 @@ class BagReader:
         for path, file in self._files:
             reasons = [file.loss] if file.loss else []
             if file.incomplete:
-                reasons.insert(
-                    0, f"unfinished or damaged, read as far as it goes: {file.incomplete}"
-                )
+                reasons.insert(0, _PARTIAL + file.incomplete)
             if path.name in self._broken:
                 count, error = self._broken[path.name]
                 reasons.append(f"broken after {plural(count, 'message')}: {error}")
@@ -167,7 +162,7 @@ def _foreign_only(path: Path, encodings: Collection[str]) -> str:
 
 def _decompress(message: BagMessage) -> BagMessage | None:
     """Decompress a message that was compressed by itself; None if it is damaged."""
-    if not message.data.startswith(_ZSTD):
+    if not message.data.startswith(ZSTD_MAGIC):  # CDR begins with a zero
         return message
     try:
         return replace(message, data=bytes(decompress(message.data, "zstd")))

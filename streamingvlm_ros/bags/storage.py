@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from .decompression import decompress_file
+from .decompression import ZSTD_MAGIC, decompress_file
 from .mcap_reader import McapReader
 from .sqlite_reader import DatabaseReader
 from .types import BagMessage, Topic
@@ -16,7 +16,6 @@ from .types import BagMessage, Topic
 STORAGES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 """Endings of a bag's files; the last two are compressed files."""
 
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -56,7 +55,7 @@ def open_file(path: Path, stack: ExitStack) -> BagFile:
 
     Any exception means that nothing of it can be read.
     """
-    if _first_bytes(path).startswith(_ZSTD):
+    if _first_bytes(path).startswith(ZSTD_MAGIC):
         path = decompress_file(path, Path(stack.enter_context(TemporaryDirectory())))
     if _first_bytes(path) == _SQLITE or ".db3" in path.name.lower():
         return DatabaseReader(path)

@@ -100,7 +100,7 @@ def find_sources(paths: Iterable[str]) -> list[Path]:
 def print_skipped(paths: Iterable[str]) -> None:
     """Name what `find_sources` leaves out, once for all processes."""
     if process_rank().number == 0:
-        for line in (line for path in paths for line in skipped_entries(_expand(path))):
+        for line in skipped_entries(*map(_expand, paths)):
             print(line, file=sys.stderr, flush=True)
 
 

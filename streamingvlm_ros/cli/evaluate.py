@@ -134,7 +134,7 @@ def evaluate(
     rank = process_rank()
     console = stderr_console()
     if rank.number == 0 and suite == OWN_SUITE:
-        for line in (line for path in recordings for line in skipped_entries(path)):
+        for line in skipped_entries(*recordings):
             print_message(console, line)
     arguments = SuiteArguments(tuple(recordings), topic, reference, questions)
     trials = _trials(suite, arguments, models=model, modes=mode, controls=controls)

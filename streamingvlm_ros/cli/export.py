@@ -91,7 +91,7 @@ def export(
     if rank.number == 0:
         source = f"{checkpoint} (--model {model})"
         print_message(console, f"frame rate and windows are those of {source}")
-        for line in (line for path in recordings for line in skipped_entries(path)):
+        for line in skipped_entries(*recordings):
             print_message(console, line)
     with Progress(console=console) as progress:
         task = progress.add_task("exporting", total=len(share(paths, rank)))

@@ -50,20 +50,12 @@ def find_recordings(path: Path) -> Iterator[Path]:
         yield from filter(_is_recording, sorted(path.iterdir()))
 
 
-def skipped_entries(path: Path) -> list[str]:
-    """Return a line for each reason why entries of a folder are no recordings, with their names.
+def skipped_entries(*paths: Path) -> list[str]:
+    """Return a line for each reason why entries of folders are no recordings, with their names.
 
     Labels of recordings and hidden files are not mentioned.
     """
-    entries = sorted(_listed(path) or [])
-    recordings = {name_of(entry) for entry in entries if _is_recording(entry)}
-    names: dict[str, list[str]] = defaultdict(list)
-    in_bag = _is_bag(path)
-    for entry in entries:
-        reason = _stray(entry) if in_bag else _reason(entry, recordings)
-        if reason:
-            names[reason].append(entry.name)
-    return [f"skipped {_shortened(names[reason])} in {path}: {reason}" for reason in names]
+    return [line for path in paths for line in _skipped_entries(path)]
 
 
 def name_of(recording: Path) -> str:
@@ -100,12 +92,12 @@ def questions_beside(recording: Path) -> Path | None:
 def unread_labels(recording: Path) -> str:
     """Return what else beside a recording may be its labels, as the end of a message; or ''."""
     recording = recording.absolute()
+    name, read = name_of(recording), annotation_paths(recording)
     for entry in sorted(_listed(recording.parent) or []):
-        is_named = entry.name.startswith(f"{name_of(recording)}.")
-        if not is_named or entry in annotation_paths(recording):
+        if not entry.name.startswith(f"{name}.") or entry in read:
             continue
         if entry.suffix.lower() in ANNOTATION_SUFFIXES:
-            return f"; {entry.name} is not read: rename it to {name_of(recording)}{entry.suffix}"
+            return f"; {entry.name} is not read: rename it to {name}{entry.suffix}"
         if entry.suffix.lower() in OTHER_SUBTITLES:
             return f"; {entry.name} is not read: {CONVERSION}"
     return ""
@@ -116,6 +108,19 @@ def annotation_paths(recording: Path) -> list[Path]:
     name = name_of(recording)
     usual = [recording.parent / f"{name}{suffix}" for suffix in _LABEL_SUFFIXES]
     return [*dict.fromkeys([*usual, *_beside(recording, _LABEL_SUFFIXES)]), recording / SIDECAR]
+
+
+def _skipped_entries(path: Path) -> Iterator[str]:
+    entries = sorted(_listed(path) or [])
+    recordings = {name_of(entry) for entry in entries if _is_recording(entry)}
+    names: dict[str, list[str]] = defaultdict(list)
+    in_bag = _is_bag(path)
+    for entry in entries:
+        reason = _stray(entry) if in_bag else _reason(entry, recordings)
+        if reason:
+            names[reason].append(entry.name)
+    for reason, skipped in names.items():
+        yield f"skipped {_shortened(skipped)} in {path}: {reason}"
 
 
 def _beside(recording: Path, suffixes: tuple[str, ...]) -> list[Path]:

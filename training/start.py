@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
+from streamingvlm_ros.engine.checkpoint_files import stored_tensors
 from streamingvlm_ros.engine.hub import CARRIED_FILES
 from streamingvlm_ros.engine.model import read_model_config, resolve
 from streamingvlm_ros.errors import ConfigError, ModelError
@@ -90,9 +91,7 @@ def _signs_in(folder: Path) -> Iterator[str]:
     yield from (name for name in _DECLARING_FILES if (folder / name).exists())
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            with safe_open(path, framework="pt") as weights:
-                names = weights.keys()
-                types = {weights.get_slice(name).get_dtype() for name in names}
+            types = {kind for kind, _ in stored_tensors(path)}
         except (OSError, SafetensorError):
             continue  # loading it reports what is wrong
         if quantized := sorted(types - _UNQUANTIZED):

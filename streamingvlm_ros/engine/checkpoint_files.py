@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,20 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def stored_numbers(folder: Path) -> int:
     """Return how many numbers the weights of a checked folder hold."""
-    count = 0
-    for path in weight_files(folder):
-        with safe_open(path, framework="numpy") as file:
-            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-        count += sum(map(math.prod, shapes))
-    return count
+    return sum(count for path in weight_files(folder) for _, count in stored_tensors(path))
+
+
+def stored_tensors(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the type, such as "BF16", and the number of elements of each tensor in a file.
+
+    Raises:
+        SafetensorError, OSError: it is no whole safetensors file.
+    """
+    # As numpy: torch would map the file as memory to write to, which Linux may refuse.
+    with safe_open(path, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118  it is no mapping
+            tensor = file.get_slice(name)
+            yield tensor.get_dtype(), math.prod(tensor.get_shape())
 
 
 def has_adapter(folder: Path) -> bool:
@@ -90,9 +99,8 @@ def _remedy_without_config(folder: Path) -> str:
         )
     for inner in sorted(folder.glob(f"*/{CONFIG}")):
         return f"give the model's own folder, such as {inner.parent}"
-    for pattern, kind in _OTHER_FORMATS.items():
-        if any(folder.glob(pattern)):
-            return f"{kind} can't be loaded. Give the model in Hugging Face format"
+    if other := _other_format(folder):
+        return f"{other} can't be loaded. Give the model in Hugging Face format"
     return "it is not a checkpoint's folder, or a download or copy was cut off"
 
 
@@ -105,20 +113,24 @@ def weight_files(folder: Path) -> list[Path]:
         if not isinstance(files, dict) or not all(isinstance(f, str) for f in files.values()):
             raise ModelError(f"{folder / _INDEX} has no weight_map of file names: {_AGAIN}")
         return [folder / name for name in sorted(set(files.values()))]
-    for pattern, kind in _OTHER_FORMATS.items():
-        if any(folder.glob(pattern)):
-            raise ModelError(
-                f"can't load {folder}: it has no {_WEIGHTS}, and {kind} are not loaded. "
-                "Save the model with transformers (save_pretrained)"
-            )
+    if other := _other_format(folder):
+        raise ModelError(
+            f"can't load {folder}: it has no {_WEIGHTS}, and {other} are not loaded. "
+            "Save the model with transformers (save_pretrained)"
+        )
     raise ModelError(f"can't load {folder}: it has neither {_WEIGHTS} nor {_INDEX}: {_AGAIN}")
+
+
+def _other_format(folder: Path) -> str:
+    """Return what else than safetensors files a folder holds; '' if it holds none of these."""
+    kinds = (kind for pattern, kind in _OTHER_FORMATS.items() if any(folder.glob(pattern)))
+    return next(kinds, "")
 
 
 def _check_weights(path: Path) -> None:
     _check_file(path)
     try:
-        # As numpy: torch would map the file as memory to write to, which Linux may refuse.
-        with safe_open(path, framework="numpy"):
+        with safe_open(path, framework="numpy"):  # see `stored_tensors`
             pass
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise ModelError(

@@ -7,7 +7,7 @@ in `qwen2_5/`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,12 +108,12 @@ def checkpoint_settings(checkpoint: Path | str) -> Settings:
         ConfigError: its streaming.json is wrong.
         ModelError: a hub id is neither in the cache nor in reach.
     """
-    return settings_for(_small_files(checkpoint))
+    return settings_for(_folder(checkpoint, hub.download_small_files))
 
 
 def read_model_config(checkpoint: Path | str) -> PreTrainedConfig:
     """Return a checkpoint's configuration without loading weights; ModelError if none."""
-    folder = _small_files(checkpoint)
+    folder = _folder(checkpoint, hub.download_small_files)
     check_config(folder)
     remedy = "Copy the file from the model that this one was made from"
     with as_model_error(f"can't read {folder / CONFIG}", remedy):
@@ -131,8 +131,7 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
             weights.
     """
     device, dtype = _place(config)
-    place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
-    folder = hub.download(place) if isinstance(place, str) else place
+    folder = _folder(checkpoint, hub.download)
     model_config = read_model_config(folder)
     check_files(folder)
     if quantization is None:
@@ -159,9 +158,10 @@ def load(checkpoint: Path | str, config: ModelConfig, *, quantization: Any = Non
         return LoadedModel(model.eval(), tokenizer, **_own_sampling(model, folder))
 
 
-def _small_files(checkpoint: Path | str) -> Path:
+def _folder(checkpoint: Path | str, download: Callable[[str], Path]) -> Path:
+    """Return a checkpoint's folder; a hub id that isn't cached is downloaded."""
     place = resolve(checkpoint) if isinstance(checkpoint, str) else checkpoint
-    return hub.download_small_files(place) if isinstance(place, str) else place
+    return download(place) if isinstance(place, str) else place
 
 
 def _check_size(checkpoint: Path | str, config: PreTrainedConfig, *, stored: int) -> None:

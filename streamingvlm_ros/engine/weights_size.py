@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 
-from .checkpoint_files import weight_files
+from .checkpoint_files import stored_tensors, weight_files
 from .memory import check_free
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -38,13 +35,8 @@ def check_weights(folder: Path, dtype: torch.dtype, *, device: torch.device) -> 
 
 def weights_bytes(folder: Path, dtype: torch.dtype) -> int:
     """Return the memory that a checkpoint's weights take in `dtype`."""
-    return sum(size for path in weight_files(folder) for size in _tensor_sizes(path, dtype))
-
-
-def _tensor_sizes(path: Path, dtype: torch.dtype) -> Iterator[int]:
-    with safe_open(path, framework="numpy") as file:  # see checkpoint_files
-        for name in file.keys():  # noqa: SIM118  it is no mapping
-            tensor = file.get_slice(name)
-            kind = tensor.get_dtype()
-            size = dtype.itemsize if kind in _FLOATS else _BYTES.get(kind, 1)
-            yield math.prod(tensor.get_shape()) * size
+    return sum(
+        count * (dtype.itemsize if kind in _FLOATS else _BYTES.get(kind, 1))
+        for path in weight_files(folder)
+        for kind, count in stored_tensors(path)
+    )
